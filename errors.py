@@ -1,9 +1,13 @@
-"""The one exception that every room may raise."""
+"""The ends of a command that are told in one line; every room may raise them."""
 
 
-class UserError(Exception):
-    """A mistake that the user can mend.
+class PairlessError(Exception):
+    """Something that ends a command, told in one line on stderr without a traceback."""
 
-    The message is one line that names the option, its value and the remedy. The commands print it
-    on stderr and end with exit code 2; every other exception is a bug of ours and ends with 1.
-    """
+    exit_code = 1
+
+
+class UserError(PairlessError):
+    """A mistake that the user can mend; the message names the option, its value and the remedy."""
+
+    exit_code = 2

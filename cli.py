@@ -1,0 +1,144 @@
+"""From a frozen dataclass of options to a command line, and from exceptions to exit codes."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import tyro
+
+from errors import PairlessError, UserError
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options that all training commands share."""
+
+    run_dir: Path | None = None
+    """Folder for everything that the run writes. The same command on it goes on where it was."""
+    total_images: int = 0
+    """Images to train on; 0: to the end of the schedule. May grow when a run goes on."""
+    batch_size: int = 1
+    """Images a step, over all processes together."""
+    seed: int = 0
+    """All randomness follows from it."""
+    init_from: Path | None = None
+    """Start from these weights: a run folder or a checkpoint .pt (all networks), or a .safetensors
+    or official .pth (the generator)."""
+    dry_run: bool = False
+    """Print the plan, the resolved options and the sizes; touch nothing."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 autocast on a GPU that has it, fp32 elsewhere."""
+    workers: int = 4
+    """Reading processes of each training process; 0 reads in the training process itself."""
+    save_every: int = 5000
+    """Images between checkpoints; one is also written at the end and when the run is stopped."""
+    preview_every: int = 1000
+    """Images between preview sheets; 0: none."""
+    log_every: int = 100
+    """Images between log lines."""
+
+
+# Options that a run may go on with under another value: they do not change its result.
+MAY_CHANGE = frozenset(
+    ("run_dir", "total_images", "dry_run", "device", "workers")
+    + ("save_every", "preview_every", "log_every")
+)
+
+
+def check_run_options(options: RunOptions) -> None:
+    """Raise UserError for a value that no training command can use."""
+    if options.run_dir is None:
+        raise UserError("--run_dir is missing; name a folder for what the run writes")
+    for name, value, least in (
+        ("batch_size", options.batch_size, 1),
+        ("total_images", options.total_images, 0),
+        ("workers", options.workers, 0),
+        ("save_every", options.save_every, 1),
+        ("preview_every", options.preview_every, 0),
+        ("log_every", options.log_every, 1),
+        ("seed", options.seed, 0),
+    ):
+        if value < least:
+            raise UserError(f"--{name} {value}: below {least}; give {least} or more")
+
+
+def parse(
+    options_type: type[Options],
+    arguments: Sequence[str] | None = None,
+    presets: Mapping[str, Mapping] | None = None,
+) -> Options:
+    """Read the command line into the dataclass; `--preset NAME` replaces the defaults first.
+
+    `-` and `_` are the same in option names. A value that does not fit an option ends the program
+    with exit code 2 and a message on stderr.
+    """
+    default = options_type()
+    if presets:
+        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        early.add_argument("--preset", default=default.preset)
+        name = early.parse_known_args(arguments)[0].preset
+        # An unknown name is left to the full parser, which knows the choices.
+        default = options_type(**{**presets.get(name, {}), "preset": default.preset})
+    return tyro.cli(
+        options_type,
+        args=arguments,
+        default=default,
+        description=sys.modules[options_type.__module__].__doc__,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
+def run(main: Callable[[Sequence[str] | None], None]) -> None:
+    """Run a command and end the process with its exit code.
+
+    0 done; 2 the user's mistake and 1 a run that could not go on, each told in one line on stderr;
+    128 + N after signal N. Any other exception is our bug: a traceback, exit code 1.
+    """
+    try:
+        main(None)
+    except PairlessError as end:
+        rank = os.environ.get("RANK", "0")
+        prefix = "error: " if rank == "0" else f"error (rank {rank}): "
+        print(prefix + " ".join(str(end).split()), file=sys.stderr, flush=True)
+        sys.exit(end.exit_code)
+
+
+def config(options: RunOptions, data_description: Mapping[str, str]) -> dict:
+    """Return what config.json holds: command, resolved options, data, versions."""
+    return {
+        "command": Path(sys.argv[0]).name,
+        "options": plain_values(options),
+        "data": dict(data_description),
+        "versions": versions(),
+    }
+
+
+def plain_values(options: object) -> dict:
+    """Return the options as JSON values: paths as absolute strings, tuples as lists."""
+    values = asdict(options)
+    for name, value in values.items():
+        if isinstance(value, Path):
+            values[name] = str(value.absolute())
+    return json.loads(json.dumps(values))
+
+
+def describe(values: Mapping) -> str:
+    """Lay out names and values, a line each, for people."""
+    width = max(len(str(name)) for name in values)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in values.items())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on, of Python and of the installed packages."""
+    names = ("torch", "torchvision", "numpy", "pillow")
+    return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in names}}

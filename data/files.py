@@ -1,0 +1,135 @@
+"""Which files a run reads: folders on disk to sorted lists of images."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from errors import UserError
+
+IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "ppm", "tif", "tiff"})
+
+
+class Domains(NamedTuple):
+    """The sorted image files of both domains, to train on and to look at."""
+
+    source: list[Path]
+    target: list[Path]
+    test_source: list[Path]
+    test_target: list[Path]
+
+
+def list_images(folder: Path, option: str) -> list[Path]:
+    """All images in a folder and its subfolders, sorted by their relative posix path.
+
+    A file is an image when its extension is in `IMAGE_EXTENSIONS`, in any case. Linked folders
+    are followed, except a link back to a folder above it. Files and folders whose name begins
+    with a dot are passed over: they are copies and notes of file managers and notebooks. A link
+    that points nowhere is listed, so that the decoder can name it.
+
+    `option` is the option that gave the folder, for the message. Raises `UserError` for a missing
+    folder, something that is no folder, a folder that cannot be listed, or no image in it.
+    """
+    if not folder.exists():
+        raise UserError(f"{option} {folder}: no such folder; give an existing folder of images")
+    if not folder.is_dir():
+        raise UserError(f"{option} {folder}: not a folder; give a folder of images")
+    files = sorted(
+        _walk(folder, frozenset(), option), key=lambda path: path.relative_to(folder).as_posix()
+    )
+    if not files:
+        kinds = " ".join(sorted(IMAGE_EXTENSIONS))
+        raise UserError(
+            f"{option} {folder}: no image in it; give a folder with images (read are: {kinds})"
+        )
+    return files
+
+
+def find_domains(
+    dataroot: Path | None, source_dir: Path | None, target_dir: Path | None
+) -> Domains:
+    """The files of both domains, from one `--dataroot` or from two folders.
+
+    `dataroot` holds trainA (source) and trainB (target). The test files are those of testA and
+    testB, else of valA and valB, else the training files. With `source_dir` and `target_dir` the
+    test files are the training files. Raises `UserError` for neither, for both, for one of the
+    two, for a missing folder and for half a pair of test folders.
+    """
+    if dataroot is not None:
+        if source_dir is not None or target_dir is not None:
+            raise UserError(
+                f"--dataroot {dataroot}: given together with --source_dir or --target_dir; "
+                "give either --dataroot or the other two"
+            )
+        return _domains_below(dataroot)
+    if source_dir is not None and target_dir is not None:
+        source = list_images(source_dir, "--source_dir")
+        target = list_images(target_dir, "--target_dir")
+        return Domains(source, target, source, target)
+    if source_dir is not None:
+        raise UserError(f"--source_dir {source_dir}: --target_dir is missing; give it too")
+    if target_dir is not None:
+        raise UserError(f"--target_dir {target_dir}: --source_dir is missing; give it too")
+    raise UserError(
+        "--dataroot is missing; give a folder with trainA and trainB, or --source_dir and "
+        "--target_dir"
+    )
+
+
+def _domains_below(dataroot: Path) -> Domains:
+    if not dataroot.is_dir():
+        raise UserError(
+            f"--dataroot {dataroot}: no such folder; give a folder with trainA and trainB, or "
+            "--source_dir and --target_dir"
+        )
+    for name in ("trainA", "trainB"):
+        if not (dataroot / name).is_dir():
+            raise UserError(
+                f"--dataroot {dataroot}: no folder {name} in it; give a folder with trainA and "
+                "trainB, or --source_dir and --target_dir"
+            )
+    source = list_images(dataroot / "trainA", "--dataroot")
+    target = list_images(dataroot / "trainB", "--dataroot")
+    for phase in ("test", "val"):
+        folders = [dataroot / f"{phase}{side}" for side in "AB"]
+        found = [folder for folder in folders if folder.is_dir()]
+        if len(found) == 1:
+            # Measuring on the training images instead would go unnoticed.
+            raise UserError(
+                f"--dataroot {dataroot}: {found[0].name} without its partner; have both "
+                f"{phase}A and {phase}B in it, or neither"
+            )
+        if found:
+            test_source, test_target = (list_images(folder, "--dataroot") for folder in folders)
+            return Domains(source, target, test_source, test_target)
+    return Domains(source, target, source, target)
+
+
+def _walk(folder: Path, above: frozenset[str], option: str) -> Iterator[Path]:
+    """Images below `folder`; `above` holds the real paths of the folders that lead to it."""
+    real = os.path.realpath(folder)
+    if real in above:  # a link that leads back to where we came from
+        return
+    try:
+        with os.scandir(folder) as listing:
+            entries = [entry for entry in listing if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(
+            f"{option} {folder}: cannot be listed ({error.strerror}); make it readable or move it"
+        ) from error
+    for entry in entries:
+        # Only links need a second look on disk, which matters for a million files.
+        is_link = entry.is_symlink()
+        if os.path.isdir(entry.path) if is_link else entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path), above | {real}, option)
+        elif Path(entry.name).suffix[1:].lower() in IMAGE_EXTENSIONS and (
+            is_link or entry.is_file(follow_symlinks=False)
+        ):
+            yield Path(entry.path)
+
+
+def fingerprint(files: Sequence[Path]) -> str:
+    """Return the number of files and a hash of their names in order: what a resume relies on."""
+    digest = hashlib.sha256("\n".join(path.name for path in files).encode()).hexdigest()
+    return f"{len(files)} images, names {digest[:16]}"

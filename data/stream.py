@@ -1,0 +1,192 @@
+"""A dataset's items as an endless stream of batches, read by worker processes."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from data.batch import TranslationBatch
+from data.item import TranslationDataset
+from errors import UserError
+
+# More unreadable files than one in this many is no accident of single files any more.
+_TOLERATED_ONE_IN = 100
+
+
+class Stream:
+    """Batches of a dataset, the same for any number of workers.
+
+    `batch_size` is the global one, of which this rank gets batch_size / world_size items.
+    `workers` is the number of reading processes; 0 reads in this one. Unreadable files are told
+    on stderr when first met and collected in `unreadable` (file -> reason).
+
+    Raises `UserError` for a batch_size below 1 or not divisible by world_size, and for workers
+    below 0.
+    """
+
+    def __init__(
+        self,
+        dataset: TranslationDataset,
+        *,
+        batch_size: int,
+        workers: int,
+        rank: int = 0,
+        world_size: int = 1,
+        pin_memory: bool = False,
+    ):
+        if batch_size < 1:
+            raise UserError(f"--batch_size {batch_size}: below 1; give 1 or more images a batch")
+        if batch_size % world_size:
+            raise UserError(
+                f"--batch_size {batch_size}: not divisible by the {world_size} processes that "
+                f"share it; use a multiple of {world_size}"
+            )
+        if workers < 0:
+            raise UserError(f"--workers {workers}: below 0; give 0 to read in the main process")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.workers = workers
+        self.rank = rank
+        self.world_size = world_size
+        self.pin_memory = pin_memory
+        self.unreadable: dict[Path, str] = {}
+
+    def batches(self, first_image: int) -> Iterator[TranslationBatch]:
+        """Endless batches; close() the iterator to stop the workers.
+
+        With local = batch_size / world_size, batch k holds the items with global indices
+        first_image + k * batch_size + rank * local and the local - 1 that follow. Each is two
+        float32 [local, 3, H, W] in [-1, 1].
+
+        Raises `UserError` for more than 1 unreadable file in 100, images of unequal size in one
+        batch, and whatever `UserError` reading an item raises.
+        """
+        loader = DataLoader(
+            _BatchReader(self.dataset),
+            batch_size=None,  # the reader makes whole batches, so that it can return an error
+            sampler=_IndexBatches(
+                first_image + self.rank * self._local_size, self._local_size, self.batch_size
+            ),
+            collate_fn=_unchanged,
+            num_workers=self.workers,
+            worker_init_fn=_prepare_worker,
+            pin_memory=self.pin_memory,
+            # Without one of its own, the loader draws a seed from the global generator.
+            generator=torch.Generator().manual_seed(0),
+        )
+        iterator = iter(loader)
+        try:
+            while True:
+                loaded = next(iterator)
+                self._tell_unreadable(loaded.unreadable)
+                if loaded.error is not None:
+                    raise UserError(loaded.error)
+                yield loaded.batch
+        finally:
+            del iterator  # its destructor ends the workers and waits for them
+
+    def files_of_batch(self, first_image: int) -> list[Path]:
+        """The different files of the whole global batch that starts there, on all ranks."""
+        indices = range(first_image, first_image + self.batch_size)
+        return list(dict.fromkeys(path for index in indices for path in self.dataset.files(index)))
+
+    @property
+    def _local_size(self) -> int:
+        return self.batch_size // self.world_size
+
+    def _tell_unreadable(self, found: tuple[tuple[Path, str], ...]) -> None:
+        for path, reason in found:
+            if path not in self.unreadable:
+                self.unreadable[path] = reason
+                print(
+                    f"{path}: cannot be read ({reason}); the next readable image of its folder "
+                    "takes its place",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        count, total = len(self.unreadable), self.dataset.file_count
+        if count * _TOLERATED_ONE_IN > total:
+            names = ", ".join(str(path) for path in list(self.unreadable)[:3])
+            raise UserError(
+                f"{count} of {total} images ({count / total:.1%}) cannot be read, more than 1 in "
+                f"{_TOLERATED_ONE_IN}: {names}{', ...' if count > 3 else ''}; mend or remove them"
+            )
+
+
+class _Loaded(NamedTuple):
+    """What a worker sends: a batch, or the message of the `UserError` that came instead."""
+
+    batch: TranslationBatch | None
+    unreadable: tuple[tuple[Path, str], ...]
+    error: str | None
+
+
+class _IndexBatches:
+    """Endless lists of global indices: `size` in a row, then `stride` further."""
+
+    def __init__(self, first: int, size: int, stride: int):
+        self.first = first
+        self.size = size
+        self.stride = stride
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = self.first
+        while True:
+            yield list(range(first, first + self.size))
+            first += self.stride
+
+
+class _BatchReader(Dataset):
+    """Reads whole batches.
+
+    A `UserError` becomes a value: the loader would wrap an exception of a worker's into one whose
+    message is a traceback.
+    """
+
+    def __init__(self, dataset: TranslationDataset):
+        self.dataset = dataset
+
+    def __getitem__(self, indices: list[int]) -> _Loaded:
+        try:
+            items = [self.dataset[index] for index in indices]
+            batch = TranslationBatch(
+                self._stacked([item.source for item in items], indices, side=0),
+                self._stacked([item.target for item in items], indices, side=1),
+            )
+        except UserError as mistake:
+            return _Loaded(None, (), str(mistake))
+        return _Loaded(batch, tuple(found for item in items for found in item.unreadable), None)
+
+    def _stacked(self, pictures: list[Tensor], indices: list[int], side: int) -> Tensor:
+        """[N, 3, H, W] of N pictures [3, H, W]."""
+        first = pictures[0]
+        for index, picture in zip(indices, pictures, strict=True):
+            if picture.shape != first.shape:
+                (name, size), (other_name, other_size) = (
+                    (self.dataset.files(at)[side], f"{tensor.shape[2]}x{tensor.shape[1]} px")
+                    for at, tensor in ((indices[0], first), (index, picture))
+                )
+                raise UserError(
+                    f"{name} ({size}) and {other_name} ({other_size}) do not fit into one batch; "
+                    "use --batch_size 1 or a --preprocess that crops"
+                )
+        return torch.stack(pictures)
+
+
+def _unchanged(loaded: _Loaded) -> _Loaded:
+    return loaded
+
+
+def _prepare_worker(worker: int) -> None:
+    """Leave Ctrl-C, which a terminal sends to all, to the main process: it saves and ends them.
+
+    SIGTERM must go on ending a worker, not call a handler inherited from the main process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(1)

@@ -1,0 +1,139 @@
+"""Two folders of pictures without pairs, as an endless row of items."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data.batch import TranslationBatch
+from data.decode import UnreadableImageError, decode_image
+from data.item import Item
+from data.randomness import generator_for
+from data.transforms import Preprocessing
+from errors import UserError
+
+
+class UnpairedFolders(Dataset):
+    """Item `index` is a pure function of (seed, index), for any index from 0 on.
+
+    An epoch has max(len(source), len(target)) items. Within an epoch the sources are a random
+    order of place mod len(source), so each comes once where the sources are the larger side. The
+    target is drawn uniformly and independently for each item. Crop and flip are drawn for each
+    of the two pictures on its own.
+
+    From index `jitter_until_images` on, load_size is crop_size (CUT's late training); None never
+    switches.
+
+    A file that cannot be read is replaced by the next readable one of its list, and told in the
+    item. Raises `UserError` where none of a side can be read, and for a picture smaller than the
+    crop, with its file's name.
+    """
+
+    def __init__(
+        self,
+        source_files: Sequence[Path],
+        target_files: Sequence[Path],
+        preprocessing: Preprocessing,
+        *,
+        seed: int,
+        jitter_until_images: int | None = None,
+    ):
+        if not source_files or not target_files:
+            raise ValueError("both domains need at least one file")
+        self.source_files = list(source_files)
+        self.target_files = list(target_files)
+        self.preprocessing = preprocessing
+        self.seed = seed
+        self.jitter_until_images = jitter_until_images
+        self.epoch_images = max(len(self.source_files), len(self.target_files))
+        self.file_count = len({*self.source_files, *self.target_files})
+        self._known_bad: dict[Path, str] = {}  # spares decoding them twice, changes no item
+        self._epoch = -1
+        self._order = np.empty(0, dtype=np.int64)
+
+    def __getitem__(self, index: int) -> Item:
+        """Item number `index`, counted from the start of training."""
+        jitter = self.jitter_until_images is None or index < self.jitter_until_images
+        source_place, target_place = self._places(index)
+        source, bad_sources = self._picture(
+            self.source_files, source_place, generator_for(self.seed, index, "source"), jitter
+        )
+        target, bad_targets = self._picture(
+            self.target_files, target_place, generator_for(self.seed, index, "target"), jitter
+        )
+        return Item(source, target, bad_sources + bad_targets)
+
+    def files(self, index: int) -> tuple[Path, Path]:
+        """The source and target file of an item, before any unreadable one is replaced."""
+        source_place, target_place = self._places(index)
+        return self.source_files[source_place], self.target_files[target_place]
+
+    def preview(self, count: int) -> TranslationBatch:
+        """The first `count` pictures of each side, the same every time.
+
+        No jitter, no flip, crops centred. Where sizes differ (modes without a crop) each side is
+        cut about its centre to its smallest height and width. The smaller side repeats; `count`
+        beyond an epoch gives an epoch. Returns two float32 [count, 3, H, W].
+        """
+        places = range(min(count, self.epoch_images))
+        sides = []
+        for files in (self.source_files, self.target_files):
+            pictures = [self._picture(files, place % len(files), None, False) for place in places]
+            sides.append(_stack_centres([tensor for tensor, _ in pictures]))
+        return TranslationBatch(*sides)
+
+    def _places(self, index: int) -> tuple[int, int]:
+        epoch, place = divmod(index, self.epoch_images)
+        if epoch != self._epoch:
+            self._order = generator_for(self.seed, epoch, "order").permutation(self.epoch_images)
+            self._epoch = epoch
+        source_place = int(self._order[place]) % len(self.source_files)
+        target_draw = generator_for(self.seed, index, "target file")
+        return source_place, int(target_draw.integers(len(self.target_files)))
+
+    def _picture(
+        self,
+        files: list[Path],
+        place: int,
+        randomness: np.random.Generator | None,
+        jitter: bool,
+    ) -> tuple[Tensor, tuple[tuple[Path, str], ...]]:
+        path, image, bad = self._readable(files, place)
+        try:
+            return self.preprocessing(image, randomness, jitter), bad
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+
+    def _readable(
+        self, files: list[Path], place: int
+    ) -> tuple[Path, Image.Image, tuple[tuple[Path, str], ...]]:
+        """The first readable file from `place` on, and those passed over with their reasons."""
+        bad = []
+        for step in range(len(files)):
+            path = files[(place + step) % len(files)]
+            if path not in self._known_bad:
+                try:
+                    return path, decode_image(path), tuple(bad)
+                except UnreadableImageError as error:
+                    self._known_bad[path] = error.reason
+            bad.append((path, self._known_bad[path]))
+        path, reason = bad[0]
+        raise UserError(
+            f"{path.parent}: none of its {len(files)} images can be read, the first being "
+            f"{path.name} ({reason}); mend or replace them"
+        )
+
+
+def _stack_centres(pictures: list[Tensor]) -> Tensor:
+    """Pictures [3, H_i, W_i] cut about their centres to one size: [N, 3, min H_i, min W_i]."""
+    height = min(picture.shape[1] for picture in pictures)
+    width = min(picture.shape[2] for picture in pictures)
+    cut = []
+    for picture in pictures:
+        top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
+        cut.append(picture[:, top : top + height, left : left + width])
+    return torch.stack(cut)

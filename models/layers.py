@@ -1,0 +1,104 @@
+"""Layers that several networks share: norms, anti-aliased resampling, activations' companions."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.noise import NoiseSource
+
+NORM_KINDS = ("instance", "batch", "none")
+
+
+class InstanceNorm(nn.Module):
+    """Subtract each channel's mean over the picture and divide by its standard deviation.
+
+    y = (x - mean) / sqrt(var + 1e-5), mean and (biased) var over H, W of each sample and channel,
+    always in float32; no learned scale, no running statistics.
+
+    Written as group norm with one channel a group, which is the same function: on the CPU PyTorch's
+    `instance_norm` returns a wrong gradient for one picture and a channels-last gradient.
+
+    Shape: [B, C, H, W] -> the same shape and dtype.
+    Source: Ulyanov et al. 2016, equation 3.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [B, C, H, W]."""
+        return F.group_norm(x.float(), self.channels, eps=1e-5).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """Show the number of channels."""
+        return str(self.channels)
+
+
+def norm_layer(kind: str, channels: int) -> nn.Module:
+    """Return the norm called `kind` ("instance", "batch" or "none") for `channels` channels."""
+    if kind == "instance":
+        return InstanceNorm(channels)
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    if kind == "none":
+        return nn.Identity()
+    raise ValueError(f"norm {kind!r} is none of {', '.join(NORM_KINDS)}")
+
+
+def conv_needs_bias(norm: str) -> bool:
+    """Tell whether a convolution in front of `norm` has a bias in the official networks.
+
+    They give one exactly where instance norm follows (which cancels it, except in the features that
+    PatchNCE reads before the norm). Kept, so that weights can be exchanged.
+    """
+    return norm == "instance"
+
+
+class BlurDownsample(nn.Module):
+    """Halve a picture after a [1, 2, 1] x [1, 2, 1] / 16 blur with reflected borders.
+
+    Shape: [B, C, H, W] -> [B, C, ceil(H / 2), ceil(W / 2)]. Source: Zhang 2019 (BlurPool).
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+        taps = torch.tensor([1.0, 2.0, 1.0]) / 4
+        # Constant, so no part of the state: official files carry it as `filt`.
+        self.register_buffer("kernel", taps[:, None] * taps[None, :], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Blur and halve [B, C, H, W]."""
+        kernel = self.kernel.to(x.dtype).expand(self.channels, 1, 3, 3)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), kernel, stride=2, groups=self.channels)
+
+
+class BlurUpsample(nn.Module):
+    """Double a picture with the [1, 3, 3, 1] x [1, 3, 3, 1] / 16 filter and repeated borders.
+
+    The same function as bilinear interpolation at pixel centres (checked by a test).
+    Shape: [B, C, H, W] -> [B, C, 2H, 2W].
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Double [B, C, H, W]."""
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class Dropout(nn.Module):
+    """Zero each value with probability one half and double the rest, while training.
+
+    The mask comes from the network's own `NoiseSource`, so it is a function of the seed and the
+    images seen. In eval mode the layer does nothing.
+    """
+
+    def __init__(self, noise: NoiseSource):
+        super().__init__()
+        self.noise = noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop values of [B, ...]."""
+        if not self.training:
+            return x
+        return x * (self.noise.uniform(x) < 0.5).to(x.dtype) * 2

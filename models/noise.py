@@ -1,0 +1,42 @@
+"""Seeded noise for the layers that need it, equal for any number of processes."""
+
+import torch
+from torch import Tensor
+
+
+class NoiseSource:
+    """Where dropout and noise injection of one network draw from.
+
+    `reseed` is called before each training step, so that the noise is a pure function of the seed
+    and the place in the stream. Every process draws the noise of the whole global batch and keeps
+    its own rows: two processes see what one would. A network's input may hold several batches after
+    one another (source and target, say); each gets its own noise.
+    """
+
+    def __init__(self) -> None:
+        self.rank, self.world_size, self.rows = 0, 1, None
+        self.seed = 0
+        self.generator = None
+
+    def reseed(self, seed: int, rows: int, rank: int = 0, world_size: int = 1) -> None:
+        """Start a step: `rows` pictures of this process's batch, rank `rank` of `world_size`."""
+        self.seed, self.rows, self.rank, self.world_size = seed, rows, rank, world_size
+        self.generator = None
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Return float32 uniform numbers in [0, 1) in the shape of `like` [B, ...]."""
+        return self._draw(torch.rand, tuple(like.shape), like.device)
+
+    def normal(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        """Return float32 standard normal numbers of `shape` [B, ...]."""
+        return self._draw(torch.randn, shape, device)
+
+    def _draw(self, distribution, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        if self.generator is None or self.generator.device != device:
+            self.generator = torch.Generator(device).manual_seed(self.seed)
+        rows = self.rows or shape[0]
+        batches = shape[0] // rows
+        whole = distribution(
+            (batches, self.world_size, rows, *shape[1:]), generator=self.generator, device=device
+        )
+        return whole[:, self.rank].reshape(shape)

@@ -1,0 +1,61 @@
+"""From feature maps to the vectors that PatchNCE compares (Park et al. 2020, section 3.2)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class PatchProjector(nn.Module):
+    """One two-layer head a feature map: Linear, ReLU, Linear, then division by the length.
+
+    v = z / (|z| + 1e-7), z = W2 relu(W1 f + b1) + b2, for the feature f at each given position.
+    The heads exist from the start, built for `feature_channels`.
+    """
+
+    def __init__(self, feature_channels: Sequence[int], out_channels: int = 256):
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(channels, out_channels),
+                nn.ReLU(),
+                nn.Linear(out_channels, out_channels),
+            )
+            for channels in feature_channels
+        )
+
+    def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
+        """Project the chosen positions of every feature map.
+
+        features: one [B, C_i, H_i, W_i] a layer. positions: one int64 [P_i] a layer, numbers of
+        pixels in row-major order, the same for all pictures of the batch.
+        Returns one float32 [B, P_i, out_channels] a layer, of length 1.
+        """
+        return [
+            normalize(head(gather_positions(feature, position)))
+            for head, feature, position in zip(self.heads, features, positions, strict=True)
+        ]
+
+
+def gather_positions(feature: Tensor, positions: Tensor) -> Tensor:
+    """Pick pixels [P] of a map [B, C, H, W] -> [B, P, C], without a copy of the map."""
+    return feature.flatten(2).index_select(2, positions).transpose(1, 2)
+
+
+def normalize(vectors: Tensor) -> Tensor:
+    """Divide vectors [..., C] by (their Euclidean length + 1e-7), in float32."""
+    vectors = vectors.float()
+    return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-7)
+
+
+def draw_positions(
+    feature_sizes: Sequence[int], patches: int, generator: torch.Generator
+) -> list[Tensor]:
+    """Draw positions without repetition for each map of `feature_sizes` (H * W) pixels.
+
+    Returns one int64 [min(patches, H * W)] a layer, on the generator's device.
+    """
+    return [
+        torch.randperm(size, generator=generator, device=generator.device)[:patches]
+        for size in feature_sizes
+    ]

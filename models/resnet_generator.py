@@ -1,0 +1,134 @@
+"""The ResNet generator of CycleGAN and CUT (Johnson 2016; Zhu et al. 2017; Park et al. 2020).
+
+Layers stand in one `nn.Sequential` in the official order: layer numbers (PatchNCE's taps) and
+parameter names are those of the official programs, and their weights load unchanged.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from models.features import run_with_features
+from models.layers import BlurDownsample, BlurUpsample, Dropout, conv_needs_bias, norm_layer
+from models.noise import NoiseSource
+
+
+@dataclass(frozen=True)
+class ResnetSizes:
+    """What a ResNet generator is built from."""
+
+    in_channels: int = 3
+    out_channels: int = 3
+    base_channels: int = 64  # the papers' ngf
+    blocks: int = 9
+    norm: str = "instance"  # instance, batch or none
+    antialias_down: bool = True  # blur, then halve; else strided convolutions
+    antialias_up: bool = True  # double smoothly, then convolve; else transposed convolutions
+    dropout: bool = False  # one half, inside each block
+
+
+class ResnetBlock(nn.Module):
+    """x + (pad, conv 3x3, norm, ReLU, [dropout], pad, conv 3x3, norm)(x), same shape."""
+
+    def __init__(self, channels: int, norm: str, dropout: bool, noise: NoiseSource):
+        super().__init__()
+        bias = conv_needs_bias(norm)
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            norm_layer(norm, channels),
+            nn.ReLU(inplace=True),
+            *([Dropout(noise)] if dropout else []),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            norm_layer(norm, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refine [B, C, H, W]."""
+        return x + self.conv_block(x)
+
+
+class ResnetGenerator(nn.Module):
+    """Picture to picture, same size: 7x7 convolution, two downs, residual blocks, two ups, tanh.
+
+    Shape: [B, in_channels, H, W] in [-1, 1], H and W multiples of 4 and at least 8 ->
+    [B, out_channels, H, W] in (-1, 1).
+
+    Layer numbers for `encode` and `forward_with_features`, anti-aliased form: 0 the padded picture,
+    4 and 8 the convolutions of the downs before their norm, 12, 13, ... the residual blocks. In the
+    strided form the same numbers mean other tensors, and one that is a norm's output is read after
+    the ReLU, which works in place there as in the official program.
+    """
+
+    size_multiple = 4
+    smallest_size_px = 16
+
+    def __init__(self, sizes: ResnetSizes | None = None):
+        super().__init__()
+        self.sizes = sizes = sizes or ResnetSizes()
+        self.noise = NoiseSource()
+        width = sizes.base_channels
+        stages = [self._head(), self._down(width), self._down(2 * width)]
+        stages += [
+            [(ResnetBlock(4 * width, sizes.norm, sizes.dropout, self.noise), 4 * width)]
+            for _ in range(sizes.blocks)
+        ]
+        stages += [self._up(4 * width), self._up(2 * width), self._tail()]
+        layers = [layer for stage in stages for layer in stage]
+        self.model = nn.Sequential(*(layer for layer, _ in layers))
+        self.channels_after = [channels for _, channels in layers]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate [B, in_channels, H, W]."""
+        return self.model(x)
+
+    def encode(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Return the outputs of `layers` (increasing numbers) and run no layer after the last."""
+        return run_with_features(self.model[: max(layers) + 1], x, layers)[1]
+
+    def forward_with_features(
+        self, x: Tensor, layers: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the translation and, from the same pass, the outputs of `layers`."""
+        return run_with_features(self.model, x, layers)
+
+    # Each stage is a list of (layer, channels after it).
+
+    def _normed(self, convolution: nn.Module, channels: int) -> list[tuple[nn.Module, int]]:
+        layers = [convolution, norm_layer(self.sizes.norm, channels), nn.ReLU(inplace=True)]
+        return [(layer, channels) for layer in layers]
+
+    def _head(self) -> list[tuple[nn.Module, int]]:
+        sizes = self.sizes
+        conv = nn.Conv2d(
+            sizes.in_channels, sizes.base_channels, 7, bias=conv_needs_bias(sizes.norm)
+        )
+        padding = (nn.ReflectionPad2d(3), sizes.in_channels)
+        return [padding, *self._normed(conv, sizes.base_channels)]
+
+    def _down(self, channels: int) -> list[tuple[nn.Module, int]]:
+        stride = 1 if self.sizes.antialias_down else 2
+        bias = conv_needs_bias(self.sizes.norm)
+        conv = nn.Conv2d(channels, 2 * channels, 3, stride=stride, padding=1, bias=bias)
+        layers = self._normed(conv, 2 * channels)
+        if self.sizes.antialias_down:
+            layers.append((BlurDownsample(2 * channels), 2 * channels))
+        return layers
+
+    def _up(self, channels: int) -> list[tuple[nn.Module, int]]:
+        half, bias = channels // 2, conv_needs_bias(self.sizes.norm)
+        if self.sizes.antialias_up:
+            conv = nn.Conv2d(channels, half, 3, padding=1, bias=bias)
+            return [(BlurUpsample(), channels), *self._normed(conv, half)]
+        conv = nn.ConvTranspose2d(
+            channels, half, 3, stride=2, padding=1, output_padding=1, bias=bias
+        )
+        return self._normed(conv, half)
+
+    def _tail(self) -> list[tuple[nn.Module, int]]:
+        sizes = self.sizes
+        conv = nn.Conv2d(sizes.base_channels, sizes.out_channels, 7)
+        out = sizes.out_channels
+        return [(nn.ReflectionPad2d(3), sizes.base_channels), (conv, out), (nn.Tanh(), out)]

@@ -1,0 +1,608 @@
+"""Train a translator between two unpaired folders of pictures by CUT or one of its relatives.
+
+The generator must fool a discriminator of the target domain, and each patch of its output must
+find its own place in the source among other patches (PatchNCE). Presets: cut, fastcut
+(Park et al. 2020), sincut (one picture a side), simgan (Shrivastava et al. 2017, no PatchNCE).
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import cli
+import data
+import losses
+import models
+import training
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class Options(cli.RunOptions):
+    """CUT's own options, after those that all training commands share."""
+
+    preset: Literal["cut", "fastcut", "sincut", "simgan"] = "cut"
+    """Row of defaults that the other options are read on top of."""
+    dataroot: Path | None = None
+    """Folder with trainA (source) and trainB (target), and testA and testB for the previews."""
+    source_dir: Path | None = None
+    """Any folder of source pictures, instead of --dataroot; needs --target_dir."""
+    target_dir: Path | None = None
+    """Any folder of target pictures, instead of --dataroot; needs --source_dir."""
+
+    constant_epochs: float = 200
+    """Epochs at the full learning rate."""
+    decay_epochs: float = 200
+    """Epochs after that, in which the learning rate falls by equal steps towards 0."""
+    epoch_images: int = 0
+    """Images an epoch; 0: the number of files in the larger folder."""
+    learning_rate: float = 2e-4
+    """Adam's step size, for all networks."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's decay rates."""
+    ema_halflife_images: float = 0
+    """Half-life of the generator's moving average, which is then the one to use; 0: none."""
+
+    preprocess: Literal[
+        "resize_and_crop",
+        "crop",
+        "scale_width",
+        "scale_width_and_crop",
+        "scale_shortside",
+        "none",
+        "zoom_and_patch",
+    ] = "resize_and_crop"
+    """How a file becomes a training picture; zoom_and_patch is for one picture a side."""
+    load_size: int = 286
+    """Pixels that a picture is resized to before the crop."""
+    crop_size: int = 256
+    """Pixels of the training picture's side."""
+    flip: bool = True
+    """Mirror each picture with probability one half."""
+    jitter_in_decay: bool = False
+    """Go on with resizing to load_size while the learning rate falls; the official programs of CUT
+    resize to crop_size from then on."""
+
+    generator: Literal["resnet_9blocks", "resnet_6blocks", "stylegan2", "smallstylegan2"] = (
+        "resnet_9blocks"
+    )
+    """Architecture of the generator."""
+    discriminator: Literal["patch", "pixel", "stylegan2"] = "patch"
+    """Architecture of the discriminator."""
+    base_channels: int = 64
+    """Width of the generator (the papers' ngf)."""
+    discriminator_channels: int = 64
+    """Width of the discriminator (the papers' ndf)."""
+    discriminator_layers: int = 3
+    """Halvings in the patch discriminator; 3 judges patches of 84 px (70 without anti-aliasing)."""
+    generator_norm: Literal["instance", "batch", "none"] = "instance"
+    """Norm of a ResNet generator."""
+    discriminator_norm: Literal["instance", "batch", "none"] = "instance"
+    """Norm of a patch or pixel discriminator."""
+    antialias: bool = True
+    """Blur before halving and double smoothly, in generator and discriminator."""
+    dropout: bool = False
+    """Dropout of one half in the blocks of a ResNet generator."""
+    initialization: Literal["normal", "xavier", "kaiming", "orthogonal"] = "xavier"
+    """First weights of all networks but those of the StyleGAN2 kind."""
+    initialization_gain: float = 0.02
+    """Gain of the first weights."""
+
+    adversarial: Literal["lsgan", "minimax", "non_saturating", "hinge", "wgan"] = "lsgan"
+    """The two players' losses."""
+    adversarial_weight: float = 1.0
+    """Weight of the adversarial loss in the generator's."""
+    r1_weight: float = 0.0
+    """Weight of the R1 penalty in the discriminator's loss; 0: off."""
+    nce_weight: float = 1.0
+    """Weight of PatchNCE; 0: off, and no projector is made."""
+    nce_identity: bool = True
+    """Average PatchNCE with the same loss between target pictures and their translations."""
+    nce_layers: tuple[int, ...] = (0, 4, 8, 12, 16)
+    """Generator layers whose features are compared."""
+    nce_temperature: float = 0.07
+    """Temperature of the softmax over patches."""
+    nce_patches: int = 256
+    """Patches a layer and picture."""
+    nce_channels: int = 256
+    """Width of the projected patches."""
+    nce_negatives: Literal["image", "batch"] = "image"
+    """Where a patch's negatives come from."""
+    flip_equivariance: bool = False
+    """Mirror the input on half of the steps, and the translation's features back (FastCUT)."""
+    identity_weight: float = 0.0
+    """Weight of L1 between a target picture and its translation; 0: off."""
+    self_regularization_weight: float = 0.0
+    """Weight of L1 between a source picture and its translation (SimGAN); 0: off."""
+    history_size: int = 0
+    """Earlier translations kept, from which half of each discriminator batch comes; 0: off."""
+
+
+PRESETS = {
+    "cut": {},
+    "fastcut": {
+        "constant_epochs": 150,
+        "decay_epochs": 50,
+        "nce_weight": 10.0,
+        "nce_identity": False,
+        "flip_equivariance": True,
+    },
+    "sincut": {
+        "generator": "stylegan2",
+        "discriminator": "stylegan2",
+        "base_channels": 10,
+        "discriminator_channels": 8,
+        "preprocess": "zoom_and_patch",
+        "crop_size": 64,
+        "batch_size": 16,
+        "epoch_images": 100_000,
+        "constant_epochs": 8,
+        "decay_epochs": 8,
+        "learning_rate": 2e-3,
+        "betas": (0.0, 0.99),
+        "adversarial": "non_saturating",
+        "r1_weight": 1.0,
+        "nce_weight": 4.0,
+        "nce_layers": (0, 2, 4),
+        "nce_patches": 1,
+        "nce_negatives": "batch",
+        "identity_weight": 1.0,
+    },
+    "simgan": {
+        "adversarial": "non_saturating",
+        "nce_weight": 0.0,
+        "nce_identity": False,
+        "self_regularization_weight": 10.0,
+        "history_size": 512,
+        "batch_size": 16,
+        "load_size": 72,
+        "crop_size": 64,
+        "generator": "resnet_6blocks",
+    },
+}
+
+PREVIEW_PICTURES = 6
+
+
+class Draws:
+    """The random choices of one step, a pure function of the seed and the images seen."""
+
+    def __init__(self, generator: torch.Generator, patches: int):
+        self.generator, self.patches = generator, patches
+
+    def flipped(self) -> bool:
+        """Toss FastCUT's coin."""
+        coin = torch.rand((), generator=self.generator, device=self.generator.device)
+        return coin.item() < 0.5
+
+    def positions(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Draw the patches to compare, one set a layer, the same for all pictures of the batch."""
+        sizes = [feature.shape[2] * feature.shape[3] for feature in features]
+        return models.draw_positions(sizes, self.patches, self.generator)
+
+
+class Cut:
+    """CUT's networks and its step; a term whose weight is 0 is off."""
+
+    def __init__(
+        self,
+        options: Options,
+        device: torch.device,
+        processes: training.Processes,
+        epoch_images: int,
+    ):
+        self.options, self.device, self.processes = options, device, processes
+        self.epoch_images = epoch_images
+        self.adversarial = losses.ADVERSARIAL_LOSSES[options.adversarial]
+        self.bf16 = options.precision == "bf16" or (
+            options.precision == "auto"
+            and device.type == "cuda"
+            and torch.cuda.is_bf16_supported(including_emulation=False)
+        )
+        self.networks = {
+            "generator": models.build_generator(
+                options.generator,
+                base_channels=options.base_channels,
+                norm=options.generator_norm,
+                antialias=options.antialias,
+                dropout=options.dropout,
+                crop_px=options.crop_size,
+            ),
+            "discriminator": models.build_discriminator(
+                options.discriminator,
+                base_channels=options.discriminator_channels,
+                layers=options.discriminator_layers,
+                norm=options.discriminator_norm,
+                antialias=options.antialias,
+                crop_px=options.crop_size,
+            ),
+        }
+        self.generator, self.discriminator = self.networks.values()
+        models.check_crop(options.crop_size, self.generator, f"--generator {options.generator}")
+        models.check_crop(
+            options.crop_size, self.discriminator, f"--discriminator {options.discriminator}"
+        )
+        if options.nce_weight:
+            channels = models.feature_channels(self.generator, options.nce_layers, "--nce_layers")
+            self.projector = models.PatchProjector(channels, options.nce_channels)
+            self.networks["projector"] = self.projector
+        for name, network in self.networks.items():
+            self._initialize(network, name)
+        self.optimizers = {
+            name: training.adam(network, options.learning_rate, options.betas)
+            for name, network in self.networks.items()
+        }
+        self.average = None
+        if options.ema_halflife_images:
+            self.average = training.MovingAverage(self.generator, options.ema_halflife_images)
+        self.history = None
+        if options.history_size:
+            self.history = training.RefinedHistory(options.history_size)
+        self.translates_target = bool(
+            (options.nce_weight and options.nce_identity) or options.identity_weight
+        )
+
+    def _initialize(self, network: nn.Module, name: str) -> None:
+        options = self.options
+        random = training.generator_for(torch.device("cpu"), options.seed, 0, f"{name} weights")
+        models.initialize(network, random, options.initialization, options.initialization_gain)
+        network.to(self.device)
+
+    # The three members that the loop knows.
+
+    def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
+        """Update discriminator, then generator and projector; return the losses."""
+        options = self.options
+        factor = training.linear_decay(
+            images_seen,
+            epoch_images=self.epoch_images,
+            constant_epochs=options.constant_epochs,
+            decay_epochs=options.decay_epochs,
+        )
+        for optimizer in self.optimizers.values():
+            training.set_learning_rate(optimizer, factor * options.learning_rate)
+        self.generator.noise.reseed(
+            training.seed_for(options.seed, images_seen, "noise"),
+            len(batch.source),
+            self.processes.rank,
+            self.processes.world_size,
+        )
+        random = training.generator_for(self.device, options.seed, images_seen, "step")
+        values = self.update(batch, Draws(random, options.nce_patches))
+        if self.average:
+            self.average.update(self.generator, options.batch_size)
+        return values
+
+    @torch.no_grad()
+    def preview(self, batch: data.TranslationBatch) -> Tensor:
+        """Show source, translation, target and identity below one another."""
+        network = self.inference_generator
+        source, target = (pictures.to(self.device) for pictures in batch)
+        return training.sheet(
+            [source, models.translate(network, source), target, models.translate(network, target)]
+        )
+
+    def state(self) -> dict[str, training.Stateful]:
+        """Everything to be saved."""
+        parts = dict(self.networks)
+        parts |= {f"{name}_optimizer": part for name, part in self.optimizers.items()}
+        if self.average:
+            parts["average"] = self.average
+        if self.history:
+            parts["history"] = self.history
+        return parts
+
+    @property
+    def inference_generator(self) -> nn.Module:
+        """The generator to use: the moving average where there is one."""
+        return self.average.network if self.average else self.generator
+
+    # The method.
+
+    def update(self, batch: data.TranslationBatch, draws: Draws) -> dict[str, Tensor]:
+        """Make one update of all networks in the official order; return detached losses.
+
+        As the official program reports them: discriminator terms before their factor 1/2, PatchNCE
+        with its weight but before the mean of translation and identity.
+        """
+        options = self.options
+        # Mirroring is drawn once a step, so that one pass serves the whole batch.
+        mirrored = options.flip_equivariance and draws.flipped()
+        inputs = torch.cat(batch) if self.translates_target else batch.source
+        inputs = inputs.flip(3) if mirrored else inputs
+        with self._autocast():
+            outputs, keys = self._translate(inputs, mirrored)
+        translation = outputs[: len(batch.source)]
+        values = self._update_discriminator(translation.detach(), batch.target, draws)
+
+        with self._autocast():
+            total, generator_values = self._generator_loss(inputs, outputs, keys, mirrored, draws)
+        self._descend(total, "generator", "projector")
+        return values | generator_values
+
+    def _translate(self, inputs: Tensor, mirrored: bool) -> tuple[Tensor, list[Tensor]]:
+        """Return translations and the features of the un-mirrored inputs, which send no gradient.
+
+        The features of the same pass serve, save for mirrored inputs: the network is not symmetric.
+        """
+        layers = self.options.nce_layers
+        if not self.options.nce_weight:
+            return self.generator(inputs), []
+        if not mirrored:
+            outputs, keys = self.generator.forward_with_features(inputs, layers)
+            return outputs, [key.detach() for key in keys]
+        with torch.no_grad():
+            keys = self.generator.encode(inputs.flip(3), layers)
+        return self.generator(inputs), keys
+
+    def _update_discriminator(self, fake: Tensor, real: Tensor, draws: Draws) -> dict[str, Tensor]:
+        options = self.options
+        if self.history:
+            fake = self._mixed_with_history(fake, draws)
+        if options.r1_weight:  # in float32, and apart from the fakes: it is differentiated twice
+            real = real.detach().requires_grad_()
+            real_logits = self.discriminator(real)
+            with self._autocast():
+                fake_logits = self.discriminator(fake)
+        else:
+            with self._autocast():
+                fake_logits, real_logits = self._judge_both(fake, real)
+        values = {
+            "discriminator_real": self.adversarial.on_real(real_logits),
+            "discriminator_fake": self.adversarial.on_fake(fake_logits),
+        }
+        total = (values["discriminator_real"] + values["discriminator_fake"]) / 2
+        if options.r1_weight:
+            values["r1"] = options.r1_weight * losses.r1_penalty(real, real_logits)
+            total = total + values["r1"]
+        self._descend(total, "discriminator")
+        return _detached(values)
+
+    def _judge_both(self, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge in one pass where no statistic couples the pictures of a batch."""
+        if self.options.discriminator_norm == "batch":
+            return self.discriminator(fake), self.discriminator(real)
+        return self.discriminator(torch.cat([fake, real])).chunk(2)
+
+    def _mixed_with_history(self, fake: Tensor, draws: Draws) -> Tensor:
+        """Every process keeps the whole history and takes its own rows of the mixed batch."""
+        mixed = self.history.mix(training.gather_rows(fake), draws.generator)
+        return mixed.chunk(self.processes.world_size)[self.processes.rank]
+
+    def _generator_loss(
+        self,
+        inputs: Tensor,
+        outputs: Tensor,
+        keys: list[Tensor],
+        mirrored: bool,
+        draws: Draws,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        options = self.options
+        pictures = len(inputs) // 2 if self.translates_target else len(inputs)
+        with training.frozen(self.discriminator):
+            logits = self.discriminator(outputs[:pictures])
+        values = {"adversarial": self.adversarial.generator(logits)}
+        total = options.adversarial_weight * values["adversarial"]
+        if options.nce_weight:
+            compared = len(inputs) if options.nce_identity else pictures
+            queries = self.generator.encode(outputs[:compared], options.nce_layers)
+            queries = [query.flip(3) for query in queries] if mirrored else queries
+            names = ("nce", "nce_identity")[: compared // pictures]
+            for place, name in enumerate(names):
+                rows = slice(place * pictures, (place + 1) * pictures)
+                values[name] = self._patch_nce(
+                    [query[rows] for query in queries], [key[rows] for key in keys], draws
+                )
+            total = total + sum(values[name] for name in names) / len(names)
+        if options.identity_weight:
+            distance = (outputs[pictures:] - inputs[pictures:]).abs().float().mean()
+            values["identity"] = options.identity_weight * distance
+            total = total + values["identity"]
+        if options.self_regularization_weight:
+            distance = (outputs[:pictures] - inputs[:pictures]).abs().float().mean()
+            values["self_regularization"] = options.self_regularization_weight * distance
+            total = total + values["self_regularization"]
+        return total, _detached({"generator": total} | values)
+
+    def _patch_nce(self, queries: list[Tensor], keys: list[Tensor], draws: Draws) -> Tensor:
+        options = self.options
+        positions = draws.positions(queries)
+        queries = self.projector(queries, positions)
+        with torch.no_grad():
+            keys = self.projector(keys, positions)
+        layer_losses = []
+        for query, key in zip(queries, keys, strict=True):
+            all_keys, first_row = None, 0
+            if options.nce_negatives == "batch":
+                rows = key.flatten(0, 1)
+                all_keys, first_row = training.gather_rows(rows), self.processes.rank * len(rows)
+            layer_losses.append(
+                losses.patch_nce(
+                    query,
+                    key,
+                    temperature=options.nce_temperature,
+                    all_keys=all_keys,
+                    first_row=first_row,
+                )
+            )
+        return options.nce_weight * losses.multilayer_patch_nce(layer_losses)
+
+    def _descend(self, total: Tensor, *names: str) -> None:
+        """Step the named networks' optimisers down the gradient of `total`."""
+        names = [name for name in names if name in self.networks]
+        for name in names:
+            self.optimizers[name].zero_grad()
+        total.backward()
+        for name in names:
+            training.average_gradients(self.networks[name])
+            self.optimizers[name].step()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in values.items()}
+
+
+def check(options: Options) -> None:
+    """Raise UserError for values and combinations that cannot train."""
+    cli.check_run_options(options)
+    if options.nce_weight and options.nce_temperature <= 0:
+        raise UserError(f"--nce_temperature {options.nce_temperature}: give a number above 0")
+    candidates = options.nce_patches * (
+        options.batch_size if options.nce_negatives == "batch" else 1
+    )
+    if options.nce_weight and (options.nce_patches < 1 or candidates < 2):
+        raise UserError(
+            f"--nce_patches {options.nce_patches}: leaves a patch without negatives; give 2 or "
+            "more, or a larger --batch_size with --nce_negatives batch"
+        )
+    if min(options.constant_epochs, options.decay_epochs, options.epoch_images) < 0:
+        raise UserError("--constant_epochs, --decay_epochs, --epoch_images: give 0 or more")
+    if options.history_size and options.batch_size % 2:
+        raise UserError(
+            f"--batch_size {options.batch_size}: --history_size takes half of each batch from the "
+            "history; give an even batch size"
+        )
+
+
+class Data(NamedTuple):
+    """What a run reads."""
+
+    dataset: data.TranslationDataset
+    preview: data.TranslationBatch
+    description: dict[str, str]
+
+
+def open_data(options: Options) -> Data:
+    """Find the files and check what can be known of them before training."""
+    domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
+    description = {
+        "source": data.fingerprint(domains.source),
+        "target": data.fingerprint(domains.target),
+    }
+    if options.preprocess == "zoom_and_patch":
+        dataset = data.SingleImagePatches(
+            domains.source,
+            domains.target,
+            crop_size=options.crop_size,
+            batch_size=options.batch_size,
+            flip=options.flip,
+            seed=options.seed,
+        )
+        return Data(dataset, dataset.preview(1), description)
+    preprocessing = data.Preprocessing(
+        options.preprocess, options.load_size, options.crop_size, options.flip
+    )
+    data.check_sizes([*domains.source, *domains.target], preprocessing)
+    epoch_images = options.epoch_images or max(len(domains.source), len(domains.target))
+    decay_starts_at = round(options.constant_epochs * epoch_images)
+    dataset = data.UnpairedFolders(
+        domains.source,
+        domains.target,
+        preprocessing,
+        seed=options.seed,
+        jitter_until_images=None if options.jitter_in_decay else decay_starts_at,
+    )
+    shown = data.UnpairedFolders(
+        domains.test_source, domains.test_target, preprocessing, seed=options.seed
+    )
+    return Data(dataset, shown.preview(PREVIEW_PICTURES), description)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, check, train."""
+    options = cli.parse(Options, arguments, PRESETS)
+    check(options)
+    processes = training.places_from_environment()
+    device = training.choose_device(options.device, processes)
+    with training.process_group(processes, device):
+        train(options, processes, device)
+
+
+def train(options: Options, processes: training.Processes, device: torch.device) -> None:
+    """Put data, method and loop together."""
+    files = open_data(options)
+    stream = data.Stream(
+        files.dataset,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        rank=processes.rank,
+        world_size=processes.world_size,
+        pin_memory=device.type == "cuda",
+    )
+    epoch_images = options.epoch_images or files.dataset.epoch_images
+    method = Cut(options, device, processes, epoch_images)
+    schedule_images = round((options.constant_epochs + options.decay_epochs) * epoch_images)
+    total_images = options.total_images or schedule_images
+    config = cli.config(options, files.description)
+    run = training.RunFolder(options.run_dir)
+    run.check(config, cli.MAY_CHANGE)
+    if options.dry_run:
+        plan = {
+            **files.description,
+            "epoch": f"{epoch_images} images",
+            "full learning rate": f"{round(options.constant_epochs * epoch_images)} images",
+            "stops at": f"{total_images} images",
+            "device": f"{device}, {processes.world_size} processes",
+            **{name: models.describe(network) for name, network in method.networks.items()},
+        }
+        print(cli.describe(plan), cli.describe(config["options"]), sep="\n\n")
+        return
+    training.gather_objects("checked")  # all have looked before the first one writes
+    if processes.writes:
+        run.create(config)
+    if options.init_from and not training.list_checkpoints(run.checkpoints):
+        start_from(options.init_from, method)
+    pace = training.Pace(
+        total_images,
+        options.batch_size,
+        options.save_every,
+        options.preview_every,
+        options.log_every,
+    )
+    exports = {"generator.safetensors": lambda path, seen: export(path, seen, method)}
+    training.fit(method, stream, files.preview, run, pace, exports, processes, device)
+    for path, reason in stream.unreadable.items():
+        print(f"skipped {path}: {reason}", file=sys.stderr)
+
+
+def export(path: Path, images_seen: int, method: Cut) -> None:
+    """Write the generator to use and to give away."""
+    options = method.options
+    about = {
+        "method": "cut",
+        "preset": options.preset,
+        "images_seen": images_seen,
+        "moving_average": method.average is not None,
+        "preprocess": options.preprocess,
+        "load_size": options.load_size,
+        "crop_size": options.crop_size,
+    }
+    models.save_generator(path, method.inference_generator, about)
+
+
+def start_from(path: Path, method: Cut) -> None:
+    """Take over the weights of another run's networks, or of a generator file."""
+    if path.is_dir() or path.suffix == ".pt":
+        checkpoint = training.read_weights(path, "--init_from")
+        parts = {name: part for name, part in method.state().items() if name in method.networks}
+        states = {name: state for name, state in checkpoint.states.items() if name in parts}
+        training.restore(parts, states, f"--init_from {path}")
+    else:
+        loaded = models.load_generator(path, "--init_from").network
+        training.restore(
+            {"generator": method.generator},
+            {"generator": loaded.state_dict()},
+            f"--init_from {path}",
+        )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,134 @@
+"""Checkpoints: everything that a run needs to go on, the last two kept."""
+
+import pickle
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+
+from errors import UserError
+from training.files import write_atomically
+
+KEPT = 2
+FORMAT = 1
+
+
+class Stateful(Protocol):
+    """Anything that can be saved: a network, an optimiser, an average, a pool, a log."""
+
+    def state_dict(self) -> dict:
+        """Return tensors and plain values, nested in dicts and lists."""
+
+    def load_state_dict(self, state: dict) -> object:
+        """Take over what `state_dict` returned."""
+
+
+class DamagedCheckpointError(Exception):
+    """A file that is no whole checkpoint."""
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint file holds."""
+
+    images_seen: int
+    states: dict[str, dict]
+
+
+def checkpoint_path(folder: Path, images_seen: int) -> Path:
+    """Return the name of the checkpoint at `images_seen`."""
+    return folder / f"{images_seen:012d}.pt"
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder, the newest first."""
+    found = [path for path in folder.glob("*.pt") if re.fullmatch(r"\d{12}\.pt", path.name)]
+    return sorted(found, reverse=True)
+
+
+def save_checkpoint(folder: Path, images_seen: int, states: Mapping[str, dict]) -> Path:
+    """Write the states of all parts at `images_seen`, then drop all but the last two checkpoints.
+
+    Raises OSError or RuntimeError (PyTorch's writer) where the disk does not take it; the older
+    checkpoints then stay.
+    """
+    content = {"format": FORMAT, "images_seen": images_seen, "states": dict(states)}
+    path = checkpoint_path(folder, images_seen)
+    write_atomically(path, lambda temporary: torch.save(content, temporary))
+    for old in list_checkpoints(folder)[KEPT:]:
+        old.unlink()
+    return path
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint to the CPU; nothing but tensors and plain values is ever unpickled.
+
+    Raises DamagedCheckpointError with a short reason for any other file.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = "it holds more than tensors and plain values, or is no checkpoint at all"
+        if not isinstance(error, pickle.UnpicklingError):
+            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"
+        raise DamagedCheckpointError(f"{path}: not a whole checkpoint ({reason})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DamagedCheckpointError(f"{path}: not a checkpoint of this program")
+    return Checkpoint(content["images_seen"], content["states"])
+
+
+def read_newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """Read the newest whole checkpoint; name each damaged one on stderr and try the one before.
+
+    Returns None where there is none at all. Raises UserError where all are damaged.
+    """
+    paths = list_checkpoints(folder)
+    for path in paths:
+        try:
+            return read_checkpoint(path)
+        except DamagedCheckpointError as error:
+            print(f"warning: {error}; trying the one before", file=sys.stderr)
+    if paths:
+        raise UserError(
+            f"--run_dir {folder.parent}: none of its {len(paths)} checkpoints can be read; delete "
+            f"{folder} to start again, or name another --run_dir"
+        )
+    return None
+
+
+def read_weights(path: Path, option: str) -> Checkpoint:
+    """Read a checkpoint file, or the newest one of a run folder, to start another run from.
+
+    Raises UserError, which names `option`, where there is none.
+    """
+    if not path.exists():
+        raise UserError(f"{option} {path}: no such file or folder; name a run or a checkpoint")
+    if not path.is_dir():
+        try:
+            return read_checkpoint(path)
+        except DamagedCheckpointError as error:
+            raise UserError(f"{option} {error}; name another") from error
+    checkpoint = read_newest_checkpoint(path / "checkpoints")
+    if checkpoint is None:
+        raise UserError(f"{option} {path}: holds no checkpoint; name a run that has saved")
+    return checkpoint
+
+
+def restore(parts: Mapping[str, Stateful], states: Mapping[str, dict], origin: str) -> None:
+    """Load saved states into the parts of the same names.
+
+    Raises UserError that names `origin` where names or sizes do not fit.
+    """
+    if parts.keys() != states.keys():
+        difference = ", ".join(sorted(parts.keys() ^ states.keys()))
+        raise UserError(f"{origin}: the saved parts differ from this command's: {difference}")
+    for name, part in parts.items():
+        try:
+            part.load_state_dict(states[name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{origin}: {name} has other sizes than this command's: {reason}"
+            ) from error

@@ -1,0 +1,143 @@
+"""Several processes, one device each, started by torchrun; every function also serves one process.
+
+The global batch is split in equal parts, rank by rank. Losses are means, so the mean of the ranks'
+gradients is the gradient of the global batch.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from errors import PairlessError, UserError
+
+TIMEOUT = timedelta(minutes=10)
+
+
+class LostProcessError(PairlessError):
+    """Another process of the run died or cannot be reached."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among those of the run."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files and talks to the terminal."""
+        return self.rank == 0
+
+
+def places_from_environment() -> Processes:
+    """Read this process's place from the variables that torchrun sets."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    if not all(name in os.environ for name in names):
+        return Processes()
+    return Processes(*(int(os.environ[name]) for name in names))
+
+
+@contextmanager
+def process_group(processes: Processes, device: torch.device) -> Iterator[None]:
+    """Join the other processes for the length of the block: NCCL on GPUs, Gloo on the CPU."""
+    if processes.world_size == 1:
+        yield
+        return
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=TIMEOUT)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _lost_processes_named() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # Gloo's and NCCL's errors, DistBackendError among them
+        reason = str(error).strip().splitlines()[0]
+        raise LostProcessError(
+            f"rank {dist.get_rank()}: another process of this run ended or cannot be reached "
+            f"({reason}); the same command goes on from the last checkpoint"
+        ) from error
+
+
+def average_gradients(network: nn.Module) -> None:
+    """Replace the network's gradients by their mean over the processes, in one all-reduce."""
+    if not dist.is_initialized():
+        return
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    if not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    average_tensor(flat)
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def average_tensor(values: Tensor) -> Tensor:
+    """Replace `values` by their mean over the processes; returns them."""
+    if dist.is_initialized():
+        with _lost_processes_named():
+            dist.all_reduce(values)
+        values /= dist.get_world_size()
+    return values
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Return the rows [n, ...] of all processes, rank by rank, without gradient."""
+    rows = rows.detach().contiguous()
+    if not dist.is_initialized():
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    with _lost_processes_named():
+        dist.all_gather(parts, rows)
+    return torch.cat(parts)
+
+
+def gather_objects(value: object) -> list:
+    """Return every process's `value`, rank by rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list = [None] * dist.get_world_size()
+    with _lost_processes_named():
+        dist.all_gather_object(values, value)
+    return values
+
+
+def any_process(flag: bool) -> bool:
+    """Tell whether the flag is up in at least one process. A number on the CPU: no GPU waits."""
+    if not dist.is_initialized():
+        return flag
+    number = torch.tensor(int(flag))
+    with _lost_processes_named():
+        dist.all_reduce(number, op=dist.ReduceOp.MAX)
+    return bool(number)
+
+
+def choose_device(name: str, processes: Processes) -> torch.device:
+    """Return the device that `--device auto|cpu|cuda` means for this process.
+
+    Raises UserError for `cuda` without a GPU for this process.
+    """
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and found == 0):
+        return torch.device("cpu")
+    if found <= processes.local_rank:
+        raise UserError(
+            f"--device {name}: {found} GPUs found, {processes.local_rank + 1} needed on this "
+            "machine; use --device cpu or start fewer processes"
+        )
+    device = torch.device("cuda", processes.local_rank)
+    torch.cuda.set_device(device)
+    return device

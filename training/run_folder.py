@@ -1,0 +1,64 @@
+"""The run folder: its files, and the options that it was started with."""
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from errors import UserError
+from training.files import write_lines_atomically
+
+
+class RunFolder:
+    """The paths of one run."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.config = folder / "config.json"
+        self.log = folder / "log.jsonl"
+        self.tensorboard = folder / "tensorboard"
+        self.previews = folder / "previews"
+        self.checkpoints = folder / "checkpoints"
+
+    def check(self, config: Mapping, may_change: Collection[str]) -> None:
+        """Compare with the run that already lives here, if one does; touch nothing.
+
+        config: {"options": {...}, "data": {...}, ...} of plain JSON values. Raises UserError where
+        the folder holds something else, cannot be written, or was started with other options than
+        these; options named in `may_change` do not change the result and are not compared.
+        """
+        option = f"--run_dir {self.folder}"
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{option}: is a file; name a folder")
+        nearest = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
+        if not os.access(nearest, os.W_OK) or not nearest.is_dir():
+            raise UserError(f"{option}: {nearest} cannot be written; name another folder")
+        if not self.config.exists():
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise UserError(f"{option}: holds files but no run; name a new or empty folder")
+            return
+        started_with = self._read_config(option)
+        for section in ("options", "data"):
+            old, new = started_with.get(section, {}), config[section]
+            for name in sorted((old.keys() | new.keys()) - set(may_change)):
+                if old.get(name) != new.get(name):
+                    shown = f"--{name}" if section == "options" else f"the data ({name})"
+                    raise UserError(
+                        f"{shown}: this run was started with {old.get(name)!r}, now it is "
+                        f"{new.get(name)!r}; give the old value, or another --run_dir to start "
+                        "anew (--init_from takes this run's weights along)"
+                    )
+
+    def create(self, config: Mapping) -> None:
+        """Make the folders and write `config.json`; a later start writes its own values over it."""
+        for folder in (self.previews, self.checkpoints, self.tensorboard):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_lines_atomically(self.config, [json.dumps(config, indent=2)])
+
+    def _read_config(self, option: str) -> dict:
+        try:
+            return json.loads(self.config.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(
+                f"{option}: config.json is damaged ({error}); name another folder"
+            ) from error
