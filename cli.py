@@ -82,8 +82,9 @@ def parse(
     `-` and `_` are the same in option names. A value that does not fit an option ends the program
     with exit code 2 and a message on stderr.
     """
-    default = options_type()
+    default = None
     if presets:
+        default = options_type()
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         early.add_argument("--preset", default=default.preset)
         name = early.parse_known_args(arguments)[0].preset
@@ -95,6 +96,17 @@ def parse(
         default=default,
         description=sys.modules[options_type.__module__].__doc__,
         config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
+def parse_one_of(
+    options_types: Sequence[type], arguments: Sequence[str] | None, description: str
+) -> object:
+    """Read a sub-command, named after its dataclass in lower case, with its options."""
+    return tyro.extras.subcommand_cli_from_dict(
+        {kind.__name__.lower(): kind for kind in options_types},
+        args=arguments,
+        description=description,
     )
 
 

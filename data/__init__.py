@@ -5,6 +5,7 @@ from data.decode import UnreadableImageError, decode_image
 from data.files import IMAGE_EXTENSIONS, Domains, find_domains, fingerprint, list_images
 from data.item import Item, TranslationDataset
 from data.pixels import to_image, to_tensor
+from data.pocket import render_scene, write_pocket
 from data.preflight import check_sizes
 from data.randomness import generator_for
 from data.single_image import SingleImagePatches
@@ -29,6 +30,8 @@ __all__ = [
     "fingerprint",
     "generator_for",
     "list_images",
+    "render_scene",
     "to_image",
     "to_tensor",
+    "write_pocket",
 ]

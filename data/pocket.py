@@ -225,7 +225,7 @@ def render_scene(seed: int, index: int, size_px: int) -> Scene:
     return Scene(horse, zebra, covered.reshape(size_px, SAMPLES, size_px, SAMPLES).any((1, 3)))
 
 
-def write_unpaired(folder: Path, *, seed: int, size_px: int, train: int, test: int) -> None:
+def write_pocket(folder: Path, *, seed: int, size_px: int, train: int, test: int) -> None:
     """Write PNG files, each named by its scene's index, into five new folders in `folder`.
 
     trainA: horses of scenes 0 to train - 1; trainB: zebras of the `train` scenes after them, so

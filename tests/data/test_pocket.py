@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.pocket import render_scene, write_unpaired
+from data.pocket import render_scene, write_pocket
 from errors import UserError
 
 
@@ -79,7 +79,7 @@ def names(folder):
 
 def test_folders_hold_unpaired_training_and_paired_test_pictures(tmp_path):
     folder = tmp_path / "new" / "pocket"
-    write_unpaired(folder, seed=5, size_px=32, train=3, test=2)
+    write_pocket(folder, seed=5, size_px=32, train=3, test=2)
     assert names(tmp_path / "new") == ["pocket"]
     assert names(folder) == ["testA", "testB", "testMask", "trainA", "trainB"]
     assert names(folder / "trainA") == ["000000.png", "000001.png", "000002.png"]
@@ -100,17 +100,17 @@ def test_folders_hold_unpaired_training_and_paired_test_pictures(tmp_path):
 def test_a_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(UserError, match="--output") as caught:
-        write_unpaired(tmp_path, seed=0, size_px=32, train=1, test=1)
+        write_pocket(tmp_path, seed=0, size_px=32, train=1, test=1)
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == ["mine.txt"]
     with pytest.raises(UserError, match="mine.txt"):
-        write_unpaired(tmp_path / "mine.txt", seed=0, size_px=32, train=1, test=1)
+        write_pocket(tmp_path / "mine.txt", seed=0, size_px=32, train=1, test=1)
 
 
 def test_an_empty_folder_is_filled(tmp_path):
     folder = tmp_path / "empty"
     folder.mkdir()
-    write_unpaired(folder, seed=0, size_px=16, train=1, test=0)
+    write_pocket(folder, seed=0, size_px=16, train=1, test=0)
     assert names(folder / "trainA") == ["000000.png"]
     assert names(folder / "testB") == []
 
@@ -123,5 +123,5 @@ def test_nothing_is_left_when_rendering_fails(tmp_path, monkeypatch):
 
     monkeypatch.setattr("data.pocket.render_scene", fail_at_the_second)
     with pytest.raises(MemoryError):
-        write_unpaired(tmp_path / "out", seed=0, size_px=16, train=2, test=0)
+        write_pocket(tmp_path / "out", seed=0, size_px=16, train=2, test=0)
     assert names(tmp_path) == []

@@ -1,0 +1,135 @@
+"""The embedded data set "pocket horse2zebra": draw its folders, and score a translation of it.
+
+python pocket.py draw --output DIR            trainA trainB testA testB testMask
+python pocket.py score --data DIR --translated DIR --sheet FILE
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+import cli
+import data
+import training
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Draw the folders: horses to learn from, zebras to learn from, test scenes as both."""
+
+    output: Path
+    """New or empty folder."""
+    size: int = 64
+    """Pixels of a picture's side."""
+    train: int = 256
+    """Training pictures of each kind; no scene is drawn as both."""
+    test: int = 48
+    """Test scenes, each drawn as horse, as zebra, and with the animal's mask."""
+    seed: int = 0
+    """Another seed draws other scenes."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Compare a translation with the true zebras, inside and outside the animal."""
+
+    data: Path
+    """Folder that `draw` made."""
+    translated: Path
+    """Folder with the translated testA, same file names."""
+    sheet: Path
+    """PNG to write: horse, translation, true zebra."""
+
+
+def draw(options: Draw) -> None:
+    """Write the folders."""
+    for name, value in (("size", options.size), ("train", options.train), ("test", options.test)):
+        least = 16 if name == "size" else 1
+        if value < least:
+            raise UserError(f"--{name} {value}: below {least}; give {least} or more")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: below 0; give 0 or more")
+    data.write_pocket(
+        options.output,
+        seed=options.seed,
+        size_px=options.size,
+        train=options.train,
+        test=options.test,
+    )
+
+
+def score(options: Score) -> None:
+    """Print the table and write the sheet."""
+    names = [path.name for path in data.list_images(options.data / "testA", "--data")]
+    horses, zebras, translated, masks = (
+        read_all(folder, names, option)
+        for folder, option in (
+            (options.data / "testA", "--data"),
+            (options.data / "testB", "--data"),
+            (options.translated, "--translated"),
+            (options.data / "testMask", "--data"),
+        )
+    )
+    inside = masks[:, :1] > 0
+    table = Table("mean absolute difference, of 255", "translation", "untranslated input")
+    for title, measure, where in (
+        ("to the true zebra's colours, inside the body", colour_distance, inside),
+        ("to the true zebra, pixel by pixel, inside the body", pixel_distance, inside),
+        ("to the unchanged background, outside the body", pixel_distance, ~inside),
+    ):
+        row = [f"{measure(shown, zebras, where):.1f}" for shown in (translated, horses)]
+        table.add_row(title, *row)
+    Console().print(table)
+    shown = slice(0, 8)
+    sheet = training.sheet([horses[shown], translated[shown], zebras[shown]])
+    scale = max(1, 128 // horses.shape[3])
+    sheet = sheet.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+    training.save_sheet(options.sheet, sheet)
+    print(f"{options.sheet}: horse, translation, true zebra, of {len(names)} test scenes")
+
+
+def read_all(folder: Path, names: Sequence[str], option: str) -> Tensor:
+    """Read pictures of equal size: [N, 3, H, W] in [-1, 1]."""
+    pictures = []
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{option}: {path} is missing; translate the whole testA folder first")
+        pictures.append(data.to_tensor(data.decode_image(path)))
+    return torch.stack(pictures)
+
+
+def pixel_distance(pictures: Tensor, truth: Tensor, where: Tensor) -> float:
+    """Return the mean absolute difference over `where` [N, 1, H, W], in levels of 255."""
+    difference = (pictures - truth).abs().mean(1, keepdim=True) * 127.5
+    return difference[where].mean().item()
+
+
+def colour_distance(pictures: Tensor, truth: Tensor, where: Tensor) -> float:
+    """Return how far the levels of each channel must move, wherever they stand, in levels of 255.
+
+    The mean over pictures and channels of the Wasserstein-1 distance between the pixels in `where`
+    [N, 1, H, W]: the mean difference of the sorted levels. Stripes in other places cost nothing
+    here, as nothing in unpaired training says where each stripe must be.
+    """
+    moves = []
+    for picture, true_picture, place in zip(pictures, truth, where[:, 0], strict=True):
+        levels, true_levels = (image[:, place].sort(1).values for image in (picture, true_picture))
+        moves.append((levels - true_levels).abs().mean() * 127.5)
+    return torch.stack(moves).mean().item()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `draw` or `score`."""
+    options = cli.parse_one_of([Draw, Score], arguments, __doc__)
+    draw(options) if isinstance(options, Draw) else score(options)
+
+
+if __name__ == "__main__":
+    cli.run(main)

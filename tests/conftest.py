@@ -1,0 +1,47 @@
+"""What several tests need: the reference numbers, tiny pictures, commands run for real."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT.parent / "shared" / "reference"
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Return a function from a name to (state dict or None, dict of arrays)."""
+    if not REFERENCE.is_dir():
+        pytest.skip(f"{REFERENCE} with the official numbers is not there")
+
+    def load(name: str):
+        arrays = np.load(REFERENCE / f"{name}.npz")
+        weights = REFERENCE / f"{name}.pth"
+        state = torch.load(weights, weights_only=True) if weights.exists() else None
+        return state, {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+
+    return load
+
+
+@pytest.fixture
+def command():
+    """Return a function that runs a root script and returns the finished process."""
+
+    def run(*arguments, **options):
+        environment = {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            **options,
+        )
+
+    return run

@@ -1,0 +1,131 @@
+"""Translate a picture or a folder of pictures with a trained generator.
+
+Reads a run folder, a .safetensors file of a run, or a .pth state dict of the official CycleGAN and
+CUT programs, whose architecture is found from the file. All pictures of a folder, sub-folders and
+names kept, the same size out as in, as PNG.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.progress import track
+from torch import Tensor
+
+import cli
+import data
+import models
+import training
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of this command."""
+
+    checkpoint: Path
+    """Run folder, .safetensors file, or official .pth."""
+    input: Path
+    """Picture, or folder of pictures."""
+    output: Path
+    """Picture (.png) to write, or folder."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
+    batch_size: int = 1
+    """Pictures a pass; only neighbours of equal size share one."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Translate all pictures; name those that cannot be read, then fail for them."""
+    options = cli.parse(Options, arguments)
+    if options.batch_size < 1:
+        raise UserError(f"--batch_size {options.batch_size}: below 1; give 1 or more")
+    device = training.choose_device(options.device, training.Processes())
+    outputs = plan_outputs(options.input, options.output)
+    network = models.load_generator(options.checkpoint, "--checkpoint").network.to(device)
+    unreadable: dict[Path, str] = {}
+    done = track(
+        range(len(outputs)),
+        description="translating",
+        disable=not sys.stderr.isatty(),
+    )
+    for paths, pictures in batches(list(outputs), options.batch_size, unreadable):
+        translated = models.translate(network, pictures.to(device)).cpu()
+        for path, picture in zip(paths, translated, strict=True):
+            write_picture(outputs[path], picture)
+            next(done, None)
+    written = len(outputs) - len(unreadable)
+    print(f"{written} pictures written to {options.output}", file=sys.stderr)
+    if unreadable:
+        names = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
+        raise UserError(
+            f"--input {options.input}: {len(unreadable)} of {len(outputs)} pictures cannot be "
+            f"read, mend or remove them: {names}"
+        )
+
+
+def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
+    """Return where the translation of each picture goes; raises UserError where that is unclear."""
+    if not source.exists():
+        raise UserError(f"--input {source}: no such file or folder; name a picture or a folder")
+    if source.is_file():
+        if target.suffix and not target.is_dir():
+            if target.suffix.lower() != ".png":
+                raise UserError(f"--output {target}: pictures are written as PNG; end it with .png")
+            return {source: target}
+        return {source: target / f"{source.stem}.png"}
+    if target.is_file():
+        raise UserError(f"--output {target}: is a file, and --input is a folder; name a folder")
+    if target.resolve() == source.resolve():
+        raise UserError(f"--output {target}: is the input folder; name another folder")
+    inputs = data.list_images(source, "--input")
+    outputs = {path: (target / path.relative_to(source)).with_suffix(".png") for path in inputs}
+    taken: dict[Path, Path] = {}
+    for path, output in outputs.items():
+        if output in taken:
+            raise UserError(
+                f"--input {source}: {taken[output].name} and {path.name} would both become "
+                f"{output}; rename one"
+            )
+        taken[output] = path
+    return outputs
+
+
+def batches(
+    paths: Sequence[Path], batch_size: int, unreadable: dict[Path, str]
+) -> Iterator[tuple[list[Path], Tensor]]:
+    """Read pictures [B, 3, H, W] in order, as many a batch as have one size; note what fails."""
+    held: list[Path] = []
+    pictures: list[Tensor] = []
+    for path in paths:
+        try:
+            picture = data.to_tensor(data.decode_image(path))
+        except data.UnreadableImageError as error:
+            unreadable[path] = error.reason
+            continue
+        if pictures and (len(held) == batch_size or picture.shape != pictures[0].shape):
+            yield held, torch.stack(pictures)
+            held, pictures = [], []
+        held.append(path)
+        pictures.append(picture)
+    if held:
+        yield held, torch.stack(pictures)
+
+
+def write_picture(path: Path, picture: Tensor) -> None:
+    """Write [3, H, W] in [-1, 1] as PNG, rounded to 8 bits, whole or not at all."""
+    image = data.to_image(picture)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        training.write_atomically(path, lambda temporary: image.save(temporary, "PNG"))
+    except OSError as error:
+        raise UserError(
+            f"--output {path}: cannot be written ({error.strerror}); name another place"
+        ) from error
+
+
+if __name__ == "__main__":
+    cli.run(main)
