@@ -6,12 +6,13 @@ find its own place in the source among other patches (PatchNCE). Presets: cut, f
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import cli
@@ -186,6 +187,23 @@ class Draws:
         return models.draw_positions(sizes, self.patches, self.generator)
 
 
+class Pass(NamedTuple):
+    """One pass of the generator."""
+
+    inputs: Tensor  # [B, 3, H, W], mirrored or not
+    outputs: Tensor  # [B, 3, H, W]
+    keys: list[Tensor]  # features of the un-mirrored inputs, one [B, C_i, H_i, W_i] a layer
+    mirrored: bool
+
+
+class Term(NamedTuple):
+    """One term of the generator's loss: it counts share * value, and its value is logged."""
+
+    name: str
+    value: Tensor
+    share: float = 1.0
+
+
 class Cut:
     """CUT's networks and its step; a term whose weight is 0 is off."""
 
@@ -310,35 +328,39 @@ class Cut:
         As the official program reports them: discriminator terms before their factor 1/2, PatchNCE
         with its weight but before the mean of translation and identity.
         """
-        options = self.options
-        # Mirroring is drawn once a step, so that one pass serves the whole batch.
-        mirrored = options.flip_equivariance and draws.flipped()
-        inputs = torch.cat(batch) if self.translates_target else batch.source
-        inputs = inputs.flip(3) if mirrored else inputs
-        with self._autocast():
-            outputs, keys = self._translate(inputs, mirrored)
-        translation = outputs[: len(batch.source)]
-        values = self._update_discriminator(translation.detach(), batch.target, draws)
+        mirrored = self.options.flip_equivariance and draws.flipped()
+        translation = self._translate(batch.source, mirrored)
+        values = self._update_discriminator(translation.outputs.detach(), batch.target, draws)
 
-        with self._autocast():
-            total, generator_values = self._generator_loss(inputs, outputs, keys, mirrored, draws)
-        self._descend(total, "generator", "projector")
-        return values | generator_values
+        trained = [name for name in ("generator", "projector") if name in self.networks]
+        for name in trained:
+            self.optimizers[name].zero_grad()
+        terms = self._learn(translation, self._translation_terms, draws)
+        del translation  # its features, before the second pass needs the room
+        if self.translates_target:
+            identity = self._translate(batch.target, mirrored)
+            terms += self._learn(identity, self._identity_terms, draws)
+        for name in trained:
+            self._descend(name)
+        values["generator"] = sum(term.share * term.value for term in terms)
+        return values | {term.name: term.value for term in terms}
 
-    def _translate(self, inputs: Tensor, mirrored: bool) -> tuple[Tensor, list[Tensor]]:
-        """Return translations and the features of the un-mirrored inputs, which send no gradient.
+    def _translate(self, pictures: Tensor, mirrored: bool) -> Pass:
+        """Translate, and keep the features of the un-mirrored inputs, which send no gradient.
 
         The features of the same pass serve, save for mirrored inputs: the network is not symmetric.
         """
         layers = self.options.nce_layers
-        if not self.options.nce_weight:
-            return self.generator(inputs), []
-        if not mirrored:
-            outputs, keys = self.generator.forward_with_features(inputs, layers)
-            return outputs, [key.detach() for key in keys]
-        with torch.no_grad():
-            keys = self.generator.encode(inputs.flip(3), layers)
-        return self.generator(inputs), keys
+        inputs = pictures.flip(3) if mirrored else pictures
+        with self._autocast():
+            if not self.options.nce_weight:
+                return Pass(inputs, self.generator(inputs), [], mirrored)
+            if not mirrored:
+                outputs, keys = self.generator.forward_with_features(inputs, layers)
+                return Pass(inputs, outputs, [key.detach() for key in keys], mirrored)
+            with torch.no_grad():
+                keys = self.generator.encode(pictures, layers)
+            return Pass(inputs, self.generator(inputs), keys, mirrored)
 
     def _update_discriminator(self, fake: Tensor, real: Tensor, draws: Draws) -> dict[str, Tensor]:
         options = self.options
@@ -360,8 +382,10 @@ class Cut:
         if options.r1_weight:
             values["r1"] = options.r1_weight * losses.r1_penalty(real, real_logits)
             total = total + values["r1"]
-        self._descend(total, "discriminator")
-        return _detached(values)
+        self.optimizers["discriminator"].zero_grad()
+        total.backward()
+        self._descend("discriminator")
+        return {name: value.detach() for name, value in values.items()}
 
     def _judge_both(self, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """Judge in one pass where no statistic couples the pictures of a batch."""
@@ -374,47 +398,55 @@ class Cut:
         mixed = self.history.mix(training.gather_rows(fake), draws.generator)
         return mixed.chunk(self.processes.world_size)[self.processes.rank]
 
-    def _generator_loss(
-        self,
-        inputs: Tensor,
-        outputs: Tensor,
-        keys: list[Tensor],
-        mirrored: bool,
-        draws: Draws,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        options = self.options
-        pictures = len(inputs) // 2 if self.translates_target else len(inputs)
-        with training.frozen(self.discriminator):
-            logits = self.discriminator(outputs[:pictures])
-        values = {"adversarial": self.adversarial.generator(logits)}
-        total = options.adversarial_weight * values["adversarial"]
-        if options.nce_weight:
-            compared = len(inputs) if options.nce_identity else pictures
-            queries = self.generator.encode(outputs[:compared], options.nce_layers)
-            queries = [query.flip(3) for query in queries] if mirrored else queries
-            names = ("nce", "nce_identity")[: compared // pictures]
-            for place, name in enumerate(names):
-                rows = slice(place * pictures, (place + 1) * pictures)
-                values[name] = self._patch_nce(
-                    [query[rows] for query in queries], [key[rows] for key in keys], draws
-                )
-            total = total + sum(values[name] for name in names) / len(names)
-        if options.identity_weight:
-            distance = (outputs[pictures:] - inputs[pictures:]).abs().float().mean()
-            values["identity"] = options.identity_weight * distance
-            total = total + values["identity"]
-        if options.self_regularization_weight:
-            distance = (outputs[:pictures] - inputs[:pictures]).abs().float().mean()
-            values["self_regularization"] = options.self_regularization_weight * distance
-            total = total + values["self_regularization"]
-        return total, _detached({"generator": total} | values)
+    def _learn(
+        self, done: Pass, terms: Callable[[Pass, Draws], Iterator[Term]], draws: Draws
+    ) -> list[Term]:
+        """Add the gradients of all terms to those of generator and projector.
 
-    def _patch_nce(self, queries: list[Tensor], keys: list[Tensor], draws: Draws) -> Tensor:
+        Each term sends its gradient back to the outputs as soon as it is made, which frees its
+        graph before the next one is built; what has gathered there goes through the generator once.
+        """
+        outputs = done.outputs.detach().requires_grad_()
+        finished = []
+        for term in terms(done._replace(outputs=outputs), draws):
+            (term.share * term.value).backward()
+            finished.append(term._replace(value=term.value.detach()))
+        done.outputs.backward(outputs.grad)
+        return finished
+
+    def _translation_terms(self, done: Pass, draws: Draws) -> Iterator[Term]:
+        """What a translated source picture must satisfy."""
         options = self.options
-        positions = draws.positions(queries)
-        queries = self.projector(queries, positions)
-        with torch.no_grad():
-            keys = self.projector(keys, positions)
+        with training.frozen(self.discriminator), self._autocast():
+            logits = self.discriminator(done.outputs)
+        fooling = self.adversarial.generator(logits)
+        yield Term("adversarial", options.adversarial_weight * fooling)
+        if options.nce_weight:
+            share = 0.5 if options.nce_identity else 1.0
+            yield Term("nce", options.nce_weight * self._patch_nce(done, draws), share)
+        if options.self_regularization_weight:
+            distance = F.l1_loss(done.outputs.float(), done.inputs)
+            yield Term("self_regularization", options.self_regularization_weight * distance)
+
+    def _identity_terms(self, done: Pass, draws: Draws) -> Iterator[Term]:
+        """What a translated target picture must satisfy: it should stay as it is."""
+        options = self.options
+        if options.nce_weight and options.nce_identity:
+            yield Term("nce_identity", options.nce_weight * self._patch_nce(done, draws), 0.5)
+        if options.identity_weight:
+            distance = F.l1_loss(done.outputs.float(), done.inputs)
+            yield Term("identity", options.identity_weight * distance)
+
+    def _patch_nce(self, done: Pass, draws: Draws) -> Tensor:
+        """Encode the outputs and compare their patches with those of the inputs."""
+        options = self.options
+        with self._autocast():
+            queries = self.generator.encode(done.outputs, options.nce_layers)
+            queries = [query.flip(3) for query in queries] if done.mirrored else queries
+            positions = draws.positions(queries)
+            queries = self.projector(queries, positions)
+            with torch.no_grad():
+                keys = self.projector(done.keys, positions)
         layer_losses = []
         for query, key in zip(queries, keys, strict=True):
             all_keys, first_row = None, 0
@@ -430,24 +462,15 @@ class Cut:
                     first_row=first_row,
                 )
             )
-        return options.nce_weight * losses.multilayer_patch_nce(layer_losses)
+        return losses.multilayer_patch_nce(layer_losses)
 
-    def _descend(self, total: Tensor, *names: str) -> None:
-        """Step the named networks' optimisers down the gradient of `total`."""
-        names = [name for name in names if name in self.networks]
-        for name in names:
-            self.optimizers[name].zero_grad()
-        total.backward()
-        for name in names:
-            training.average_gradients(self.networks[name])
-            self.optimizers[name].step()
+    def _descend(self, name: str) -> None:
+        """Step the optimiser of a network by the mean gradient of all processes."""
+        training.average_gradients(self.networks[name])
+        self.optimizers[name].step()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
-
-
-def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in values.items()}
 
 
 def check(options: Options) -> None:

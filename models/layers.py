@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.linear_maps import blur_and_halve, reflection_pad
 from models.noise import NoiseSource
 
 NORM_KINDS = ("instance", "batch", "none")
@@ -55,23 +56,37 @@ def conv_needs_bias(norm: str) -> bool:
     return norm == "instance"
 
 
+class ReflectionPad(nn.Module):
+    """Mirror a picture at its borders: [B, C, H, W] -> [B, C, H + 2 pixels, W + 2 pixels]."""
+
+    def __init__(self, pixels: int):
+        super().__init__()
+        self.pixels = pixels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad [B, C, H, W]; H and W above `pixels`."""
+        return reflection_pad(x, self.pixels)
+
+    def extra_repr(self) -> str:
+        """Show the width of the border."""
+        return str(self.pixels)
+
+
 class BlurDownsample(nn.Module):
     """Halve a picture after a [1, 2, 1] x [1, 2, 1] / 16 blur with reflected borders.
 
     Shape: [B, C, H, W] -> [B, C, ceil(H / 2), ceil(W / 2)]. Source: Zhang 2019 (BlurPool).
     """
 
-    def __init__(self, channels: int):
+    def __init__(self):
         super().__init__()
-        self.channels = channels
         taps = torch.tensor([1.0, 2.0, 1.0]) / 4
         # Constant, so no part of the state: official files carry it as `filt`.
         self.register_buffer("kernel", taps[:, None] * taps[None, :], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Blur and halve [B, C, H, W]."""
-        kernel = self.kernel.to(x.dtype).expand(self.channels, 1, 3, 3)
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), kernel, stride=2, groups=self.channels)
+        return blur_and_halve(x, self.kernel)
 
 
 class BlurUpsample(nn.Module):

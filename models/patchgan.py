@@ -58,7 +58,7 @@ class PatchGAN(nn.Module):
         if norm is not None:  # the first halving has none
             layers.append(norm_layer(norm, after))
         layers.append(nn.LeakyReLU(0.2, inplace=True))
-        return [*layers, BlurDownsample(after)] if self.sizes.antialias else layers
+        return [*layers, BlurDownsample()] if self.sizes.antialias else layers
 
 
 @dataclass(frozen=True)

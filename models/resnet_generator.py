@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from models.features import run_with_features
-from models.layers import BlurDownsample, BlurUpsample, Dropout, conv_needs_bias, norm_layer
+from models.layers import (
+    BlurDownsample,
+    BlurUpsample,
+    Dropout,
+    ReflectionPad,
+    conv_needs_bias,
+    norm_layer,
+)
 from models.noise import NoiseSource
 
 
@@ -35,12 +42,12 @@ class ResnetBlock(nn.Module):
         super().__init__()
         bias = conv_needs_bias(norm)
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             norm_layer(norm, channels),
             nn.ReLU(inplace=True),
             *([Dropout(noise)] if dropout else []),
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             norm_layer(norm, channels),
         )
@@ -105,7 +112,7 @@ class ResnetGenerator(nn.Module):
         conv = nn.Conv2d(
             sizes.in_channels, sizes.base_channels, 7, bias=conv_needs_bias(sizes.norm)
         )
-        padding = (nn.ReflectionPad2d(3), sizes.in_channels)
+        padding = (ReflectionPad(3), sizes.in_channels)
         return [padding, *self._normed(conv, sizes.base_channels)]
 
     def _down(self, channels: int) -> list[tuple[nn.Module, int]]:
@@ -114,7 +121,7 @@ class ResnetGenerator(nn.Module):
         conv = nn.Conv2d(channels, 2 * channels, 3, stride=stride, padding=1, bias=bias)
         layers = self._normed(conv, 2 * channels)
         if self.sizes.antialias_down:
-            layers.append((BlurDownsample(2 * channels), 2 * channels))
+            layers.append((BlurDownsample(), 2 * channels))
         return layers
 
     def _up(self, channels: int) -> list[tuple[nn.Module, int]]:
@@ -131,4 +138,4 @@ class ResnetGenerator(nn.Module):
         sizes = self.sizes
         conv = nn.Conv2d(sizes.base_channels, sizes.out_channels, 7)
         out = sizes.out_channels
-        return [(nn.ReflectionPad2d(3), sizes.base_channels), (conv, out), (nn.Tanh(), out)]
+        return [(ReflectionPad(3), sizes.base_channels), (conv, out), (nn.Tanh(), out)]

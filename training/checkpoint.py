@@ -3,6 +3,7 @@
 import pickle
 import re
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -68,11 +69,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises DamagedCheckpointError with a short reason for any other file.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # PyTorch itself compares no checksums
+            if archive.testzip() is not None:
+                raise DamagedCheckpointError(f"{path}: damaged, a checksum does not fit")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = "it holds more than tensors and plain values, or is no checkpoint at all"
-        if not isinstance(error, pickle.UnpicklingError):
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"
+    except pickle.UnpicklingError as error:
+        raise DamagedCheckpointError(
+            f"{path}: holds more than tensors and plain values; no code of it was run"
+        ) from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:100]
         raise DamagedCheckpointError(f"{path}: not a whole checkpoint ({reason})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DamagedCheckpointError(f"{path}: not a checkpoint of this program")
