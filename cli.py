@@ -152,5 +152,5 @@ def describe(values: Mapping) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on, of Python and of the installed packages."""
-    names = ("torch", "torchvision", "numpy", "pillow")
+    names = ("torch", "numpy", "pillow")
     return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in names}}

@@ -332,15 +332,12 @@ class Cut:
         translation = self._translate(batch.source, mirrored)
         values = self._update_discriminator(translation.outputs.detach(), batch.target, draws)
 
-        trained = [name for name in ("generator", "projector") if name in self.networks]
-        for name in trained:
-            self.optimizers[name].zero_grad()
         terms = self._learn(translation, self._translation_terms, draws)
         del translation  # its features, before the second pass needs the room
         if self.translates_target:
             identity = self._translate(batch.target, mirrored)
             terms += self._learn(identity, self._identity_terms, draws)
-        for name in trained:
+        for name in self.networks.keys() - {"discriminator"}:
             self._descend(name)
         values["generator"] = sum(term.share * term.value for term in terms)
         return values | {term.name: term.value for term in terms}
@@ -382,7 +379,6 @@ class Cut:
         if options.r1_weight:
             values["r1"] = options.r1_weight * losses.r1_penalty(real, real_logits)
             total = total + values["r1"]
-        self.optimizers["discriminator"].zero_grad()
         total.backward()
         self._descend("discriminator")
         return {name: value.detach() for name, value in values.items()}
@@ -465,9 +461,10 @@ class Cut:
         return losses.multilayer_patch_nce(layer_losses)
 
     def _descend(self, name: str) -> None:
-        """Step the optimiser of a network by the mean gradient of all processes."""
+        """Step the optimiser of a network by the mean gradient of all processes; forget it."""
         training.average_gradients(self.networks[name])
         self.optimizers[name].step()
+        self.optimizers[name].zero_grad()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)

@@ -111,6 +111,8 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     if arguments.memory_of:
+        if arguments.memory_of == "official":
+            import torchvision.transforms  # noqa: F401  as the official program does
         _, step = build(arguments.memory_of, arguments, device)
         for number in range(3):
             step(pictures(arguments, device), number)

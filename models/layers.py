@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.instance_norm import NormReLU
 from models.linear_maps import blur_and_halve, reflection_pad
 from models.noise import NoiseSource
 
@@ -34,6 +35,25 @@ class InstanceNorm(nn.Module):
     def extra_repr(self) -> str:
         """Show the number of channels."""
         return str(self.channels)
+
+
+class InstanceNormReLU(InstanceNorm):
+    """Instance norm and ReLU in one layer, which keeps only its input for the backward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise and rectify [B, C, H, W]."""
+        return NormReLU.apply(x.float()).to(x.dtype)
+
+
+def normed_relu(kind: str, channels: int) -> list[nn.Module]:
+    """Return a norm and a ReLU as two numbered layers.
+
+    Instance norm does the ReLU's work itself; an identity keeps the second number, as layers are
+    called by the official programs' numbers.
+    """
+    if kind == "instance":
+        return [InstanceNormReLU(channels), nn.Identity()]
+    return [norm_layer(kind, channels), nn.ReLU(inplace=True)]
 
 
 def norm_layer(kind: str, channels: int) -> nn.Module:

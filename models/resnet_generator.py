@@ -17,6 +17,7 @@ from models.layers import (
     ReflectionPad,
     conv_needs_bias,
     norm_layer,
+    normed_relu,
 )
 from models.noise import NoiseSource
 
@@ -44,8 +45,7 @@ class ResnetBlock(nn.Module):
         self.conv_block = nn.Sequential(
             ReflectionPad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
-            norm_layer(norm, channels),
-            nn.ReLU(inplace=True),
+            *normed_relu(norm, channels),
             *([Dropout(noise)] if dropout else []),
             ReflectionPad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
@@ -104,7 +104,7 @@ class ResnetGenerator(nn.Module):
     # Each stage is a list of (layer, channels after it).
 
     def _normed(self, convolution: nn.Module, channels: int) -> list[tuple[nn.Module, int]]:
-        layers = [convolution, norm_layer(self.sizes.norm, channels), nn.ReLU(inplace=True)]
+        layers = [convolution, *normed_relu(self.sizes.norm, channels)]
         return [(layer, channels) for layer in layers]
 
     def _head(self) -> list[tuple[nn.Module, int]]:

@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[1]
 ROOMS = {
     "models": {"torch", "safetensors"},
     "losses": {"torch"},
-    "data": {"torch", "torchvision", "PIL", "numpy"},
-    "training": {"torch", "torchvision", "rich"},
+    "data": {"torch", "PIL", "numpy"},
+    "training": {"torch", "PIL", "rich"},
     "metrics": {"torch", "numpy", "scipy"},
 }
 SHARED = {"errors"}
