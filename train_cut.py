@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import cli
@@ -337,8 +336,9 @@ class Cut:
         if self.translates_target:
             identity = self._translate(batch.target, mirrored)
             terms += self._learn(identity, self._identity_terms, draws)
-        for name in self.networks.keys() - {"discriminator"}:
-            self._descend(name)
+        for name in self.networks:
+            if name != "discriminator":
+                self._descend(name)
         values["generator"] = sum(term.share * term.value for term in terms)
         return values | {term.name: term.value for term in terms}
 
@@ -421,7 +421,7 @@ class Cut:
             share = 0.5 if options.nce_identity else 1.0
             yield Term("nce", options.nce_weight * self._patch_nce(done, draws), share)
         if options.self_regularization_weight:
-            distance = F.l1_loss(done.outputs.float(), done.inputs)
+            distance = losses.l1(done.outputs, done.inputs)
             yield Term("self_regularization", options.self_regularization_weight * distance)
 
     def _identity_terms(self, done: Pass, draws: Draws) -> Iterator[Term]:
@@ -430,7 +430,7 @@ class Cut:
         if options.nce_weight and options.nce_identity:
             yield Term("nce_identity", options.nce_weight * self._patch_nce(done, draws), 0.5)
         if options.identity_weight:
-            distance = F.l1_loss(done.outputs.float(), done.inputs)
+            distance = losses.l1(done.outputs, done.inputs)
             yield Term("identity", options.identity_weight * distance)
 
     def _patch_nce(self, done: Pass, draws: Draws) -> Tensor:

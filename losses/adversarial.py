@@ -1,8 +1,8 @@
 """The two players' losses, on the discriminator's logits (no sigmoid applied).
 
-Each loss takes logits of any shape and returns a float32 scalar: the mean over all of them. The
-discriminator's loss is one half of its mean over reals plus one half of its mean over fakes, as in
-the official programs of CycleGAN, pix2pix and CUT.
+Each loss takes logits of any shape and returns a scalar, the mean over all of them, in float32 or
+better. The discriminator's loss is one half of its mean over reals plus one half of its mean over
+fakes, as in the official programs of CycleGAN, pix2pix and CUT.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from losses.precision import single_precision
 
 
 class AdversarialLoss(NamedTuple):
@@ -21,23 +23,23 @@ class AdversarialLoss(NamedTuple):
 
 
 def _towards(value: float) -> Callable[[Tensor], Tensor]:
-    return lambda logits: (logits.float() - value).square().mean()
+    return lambda logits: (single_precision(logits) - value).square().mean()
 
 
 def _softplus(sign: float) -> Callable[[Tensor], Tensor]:
-    return lambda logits: F.softplus(sign * logits.float()).mean()
+    return lambda logits: F.softplus(sign * single_precision(logits)).mean()
 
 
 def _linear(sign: float) -> Callable[[Tensor], Tensor]:
-    return lambda logits: sign * logits.float().mean()
+    return lambda logits: sign * single_precision(logits).mean()
 
 
 def _minimax_generator(logits: Tensor) -> Tensor:
-    return -F.softplus(logits.float()).mean()
+    return -F.softplus(single_precision(logits)).mean()
 
 
 def _hinge(sign: float) -> Callable[[Tensor], Tensor]:
-    return lambda logits: F.relu(1 + sign * logits.float()).mean()
+    return lambda logits: F.relu(1 + sign * single_precision(logits)).mean()
 
 
 ADVERSARIAL_LOSSES = {

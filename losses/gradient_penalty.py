@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from losses.precision import single_precision
+
 
 def r1_penalty(real: Tensor, logits: Tensor) -> Tensor:
     """Return 1/2 mean_b |grad_x sum(D(x_b))|^2, the gradient at real pictures.
@@ -15,5 +17,5 @@ def r1_penalty(real: Tensor, logits: Tensor) -> Tensor:
     """
     if not real.requires_grad:
         raise ValueError("r1_penalty: `real` must require a gradient before it enters D")
-    (gradient,) = torch.autograd.grad(logits.float().sum(), real, create_graph=True)
-    return gradient.float().square().flatten(1).sum(1).mean() / 2
+    (gradient,) = torch.autograd.grad(single_precision(logits).sum(), real, create_graph=True)
+    return single_precision(gradient).square().flatten(1).sum(1).mean() / 2

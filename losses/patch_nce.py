@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from losses.precision import single_precision
+
 
 def patch_nce(
     queries: Tensor,
@@ -38,13 +40,13 @@ def patch_nce(
         raise ValueError(f"temperature {temperature} is not positive")
     batch, patches, _ = queries.shape
     with torch.autocast(queries.device.type, enabled=False):
-        queries, keys = queries.float(), keys.detach().float()
+        queries, keys = single_precision(queries), single_precision(keys.detach())
         positives = torch.arange(patches, device=queries.device)
         if all_keys is None:
             similarities = torch.bmm(queries, keys.transpose(1, 2)).flatten(0, 1)
             positives = positives.repeat(batch)
         else:
-            similarities = queries.flatten(0, 1) @ all_keys.detach().float().T
+            similarities = queries.flatten(0, 1) @ single_precision(all_keys.detach()).T
             positives = torch.arange(first_row, first_row + batch * patches, device=queries.device)
         return F.cross_entropy(similarities / temperature, positives, reduction="none")
 

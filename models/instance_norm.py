@@ -21,7 +21,7 @@ class NormReLU(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        """Normalise and rectify float32 [B, C, H, W]."""
+        """Normalise and rectify [B, C, H, W], float32 or float64."""
         x = x.contiguous()
         y, mean, rstd = torch.native_group_norm(x, None, None, *_sizes(x), EPS)
         ctx.save_for_backward(x, mean, rstd)
@@ -39,6 +39,11 @@ class NormReLU(Function):
         return torch.ops.aten.native_group_norm_backward(
             gradient, x, mean, rstd, None, *_sizes(x), [True, False, False]
         )[0]
+
+
+def single_precision(x: Tensor) -> Tensor:
+    """Return half-precision numbers as float32, all others as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int, int]:

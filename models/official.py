@@ -6,6 +6,7 @@ unused statistics) and reads the architecture from the names and shapes that are
 
 import pickle
 import re
+import warnings
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ def read_official_generator(path: Path, option: str) -> nn.Module:
     plain values are unpickled.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise UserError(
             f"{option} {path}: no state dict can be read from it ({type(error).__name__}: damaged, "
@@ -45,6 +46,12 @@ def read_official_generator(path: Path, option: str) -> nn.Module:
             f"{option} {path}: no generator that this program knows ({reason})"
         ) from error
     return network
+
+
+def _load(path: Path) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # on the protocol of a foreign pickle
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def normalize_state(state: dict[str, Tensor]) -> dict[str, Tensor]:

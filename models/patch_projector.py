@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from models.instance_norm import single_precision
+
 
 class PatchProjector(nn.Module):
     """One two-layer head a feature map: Linear, ReLU, Linear, then division by the length.
@@ -43,8 +45,8 @@ def gather_positions(feature: Tensor, positions: Tensor) -> Tensor:
 
 
 def normalize(vectors: Tensor) -> Tensor:
-    """Divide vectors [..., C] by (their Euclidean length + 1e-7), in float32."""
-    vectors = vectors.float()
+    """Divide vectors [..., C] by (their Euclidean length + 1e-7), in float32 or better."""
+    vectors = single_precision(vectors)
     return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-7)
 
 

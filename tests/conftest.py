@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+# Tiny tensors: more threads would only wait for one another, and badly so on a busy machine.
+torch.set_num_threads(1)
+
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT.parent / "shared" / "reference"
 
@@ -33,7 +36,7 @@ def command():
     """Return a function that runs a root script and returns the finished process."""
 
     def run(*arguments, **options):
-        environment = {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=ROOT,

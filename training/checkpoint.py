@@ -3,6 +3,7 @@
 import pickle
 import re
 import sys
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,7 +73,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with zipfile.ZipFile(path) as archive:  # PyTorch itself compares no checksums
             if archive.testzip() is not None:
                 raise DamagedCheckpointError(f"{path}: damaged, a checksum does not fit")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
     except pickle.UnpicklingError as error:
         raise DamagedCheckpointError(
             f"{path}: holds more than tensors and plain values; no code of it was run"
@@ -83,6 +84,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DamagedCheckpointError(f"{path}: not a checkpoint of this program")
     return Checkpoint(content["images_seen"], content["states"])
+
+
+def _load(path: Path) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # on the protocol of a foreign pickle
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_newest_checkpoint(folder: Path) -> Checkpoint | None:

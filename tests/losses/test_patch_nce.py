@@ -88,6 +88,7 @@ def test_keys_get_no_gradient_and_queries_the_right_one():
     patch_nce(queries, keys, temperature=0.5).sum().backward()
     assert keys.grad is None
     step = 1e-3
+    keys = keys.detach()
     moved = queries.detach().clone()
     moved[0, 1, 2] += step
     numeric = literal(moved, keys, 0.5, False).sum()
