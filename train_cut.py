@@ -575,11 +575,11 @@ def train(options: Options, processes: training.Processes, device: torch.device)
         }
         print(cli.describe(plan), cli.describe(config["options"]), sep="\n\n")
         return
+    if options.init_from and not training.list_checkpoints(run.checkpoints):
+        start_from(options.init_from, method)
     training.gather_objects("checked")  # all have looked before the first one writes
     if processes.writes:
         run.create(config)
-    if options.init_from and not training.list_checkpoints(run.checkpoints):
-        start_from(options.init_from, method)
     pace = training.Pace(
         total_images,
         options.batch_size,

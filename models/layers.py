@@ -67,13 +67,20 @@ def norm_layer(kind: str, channels: int) -> nn.Module:
     raise ValueError(f"norm {kind!r} is none of {', '.join(NORM_KINDS)}")
 
 
-def conv_needs_bias(norm: str) -> bool:
-    """Tell whether a convolution in front of `norm` has a bias in the official networks.
+def biased_like_official(
+    convolution: nn.Module, norm: str, *, read_before_norm: bool = False
+) -> nn.Module:
+    """Give a convolution in front of `norm` the bias that it has in the official networks.
 
-    They give one exactly where instance norm follows (which cancels it, except in the features that
-    PatchNCE reads before the norm). Kept, so that weights can be exchanged.
+    They have one exactly where instance norm follows, which cancels it: its true gradient is zero,
+    and Adam would turn the rounding noise of it into full steps. So it stays in the files but is
+    not trained, save where something reads the convolution before the norm (`read_before_norm`).
     """
-    return norm == "instance"
+    if norm != "instance":
+        convolution.register_parameter("bias", None)
+    elif not read_before_norm:
+        convolution.bias.requires_grad_(False)
+    return convolution
 
 
 class ReflectionPad(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from models.layers import BlurDownsample, conv_needs_bias, norm_layer
+from models.layers import BlurDownsample, biased_like_official, norm_layer
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,11 @@ class PatchGAN(nn.Module):
         super().__init__()
         self.sizes = sizes = sizes or PatchGANSizes()
         widths = [sizes.base_channels * min(2**i, 8) for i in range(sizes.layers + 1)]
-        layers: list[nn.Module] = self._halving(sizes.in_channels, widths[0], None, bias=True)
-        bias = conv_needs_bias(sizes.norm)
+        layers: list[nn.Module] = self._halving(sizes.in_channels, widths[0], None)
         for before, after in zip(widths[:-2], widths[1:-1], strict=True):
-            layers += self._halving(before, after, sizes.norm, bias)
+            layers += self._halving(before, after, sizes.norm)
         layers += [
-            nn.Conv2d(widths[-2], widths[-1], 4, padding=1, bias=bias),
+            biased_like_official(nn.Conv2d(widths[-2], widths[-1], 4, padding=1), sizes.norm),
             norm_layer(sizes.norm, widths[-1]),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(widths[-1], 1, 4, padding=1),
@@ -52,10 +51,11 @@ class PatchGAN(nn.Module):
         """Judge [B, in_channels, H, W]."""
         return self.model(x)
 
-    def _halving(self, before: int, after: int, norm: str | None, bias: bool) -> list[nn.Module]:
+    def _halving(self, before: int, after: int, norm: str | None) -> list[nn.Module]:
         stride = 1 if self.sizes.antialias else 2
-        layers: list[nn.Module] = [nn.Conv2d(before, after, 4, stride, padding=1, bias=bias)]
+        layers: list[nn.Module] = [nn.Conv2d(before, after, 4, stride, padding=1)]
         if norm is not None:  # the first halving has none
+            biased_like_official(layers[0], norm)
             layers.append(norm_layer(norm, after))
         layers.append(nn.LeakyReLU(0.2, inplace=True))
         return [*layers, BlurDownsample()] if self.sizes.antialias else layers
@@ -81,14 +81,15 @@ class PixelGAN(nn.Module):
     def __init__(self, sizes: PixelGANSizes | None = None):
         super().__init__()
         self.sizes = sizes = sizes or PixelGANSizes()
-        width, bias = sizes.base_channels, conv_needs_bias(sizes.norm)
+        width = sizes.base_channels
+        last = nn.Conv2d(2 * width, 1, 1)
         self.net = nn.Sequential(
             nn.Conv2d(sizes.in_channels, width, 1),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, 2 * width, 1, bias=bias),
+            biased_like_official(nn.Conv2d(width, 2 * width, 1), sizes.norm),
             norm_layer(sizes.norm, 2 * width),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(2 * width, 1, 1, bias=bias),
+            biased_like_official(last, sizes.norm, read_before_norm=True),  # no norm follows
         )
 
     def forward(self, x: Tensor) -> Tensor:

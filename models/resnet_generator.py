@@ -15,7 +15,7 @@ from models.layers import (
     BlurUpsample,
     Dropout,
     ReflectionPad,
-    conv_needs_bias,
+    biased_like_official,
     norm_layer,
     normed_relu,
 )
@@ -41,14 +41,17 @@ class ResnetBlock(nn.Module):
 
     def __init__(self, channels: int, norm: str, dropout: bool, noise: NoiseSource):
         super().__init__()
-        bias = conv_needs_bias(norm)
+
+        def convolution() -> nn.Module:
+            return biased_like_official(nn.Conv2d(channels, channels, 3), norm)
+
         self.conv_block = nn.Sequential(
             ReflectionPad(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
+            convolution(),
             *normed_relu(norm, channels),
             *([Dropout(noise)] if dropout else []),
             ReflectionPad(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
+            convolution(),
             norm_layer(norm, channels),
         )
 
@@ -103,39 +106,37 @@ class ResnetGenerator(nn.Module):
 
     # Each stage is a list of (layer, channels after it).
 
-    def _normed(self, convolution: nn.Module, channels: int) -> list[tuple[nn.Module, int]]:
-        layers = [convolution, *normed_relu(self.sizes.norm, channels)]
-        return [(layer, channels) for layer in layers]
+    def _normed(
+        self, convolution: nn.Module, channels: int, read_before_norm: bool = False
+    ) -> list[tuple[nn.Module, int]]:
+        norm = self.sizes.norm
+        biased_like_official(convolution, norm, read_before_norm=read_before_norm)
+        return [(layer, channels) for layer in (convolution, *normed_relu(norm, channels))]
 
     def _head(self) -> list[tuple[nn.Module, int]]:
-        sizes = self.sizes
-        conv = nn.Conv2d(
-            sizes.in_channels, sizes.base_channels, 7, bias=conv_needs_bias(sizes.norm)
-        )
-        padding = (ReflectionPad(3), sizes.in_channels)
-        return [padding, *self._normed(conv, sizes.base_channels)]
+        before, after = self.sizes.in_channels, self.sizes.base_channels
+        return [(ReflectionPad(3), before), *self._normed(nn.Conv2d(before, after, 7), after)]
 
     def _down(self, channels: int) -> list[tuple[nn.Module, int]]:
         stride = 1 if self.sizes.antialias_down else 2
-        bias = conv_needs_bias(self.sizes.norm)
-        conv = nn.Conv2d(channels, 2 * channels, 3, stride=stride, padding=1, bias=bias)
-        layers = self._normed(conv, 2 * channels)
+        conv = nn.Conv2d(channels, 2 * channels, 3, stride=stride, padding=1)
+        layers = self._normed(conv, 2 * channels, read_before_norm=True)  # by PatchNCE
         if self.sizes.antialias_down:
             layers.append((BlurDownsample(), 2 * channels))
         return layers
 
     def _up(self, channels: int) -> list[tuple[nn.Module, int]]:
-        half, bias = channels // 2, conv_needs_bias(self.sizes.norm)
+        half = channels // 2
         if self.sizes.antialias_up:
-            conv = nn.Conv2d(channels, half, 3, padding=1, bias=bias)
+            conv = nn.Conv2d(channels, half, 3, padding=1)
             return [(BlurUpsample(), channels), *self._normed(conv, half)]
-        conv = nn.ConvTranspose2d(
-            channels, half, 3, stride=2, padding=1, output_padding=1, bias=bias
-        )
+        conv = nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1)
         return self._normed(conv, half)
 
     def _tail(self) -> list[tuple[nn.Module, int]]:
-        sizes = self.sizes
-        conv = nn.Conv2d(sizes.base_channels, sizes.out_channels, 7)
-        out = sizes.out_channels
-        return [(ReflectionPad(3), sizes.base_channels), (conv, out), (nn.Tanh(), out)]
+        before, after = self.sizes.base_channels, self.sizes.out_channels
+        return [
+            (ReflectionPad(3), before),
+            (nn.Conv2d(before, after, 7), after),
+            (nn.Tanh(), after),
+        ]

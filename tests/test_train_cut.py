@@ -108,7 +108,8 @@ def gradients(cut, batch):
 
     def keep(name):
         for key, parameter in cut.networks[name].named_parameters():
-            found[f"{name}.{key}"] = parameter.grad.clone()
+            if parameter.requires_grad:
+                found[f"{name}.{key}"] = parameter.grad.clone()
         cut.optimizers[name].zero_grad()
 
     cut._descend = keep
@@ -133,11 +134,8 @@ def test_gradients_of_the_generator_loss_are_those_of_float64(batch, layout, pre
     )
     truth = gradients(exact, data.TranslationBatch(*(p.double() for p in pictures)))
     assert len(truth) > 30
-    whole = torch.cat([gradient.flatten() for gradient in truth.values()]).norm()
     for name, gradient in truth.items():
-        error = (ours[name].double() - gradient).norm()
-        # A bias before an instance norm has a true gradient of zero: the second term.
-        assert error <= 1e-4 * gradient.norm() + 1e-6 * whole, name
+        assert (ours[name].double() - gradient).norm() <= 1e-4 * gradient.norm(), name
 
 
 def test_an_update_moves_every_network_and_the_average():
@@ -175,8 +173,8 @@ def folders(tmp_path, count=5, size=44):
             folder = tmp_path / "data" / f"{split}{letter}"
             folder.mkdir(parents=True)
             for number in range(count):
-                levels = random.integers(0, 200, (size, size, 3), dtype=np.uint8)
-                levels[..., channel] = 230
+                levels = random.integers(0, 256, (size, size, 3), dtype=np.uint8)
+                levels[..., channel] |= 128
                 Image.fromarray(levels).save(folder / f"{number}.png")
     return tmp_path / "data"
 
@@ -349,6 +347,9 @@ TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_po
 def test_two_processes_make_the_steps_of_one(preset, tmp_path):
     dataroot = folders(tmp_path)
     more = ["--batch_size", "4", "--total_images", "12", "--log_every", "4"]
+    # Rounding flips single ReLUs, and Adam makes a full step of each: small steps keep that below
+    # the tolerance, a wrong mean over the processes would stand far above it.
+    more += ["--initialization", "normal", "--learning_rate", "2e-5"]
     train(dataroot, tmp_path / "one", preset, *more)
     arguments = ["--dataroot", str(dataroot), "--run_dir", str(tmp_path / "two"), *PRESETS[preset]]
     finished = subprocess.run(

@@ -34,8 +34,9 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def adam(
     network: nn.Module, learning_rate: float, betas: tuple[float, float]
 ) -> torch.optim.Optimizer:
-    """Return Adam for all weights of the network, in PyTorch's fused form."""
-    return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
+    """Return Adam for all trained weights of the network, in PyTorch's fused form."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return torch.optim.Adam(trained, lr=learning_rate, betas=betas, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
