@@ -16,6 +16,7 @@ from errors import UserError
 
 # More unreadable files than one in this many is no accident of single files any more.
 _TOLERATED_ONE_IN = 100
+_GRACE_SECONDS = 60
 
 
 class Stream:
@@ -183,10 +184,11 @@ def _unchanged(loaded: _Loaded) -> _Loaded:
 
 
 def _prepare_worker(worker: int) -> None:
-    """Leave Ctrl-C, which a terminal sends to all, to the main process: it saves and ends them.
+    """Leave signals to the main process, which saves first and then ends its workers.
 
-    SIGTERM must go on ending a worker, not call a handler inherited from the main process.
+    Terminals and schedulers send them to every process, and the main process could not save after
+    the sudden death of a worker. SIGTERM ends a worker after a time in which all is long saved.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))
     torch.set_num_threads(1)

@@ -302,6 +302,7 @@ def start(dataroot, run_dir, *more, launcher=()):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -323,9 +324,10 @@ ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 @pytest.mark.parametrize("killer", ENDS)
 def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(killer, tmp_path):
     dataroot, run = folders(tmp_path), tmp_path / "run"
-    process = start(dataroot, run, "--total_images", "10000", "--save_every", "3")
+    more = ("--total_images", "10000", "--save_every", "3", "--workers", "1")
+    process = start(dataroot, run, *more)
     wait_for(has_saved(run), process)
-    process.send_signal(killer)
+    os.killpg(process.pid, killer)  # to the reading process as well, as schedulers do
     told = process.communicate(timeout=60)[1]
     assert process.returncode == ENDS[killer]
     if killer != signal.SIGKILL:

@@ -130,6 +130,7 @@ def fit(
                 if crossed(before, images_seen, pace.save_every):
                     save()
                     saved_at = images_seen
+            batches.close()  # no reading process outlives its use while the end is saved
             if saved_at != images_seen:
                 save()
             if stopping and images_seen < pace.total_images:

@@ -1,0 +1,75 @@
+"""The embedded data set's command: what it draws, what it measures."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pocket
+from errors import UserError
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    pocket.main(
+        ["draw", "--output", str(tmp_path / "data"), "--size", "32", "--train", "2", "--test", "3"]
+    )
+    return tmp_path / "data"
+
+
+def test_draw_fills_the_folders(drawn):
+    counts = {folder.name: len(list(folder.iterdir())) for folder in drawn.iterdir()}
+    assert counts == {"trainA": 2, "trainB": 2, "testA": 3, "testB": 3, "testMask": 3}
+
+
+def score(drawn, translated, capsys):
+    pocket.main(
+        ["score", "--data", str(drawn), "--translated", str(translated)]
+        + ["--sheet", str(drawn / "sheet.png")]
+    )
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    return [[float(cell) for cell in row[2:4]] for row in rows if row[2].strip()]
+
+
+def test_the_true_zebras_score_zero_and_the_horses_like_the_input(drawn, capsys):
+    colours, pixels, background = score(drawn, drawn / "testB", capsys)
+    assert colours[0] == pixels[0] == background[0] == background[1] == 0
+    assert colours[1] > 20 and pixels[1] > 20
+    for row in score(drawn, drawn / "testA", capsys):
+        assert row[0] == row[1]
+    with Image.open(drawn / "sheet.png") as sheet:
+        assert sheet.size[0] > 3 * 128 and sheet.size[1] > 3 * 128
+
+
+def test_distances_of_known_pictures():
+    truth = torch.zeros(1, 3, 2, 2) - 1
+    picture = truth.clone()
+    picture[:, :, 0, 0] = 1  # one pixel of four is white instead of black
+    everywhere = torch.ones(1, 1, 2, 2, dtype=torch.bool)
+    assert pocket.pixel_distance(picture, truth, everywhere) == pytest.approx(255 / 4)
+    assert pocket.colour_distance(picture, truth, everywhere) == pytest.approx(255 / 4)
+    moved = picture.flip(3)
+    assert pocket.pixel_distance(picture, moved, everywhere) == pytest.approx(255 / 2)
+    assert pocket.colour_distance(picture, moved, everywhere) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--size", "4"], "--size 4: below 16"),
+        (["--train", "0"], "--train 0: below 1"),
+        (["--seed", "-1"], "--seed -1: below 0"),
+    ],
+)
+def test_sizes_that_cannot_be_drawn(options, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        pocket.main(["draw", "--output", str(tmp_path / "data"), *options])
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_missing_translation_is_named(drawn, tmp_path):
+    with pytest.raises(UserError, match="--translated: .* is missing"):
+        pocket.main(
+            ["score", "--data", str(drawn), "--translated", str(tmp_path), "--sheet", "x.png"]
+        )
+    assert np.asarray(Image.open(next((drawn / "testMask").iterdir()))).max() == 255
