@@ -172,13 +172,11 @@ PREVIEW_PICTURES = 6
 class Draws:
     """The random choices of one step, a pure function of the seed and the images seen."""
 
-    def __init__(self, generator: torch.Generator, patches: int):
-        self.generator, self.patches = generator, patches
-
-    def flipped(self) -> bool:
-        """Toss FastCUT's coin."""
-        coin = torch.rand((), generator=self.generator, device=self.generator.device)
-        return coin.item() < 0.5
+    def __init__(self, seed: int, images_seen: int, patches: int, device: torch.device):
+        # FastCUT's coin, which no device has to be asked for.
+        self.mirrored = training.seed_for(seed, images_seen, "mirror") % 2 == 1
+        self.generator = training.generator_for(device, seed, images_seen, "step")
+        self.patches = patches
 
     def positions(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Draw the patches to compare, one set a layer, the same for all pictures of the batch."""
@@ -281,19 +279,20 @@ class Cut:
             constant_epochs=options.constant_epochs,
             decay_epochs=options.decay_epochs,
         )
+        learning_rate = factor * options.learning_rate
         for optimizer in self.optimizers.values():
-            training.set_learning_rate(optimizer, factor * options.learning_rate)
+            training.set_learning_rate(optimizer, learning_rate)
         self.generator.noise.reseed(
             training.seed_for(options.seed, images_seen, "noise"),
             len(batch.source),
             self.processes.rank,
             self.processes.world_size,
         )
-        random = training.generator_for(self.device, options.seed, images_seen, "step")
-        values = self.update(batch, Draws(random, options.nce_patches))
+        draws = Draws(options.seed, images_seen, options.nce_patches, self.device)
+        values = self.update(batch, draws)
         if self.average:
             self.average.update(self.generator, options.batch_size)
-        return values
+        return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
 
     @torch.no_grad()
     def preview(self, batch: data.TranslationBatch) -> Tensor:
@@ -327,7 +326,7 @@ class Cut:
         As the official program reports them: discriminator terms before their factor 1/2, PatchNCE
         with its weight but before the mean of translation and identity.
         """
-        mirrored = self.options.flip_equivariance and draws.flipped()
+        mirrored = self.options.flip_equivariance and draws.mirrored
         translation = self._translate(batch.source, mirrored)
         values = self._update_discriminator(translation.outputs.detach(), batch.target, draws)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from rich.progress import track
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
 import cli
@@ -47,16 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     outputs = plan_outputs(options.input, options.output)
     network = models.load_generator(options.checkpoint, "--checkpoint").network.to(device)
     unreadable: dict[Path, str] = {}
-    done = track(
-        range(len(outputs)),
-        description="translating",
-        disable=not sys.stderr.isatty(),
-    )
-    for paths, pictures in batches(list(outputs), options.batch_size, unreadable):
-        translated = models.translate(network, pictures.to(device)).cpu()
-        for path, picture in zip(paths, translated, strict=True):
-            write_picture(outputs[path], picture)
-            next(done, None)
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("translating", total=len(outputs))
+        for paths, pictures in batches(list(outputs), options.batch_size, unreadable):
+            translated = models.translate(network, pictures.to(device)).cpu()
+            for path, picture in zip(paths, translated, strict=True):
+                write_picture(outputs[path], picture)
+            progress.advance(task, len(paths))
     written = len(outputs) - len(unreadable)
     print(f"{written} pictures written to {options.output}", file=sys.stderr)
     if unreadable:

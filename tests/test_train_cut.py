@@ -50,9 +50,7 @@ class ScriptedDraws:
 
     def __init__(self, arrays, step):
         self.arrays, self.step, self.drawn = arrays, step, 0
-
-    def flipped(self):
-        return bool(self.arrays[f"step{self.step}/flipped"])
+        self.mirrored = bool(arrays.get(f"step{step}/flipped", False))
 
     def positions(self, features):
         first, self.drawn = self.drawn, self.drawn + len(features)
@@ -113,7 +111,7 @@ def gradients(cut, batch):
         cut.optimizers[name].zero_grad()
 
     cut._descend = keep
-    cut.update(batch, train_cut.Draws(torch.Generator().manual_seed(5), cut.options.nce_patches))
+    cut.update(batch, train_cut.Draws(5, 0, cut.options.nce_patches, CPU))
     return {key: value for key, value in found.items() if not key.startswith("discriminator")}
 
 
