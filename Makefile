@@ -27,8 +27,9 @@ demo: install
 
 # Small networks and few images, so that two cores without a GPU need about four minutes.
 DEMO := --generator resnet_6blocks --base_channels 16 --discriminator_channels 16 \
-	--nce_channels 64 --load_size 70 --crop_size 64 --constant_epochs 8 --decay_epochs 6 \
-	--workers 1 --log_every 256 --preview_every 512 --save_every 512
+	--discriminator_layers 2 --nce_channels 64 --load_size 70 --crop_size 64 \
+	--batch_size 4 --learning_rate 4e-4 --constant_epochs 13 --decay_epochs 7 \
+	--ema_halflife_images 300 --workers 1 --log_every 256 --preview_every 512 --save_every 1024
 
 # Ten SIGKILLs at random moments; the run must end as the one left alone.
 soak: install

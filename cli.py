@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -72,6 +74,19 @@ def check_run_options(options: RunOptions) -> None:
             raise UserError(f"--{name} {value}: below {least}; give {least} or more")
 
 
+def check_ranges(
+    options: RunOptions, above_zero: Sequence[str], at_least_zero: Sequence[str]
+) -> None:
+    """Raise UserError where one of the named options is not finite or out of its range."""
+    values = vars(options)
+    for names, least in ((above_zero, "above 0"), (at_least_zero, "0 or more")):
+        for name in names:
+            value = values[name]
+            good = value > 0 if least == "above 0" else value >= 0
+            if not (good and math.isfinite(value)):
+                raise UserError(f"--{name} {value}: give a number {least}")
+
+
 def parse(
     options_type: type[Options],
     arguments: Sequence[str] | None = None,
@@ -123,6 +138,9 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         prefix = "error: " if rank == "0" else f"error (rank {rank}): "
         print(prefix + " ".join(str(end).split()), file=sys.stderr, flush=True)
         sys.exit(end.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def config(options: RunOptions, data_description: Mapping[str, str]) -> dict:

@@ -55,13 +55,18 @@ def draw(options: Draw) -> None:
             raise UserError(f"--{name} {value}: below {least}; give {least} or more")
     if options.seed < 0:
         raise UserError(f"--seed {options.seed}: below 0; give 0 or more")
-    data.write_pocket(
-        options.output,
-        seed=options.seed,
-        size_px=options.size,
-        train=options.train,
-        test=options.test,
-    )
+    try:
+        data.write_pocket(
+            options.output,
+            seed=options.seed,
+            size_px=options.size,
+            train=options.train,
+            test=options.test,
+        )
+    except OSError as error:
+        raise UserError(
+            f"--output {options.output}: cannot be written ({error.strerror}); name another folder"
+        ) from error
 
 
 def score(options: Score) -> None:
@@ -76,6 +81,8 @@ def score(options: Score) -> None:
             (options.data / "testMask", "--data"),
         )
     )
+    if translated.shape != zebras.shape:
+        raise UserError(f"--translated {options.translated}: other sizes than --data; translate it")
     inside = masks[:, :1] > 0
     table = Table("mean absolute difference, of 255", "translation", "untranslated input")
     for title, measure, where in (
@@ -90,7 +97,12 @@ def score(options: Score) -> None:
     sheet = training.sheet([horses[shown], translated[shown], zebras[shown]])
     scale = max(1, 128 // horses.shape[3])
     sheet = sheet.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-    training.save_sheet(options.sheet, sheet)
+    try:
+        training.save_sheet(options.sheet, sheet)
+    except OSError as error:
+        raise UserError(
+            f"--sheet {options.sheet}: cannot be written ({error.strerror}); name another file"
+        ) from error
     print(f"{options.sheet}: horse, translation, true zebra, of {len(names)} test scenes")
 
 
@@ -101,7 +113,12 @@ def read_all(folder: Path, names: Sequence[str], option: str) -> Tensor:
         path = folder / name
         if not path.is_file():
             raise UserError(f"{option}: {path} is missing; translate the whole testA folder first")
-        pictures.append(data.to_tensor(data.decode_image(path)))
+        try:
+            pictures.append(data.to_tensor(data.decode_image(path)))
+        except data.UnreadableImageError as error:
+            raise UserError(f"{option}: {error}; draw or translate it again") from error
+        if pictures[-1].shape != pictures[0].shape:
+            raise UserError(f"{option}: {path} has another size than {folder / names[0]}")
     return torch.stack(pictures)
 
 

@@ -7,7 +7,7 @@ find its own place in the source among other patches (PatchNCE). Presets: cut, f
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -153,6 +153,8 @@ PRESETS = {
         "nce_negatives": "batch",
         "identity_weight": 1.0,
     },
+    # The paper's losses, history and local discriminator on CUT's networks, optimiser and schedule
+    # (the paper: a refiner without halvings, SGD, two generator updates for one of the other).
     "simgan": {
         "adversarial": "non_saturating",
         "nce_weight": 0.0,
@@ -204,21 +206,10 @@ class Term(NamedTuple):
 class Cut:
     """CUT's networks and its step; a term whose weight is 0 is off."""
 
-    def __init__(
-        self,
-        options: Options,
-        device: torch.device,
-        processes: training.Processes,
-        epoch_images: int,
-    ):
+    def __init__(self, options: Options, device: torch.device, processes: training.Processes):
+        """Build the networks; `epoch_images` and `precision` of the options are resolved."""
         self.options, self.device, self.processes = options, device, processes
-        self.epoch_images = epoch_images
         self.adversarial = losses.ADVERSARIAL_LOSSES[options.adversarial]
-        self.bf16 = options.precision == "bf16" or (
-            options.precision == "auto"
-            and device.type == "cuda"
-            and torch.cuda.is_bf16_supported(including_emulation=False)
-        )
         self.networks = {
             "generator": models.build_generator(
                 options.generator,
@@ -238,10 +229,7 @@ class Cut:
             ),
         }
         self.generator, self.discriminator = self.networks.values()
-        models.check_crop(options.crop_size, self.generator, f"--generator {options.generator}")
-        models.check_crop(
-            options.crop_size, self.discriminator, f"--discriminator {options.discriminator}"
-        )
+        models.check_picture_size(options.crop_size, "--crop_size", *self.networks.values())
         if options.nce_weight:
             channels = models.feature_channels(self.generator, options.nce_layers, "--nce_layers")
             self.projector = models.PatchProjector(channels, options.nce_channels)
@@ -275,7 +263,7 @@ class Cut:
         options = self.options
         factor = training.linear_decay(
             images_seen,
-            epoch_images=self.epoch_images,
+            epoch_images=options.epoch_images,
             constant_epochs=options.constant_epochs,
             decay_epochs=options.decay_epochs,
         )
@@ -326,6 +314,10 @@ class Cut:
         As the official program reports them: discriminator terms before their factor 1/2, PatchNCE
         with its weight but before the mean of translation and identity.
         """
+        short_side_px = min(batch.source.shape[2:] + batch.target.shape[2:])
+        models.check_picture_size(
+            short_side_px, "a picture's short side of", self.generator, self.discriminator
+        )
         mirrored = self.options.flip_equivariance and draws.mirrored
         translation = self._translate(batch.source, mirrored)
         values = self._update_discriminator(translation.outputs.detach(), batch.target, draws)
@@ -466,29 +458,45 @@ class Cut:
         self.optimizers[name].zero_grad()
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        enabled = self.options.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
 
 def check(options: Options) -> None:
     """Raise UserError for values and combinations that cannot train."""
     cli.check_run_options(options)
-    if options.nce_weight and options.nce_temperature <= 0:
-        raise UserError(f"--nce_temperature {options.nce_temperature}: give a number above 0")
-    candidates = options.nce_patches * (
-        options.batch_size if options.nce_negatives == "batch" else 1
+    cli.check_ranges(
+        options,
+        above_zero=("initialization_gain", "nce_temperature", "nce_channels", "load_size"),
+        at_least_zero=(
+            *("constant_epochs", "decay_epochs", "epoch_images", "learning_rate"),
+            *("ema_halflife_images", "adversarial_weight", "r1_weight", "nce_weight"),
+            *("identity_weight", "self_regularization_weight", "history_size"),
+        ),
     )
-    if options.nce_weight and (options.nce_patches < 1 or candidates < 2):
+    if not all(0 <= beta < 1 for beta in options.betas):
+        raise UserError(f"--betas {options.betas}: give two numbers from 0 to below 1")
+    shared = options.batch_size if options.nce_negatives == "batch" else 1
+    if options.nce_weight and (options.nce_patches < 1 or options.nce_patches * shared < 2):
         raise UserError(
             f"--nce_patches {options.nce_patches}: leaves a patch without negatives; give 2 or "
             "more, or a larger --batch_size with --nce_negatives batch"
         )
-    if min(options.constant_epochs, options.decay_epochs, options.epoch_images) < 0:
-        raise UserError("--constant_epochs, --decay_epochs, --epoch_images: give 0 or more")
     if options.history_size and options.batch_size % 2:
         raise UserError(
             f"--batch_size {options.batch_size}: --history_size takes half of each batch from the "
             "history; give an even batch size"
         )
+    crops = options.preprocess in ("resize_and_crop", "crop", "scale_width_and_crop")
+    if options.discriminator == "stylegan2" and not (
+        crops or options.preprocess == "zoom_and_patch"
+    ):
+        raise UserError(
+            f"--preprocess {options.preprocess}: --discriminator stylegan2 needs pictures of "
+            "--crop_size; give a mode that crops"
+        )
+    if not (options.total_images or options.constant_epochs + options.decay_epochs):
+        raise UserError("--total_images 0: no epochs either; give one of them")
 
 
 class Data(NamedTuple):
@@ -496,6 +504,7 @@ class Data(NamedTuple):
 
     dataset: data.TranslationDataset
     preview: data.TranslationBatch
+    epoch_images: int
     description: dict[str, str]
 
 
@@ -515,7 +524,8 @@ def open_data(options: Options) -> Data:
             flip=options.flip,
             seed=options.seed,
         )
-        return Data(dataset, dataset.preview(1), description)
+        epoch_images = options.epoch_images or dataset.epoch_images
+        return Data(dataset, dataset.preview(1), epoch_images, description)
     preprocessing = data.Preprocessing(
         options.preprocess, options.load_size, options.crop_size, options.flip
     )
@@ -532,7 +542,7 @@ def open_data(options: Options) -> Data:
     shown = data.UnpairedFolders(
         domains.test_source, domains.test_target, preprocessing, seed=options.seed
     )
-    return Data(dataset, shown.preview(PREVIEW_PICTURES), description)
+    return Data(dataset, shown.preview(PREVIEW_PICTURES), epoch_images, description)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -548,6 +558,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train(options: Options, processes: training.Processes, device: torch.device) -> None:
     """Put data, method and loop together."""
     files = open_data(options)
+    schedule_images = round((options.constant_epochs + options.decay_epochs) * files.epoch_images)
+    options = replace(
+        options,
+        epoch_images=files.epoch_images,
+        total_images=options.total_images or schedule_images,
+        device=device.type,
+        precision=training.choose_precision(options.precision, device),
+    )
     stream = data.Stream(
         files.dataset,
         batch_size=options.batch_size,
@@ -556,23 +574,15 @@ def train(options: Options, processes: training.Processes, device: torch.device)
         world_size=processes.world_size,
         pin_memory=device.type == "cuda",
     )
-    epoch_images = options.epoch_images or files.dataset.epoch_images
-    method = Cut(options, device, processes, epoch_images)
-    schedule_images = round((options.constant_epochs + options.decay_epochs) * epoch_images)
-    total_images = options.total_images or schedule_images
+    method = Cut(options, device, processes)
     config = cli.config(options, files.description)
     run = training.RunFolder(options.run_dir)
     run.check(config, cli.MAY_CHANGE)
     if options.dry_run:
-        plan = {
-            **files.description,
-            "epoch": f"{epoch_images} images",
-            "full learning rate": f"{round(options.constant_epochs * epoch_images)} images",
-            "stops at": f"{total_images} images",
-            "device": f"{device}, {processes.world_size} processes",
-            **{name: models.describe(network) for name, network in method.networks.items()},
-        }
-        print(cli.describe(plan), cli.describe(config["options"]), sep="\n\n")
+        sizes = {name: models.describe(network) for name, network in method.networks.items()}
+        if processes.writes:
+            plan = {**files.description, **sizes, "processes": processes.world_size}
+            print(cli.describe(plan), cli.describe(config["options"]), sep="\n\n")
         return
     if options.init_from and not training.list_checkpoints(run.checkpoints):
         start_from(options.init_from, method)
@@ -580,16 +590,18 @@ def train(options: Options, processes: training.Processes, device: torch.device)
     if processes.writes:
         run.create(config)
     pace = training.Pace(
-        total_images,
+        options.total_images,
         options.batch_size,
         options.save_every,
         options.preview_every,
         options.log_every,
     )
     exports = {"generator.safetensors": lambda path, seen: export(path, seen, method)}
-    training.fit(method, stream, files.preview, run, pace, exports, processes, device)
-    for path, reason in stream.unreadable.items():
-        print(f"skipped {path}: {reason}", file=sys.stderr)
+    try:
+        training.fit(method, stream, files.preview, run, pace, exports, processes, device)
+    finally:
+        for path, reason in stream.unreadable.items():
+            print(f"skipped {path}: {reason}", file=sys.stderr)
 
 
 def export(path: Path, images_seen: int, method: Cut) -> None:
@@ -621,6 +633,8 @@ def start_from(path: Path, method: Cut) -> None:
             {"generator": loaded.state_dict()},
             f"--init_from {path}",
         )
+    if method.average:
+        method.average.load_state_dict(method.generator.state_dict())
 
 
 if __name__ == "__main__":

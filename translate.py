@@ -47,6 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = training.choose_device(options.device, training.Processes())
     outputs = plan_outputs(options.input, options.output)
     network = models.load_generator(options.checkpoint, "--checkpoint").network.to(device)
+    if (network.in_channels, network.out_channels) != (3, 3):
+        raise UserError(
+            f"--checkpoint {options.checkpoint}: translates {network.in_channels} channels into "
+            f"{network.out_channels}; this command reads and writes RGB"
+        )
     unreadable: dict[Path, str] = {}
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("translating", total=len(outputs))
@@ -70,15 +75,17 @@ def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
     if not source.exists():
         raise UserError(f"--input {source}: no such file or folder; name a picture or a folder")
     if source.is_file():
-        if target.suffix and not target.is_dir():
-            if target.suffix.lower() != ".png":
-                raise UserError(f"--output {target}: pictures are written as PNG; end it with .png")
-            return {source: target}
-        return {source: target / f"{source.stem}.png"}
+        is_folder = target.is_dir() or not target.suffix
+        output = target / f"{source.stem}.png" if is_folder else target
+        if output.suffix.lower() != ".png":
+            raise UserError(f"--output {target}: pictures are written as PNG; end it with .png")
+        if output.resolve() == source.resolve():
+            raise UserError(f"--output {target}: would replace the input; name another place")
+        return {source: output}
     if target.is_file():
         raise UserError(f"--output {target}: is a file, and --input is a folder; name a folder")
-    if target.resolve() == source.resolve():
-        raise UserError(f"--output {target}: is the input folder; name another folder")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"--output {target}: is the input folder or lies in it; name another")
     inputs = data.list_images(source, "--input")
     outputs = {path: (target / path.relative_to(source)).with_suffix(".png") for path in inputs}
     taken: dict[Path, Path] = {}

@@ -44,9 +44,10 @@ def build(side: str, arguments: argparse.Namespace, device: torch.device):
             "base_channels": arguments.channels,
             "discriminator_channels": arguments.channels,
             "precision": arguments.precision,
+            "epoch_images": 1000,
         }
     )
-    method = train_cut.Cut(options, device, training.Processes(), epoch_images=1000)
+    method = train_cut.Cut(options, device, training.Processes())
 
     def step(batch, images_seen):
         losses = method.step(data.TranslationBatch(*batch), images_seen)

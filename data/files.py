@@ -130,6 +130,11 @@ def _walk(folder: Path, above: frozenset[str], option: str) -> Iterator[Path]:
 
 
 def fingerprint(files: Sequence[Path]) -> str:
-    """Return the number of files and a hash of their names in order: what a resume relies on."""
-    digest = hashlib.sha256("\n".join(path.name for path in files).encode()).hexdigest()
+    """Return the number of files and a hash of their names in order: what a resume relies on.
+
+    Names are relative to the folder that holds all of them.
+    """
+    folder = Path(os.path.commonpath([path.parent for path in files]))
+    names = "\n".join(path.relative_to(folder).as_posix() for path in files)
+    digest = hashlib.sha256(names.encode()).hexdigest()
     return f"{len(files)} images, names {digest[:16]}"

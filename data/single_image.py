@@ -53,7 +53,7 @@ class SingleImagePatches(Dataset):
     ):
         check_crop_size(crop_size, _SIZE_MULTIPLE)
         if not zoom_range >= 1:
-            raise UserError(f"--zoom_range {zoom_range}: below 1; give 1 (no zoom) or more")
+            raise UserError(f"zoom_range {zoom_range}: below 1; give 1 (no zoom) or more")
         self.epoch_images = epoch_images
         self.batch_size = batch_size
         self.file_count = len({*source_files, *target_files})

@@ -1,5 +1,6 @@
 """Two folders of pictures without pairs, as an endless row of items."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,6 +84,8 @@ class UnpairedFolders(Dataset):
         sides = []
         for files in (self.source_files, self.target_files):
             pictures = [self._picture(files, place % len(files), None, False) for place in places]
+            for path, reason in sorted({found for _, bad in pictures for found in bad}):
+                print(f"{path}: cannot be shown ({reason})", file=sys.stderr)
             sides.append(_stack_centres([tensor for tensor, _ in pictures]))
         return TranslationBatch(*sides)
 

@@ -1,6 +1,6 @@
 """Networks: generators, discriminators, the patch projector; reading, writing and using them."""
 
-from models.build import build_discriminator, build_generator, check_crop, describe
+from models.build import build_discriminator, build_generator, check_picture_size, describe
 from models.features import feature_channels
 from models.inference import translate
 from models.initialization import initialize
@@ -12,7 +12,7 @@ __all__ = [
     "SavedGenerator",
     "build_discriminator",
     "build_generator",
-    "check_crop",
+    "check_picture_size",
     "describe",
     "feature_channels",
     "draw_positions",

@@ -72,13 +72,15 @@ def build_discriminator(
     )
 
 
-def check_crop(crop_px: int, network: nn.Module, option: str) -> None:
-    """Raise UserError where pictures of `crop_px` are too small for `network`, named `option`."""
-    if crop_px < network.smallest_size_px:
-        raise UserError(
-            f"--crop_size {crop_px}: {option} needs at least {network.smallest_size_px} px; give "
-            "a larger crop or a smaller network"
-        )
+def check_picture_size(size_px: int, what: str, *networks: nn.Module) -> None:
+    """Raise UserError where `what`, of `size_px`, is too small for one of the networks."""
+    for network in networks:
+        if size_px < network.smallest_size_px:
+            raise UserError(
+                f"{what} {size_px} px: {type(network).__name__} needs at least "
+                f"{network.smallest_size_px} px; give a larger --crop_size with --preprocess "
+                "resize_and_crop, or a smaller network"
+            )
 
 
 def describe(network: nn.Module) -> str:

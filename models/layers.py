@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.instance_norm import NormReLU, single_precision
+from models.instance_norm import EPS, NormReLU, single_precision
 from models.linear_maps import blur_and_halve, reflection_pad
 from models.noise import NoiseSource
 
@@ -30,7 +30,7 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise [B, C, H, W]."""
-        return F.group_norm(single_precision(x), self.channels, eps=1e-5).to(x.dtype)
+        return F.group_norm(single_precision(x), self.channels, eps=EPS).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Show the number of channels."""

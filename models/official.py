@@ -1,4 +1,4 @@
-"""Generators from the state dicts (`.pth`) of the official CycleGAN, pix2pix and CUT programs.
+"""Generators from the state dicts (`.pth`) of the official CycleGAN and CUT programs.
 
 Our parameter names are theirs; this file only takes off what they add (prefixes, constant filters,
 unused statistics) and reads the architecture from the names and shapes that are left.
@@ -34,7 +34,9 @@ def read_official_generator(path: Path, option: str) -> nn.Module:
             f"{option} {path}: no state dict can be read from it ({type(error).__name__}: damaged, "
             "no checkpoint, or it holds code, which is not run); name a .pth of the official code"
         ) from error
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise UserError(f"{option} {path}: not a state dict of one network; name a *_net_G*.pth")
     state = normalize_state(content)
     try:
@@ -122,7 +124,7 @@ def _stylegan2_sizes(state: dict[str, Tensor]) -> Stylegan2GeneratorSizes:
     """Read widths and depth; the training size and ngf are the ones that give these widths."""
     doublings = _matches(r"decoder\.convs\.(\d+)\.conv\.weight", state)
     plain = {int(m[1]) for m in _matches(r"decoder\.convs\.(\d+)\.conv1\.0\.weight", state)}
-    first, last = state["encoder.convs.1.0.weight"].shape[0], None
+    first = state["encoder.convs.1.0.weight"].shape[0]
     last = state[doublings[0][0]].shape[2]
     noise = bool(_matches(r"decoder\.convs\.(\d+)\.noise\.weight", state))
     for size_px in (2**k for k in range(3, 11)):
@@ -136,5 +138,5 @@ def _stylegan2_sizes(state: dict[str, Tensor]) -> Stylegan2GeneratorSizes:
 
 
 def _matches(pattern: str, state: dict[str, Tensor]) -> list[re.Match]:
-    found = (re.fullmatch(pattern, name) or re.match(pattern, name) for name in state)
+    found = (re.match(pattern, name) for name in state)
     return [match for match in found if match]

@@ -63,7 +63,7 @@ class ResnetBlock(nn.Module):
 class ResnetGenerator(nn.Module):
     """Picture to picture, same size: 7x7 convolution, two downs, residual blocks, two ups, tanh.
 
-    Shape: [B, in_channels, H, W] in [-1, 1], H and W multiples of 4 and at least 8 ->
+    Shape: [B, in_channels, H, W] in [-1, 1], H and W multiples of 4 and at least 16 ->
     [B, out_channels, H, W] in (-1, 1).
 
     Layer numbers for `encode` and `forward_with_features`, anti-aliased form: 0 the padded picture,
@@ -78,6 +78,7 @@ class ResnetGenerator(nn.Module):
     def __init__(self, sizes: ResnetSizes | None = None):
         super().__init__()
         self.sizes = sizes = sizes or ResnetSizes()
+        self.in_channels, self.out_channels = sizes.in_channels, sizes.out_channels
         self.noise = NoiseSource()
         width = sizes.base_channels
         stages = [self._head(), self._down(width), self._down(2 * width)]

@@ -204,6 +204,7 @@ class Stylegan2Generator(nn.Module):
     """
 
     smallest_size_px = 8
+    in_channels = out_channels = 3
 
     def __init__(self, sizes: Stylegan2GeneratorSizes | None = None):
         super().__init__()

@@ -64,7 +64,7 @@ def main() -> None:
         whole_seconds = time.monotonic() - started
         kills = 0
         while kills < arguments.kills:
-            seconds = moments.uniform(0.2, 0.6) * whole_seconds
+            seconds = moments.uniform(0.02, 0.9) * whole_seconds
             if train(folder, "killed", seconds):
                 print(f"reached its end after {kills} kills; starting anew for the rest")
                 compare(folder)

@@ -13,8 +13,10 @@ from PIL import Image
 
 import cli
 import train_cut
+import training
 import translate
 from tests.test_train_cut import PRESETS, folders, states, train
+from training.checkpoint import first_not_finite
 
 
 @pytest.fixture
@@ -104,6 +106,21 @@ def test_data_that_cannot_train(damage, words, fails, tmp_path):
         (("--workers", "-1"), ("--workers -1", "below 0")),
         (("--preprocess", "zoom_and_patch"), ("5 source images", "leave one")),
         (("--log_every", "0"), ("--log_every 0", "below 1")),
+        (("--betas", "2", "0.9"), ("--betas (2.0, 0.9)", "below 1")),
+        (("--learning_rate", "-1"), ("--learning_rate -1", "0 or more")),
+        (("--learning_rate", "nan"), ("--learning_rate nan", "0 or more")),
+        (("--constant_epochs", "nan"), ("--constant_epochs nan",)),
+        (("--nce_channels", "0"), ("--nce_channels 0", "above 0")),
+        (("--nce_weight", "-1"), ("--nce_weight -1", "0 or more")),
+        (("--ema_halflife_images", "-5"), ("--ema_halflife_images -5", "0 or more")),
+        (("--initialization_gain", "0"), ("--initialization_gain 0", "above 0")),
+        (("--constant_epochs", "0", "--decay_epochs", "0"), ("--total_images 0", "no epochs")),
+        (
+            ("--preprocess", "none", "--discriminator", "stylegan2"),
+            ("--preprocess none", "a mode that crops"),
+        ),
+        (("--run_dir", "/proc/run"), ("--run_dir /proc/run", "another folder")),
+        (("--run_dir", "/tmp/" + 300 * "x"), ("--run_dir", "another folder")),
     ],
 )
 def test_options_that_cannot_train(options, words, fails, tmp_path):
@@ -123,6 +140,21 @@ def test_what_the_parser_does_not_know(options, monkeypatch, capsys):
         cli.run(train_cut.main)
     assert end.value.code == 2
     assert options[0].lstrip("-").replace("_", "-") in capsys.readouterr().err.replace("_", "-")
+
+
+def test_pictures_too_small_for_the_networks(fails, tmp_path):
+    dataroot = folders(tmp_path, size=20)
+    line = fails(train_cut, arguments(dataroot, tmp_path / "run", "--preprocess", "none"))
+    assert "short side of 20 px" in line and "PatchGAN needs at least 32 px" in line
+
+
+def test_ctrl_c_before_the_training_starts(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(interrupted)
+    assert end.value.code == 130 and capsys.readouterr().err == "interrupted\n"
 
 
 def test_no_run_dir(fails, tmp_path):
@@ -169,6 +201,14 @@ def test_a_folder_that_is_no_run_is_left_alone(fails, tmp_path):
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["letter.txt"]
 
 
+def test_a_start_that_was_killed_at_once_does_not_lock_its_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.77.tmp").write_text("{")
+    train(folders(tmp_path), tmp_path / "run", "cut", "--total_images", "2")
+    assert states(tmp_path / "run", 2)
+    assert not list((tmp_path / "run").rglob(".*.tmp"))
+
+
 class RunsCode:
     def __init__(self, path):
         self.path = path
@@ -194,9 +234,12 @@ def test_damaged_checkpoints(damage, fails, finished_run, capsys):
     dataroot, run = finished_run
     checkpoints = sorted((run / "checkpoints").iterdir())
     damage(checkpoints[-1])
-    train(dataroot, run, "cut", "--total_images", "6")  # goes on from the one before
+    train(dataroot, run, "cut", "--total_images", "6")  # from the one before
     told = capsys.readouterr().err
     assert str(checkpoints[-1]) in told and "resumed at 2 images" in told
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {
+        *("000000000002.pt", "000000000004.damaged", "000000000006.pt")
+    }
     for path in (run / "checkpoints").glob("*.pt"):
         damage(path)
     line = fails(train_cut, arguments(dataroot, run, "--total_images", 8))
@@ -222,15 +265,54 @@ def test_a_full_disk_keeps_the_older_checkpoint(finished_run, command):
     assert command("train_cut.py", *arguments(dataroot, run, "--total_images", 8)).returncode == 0
 
 
-def test_a_loss_that_is_not_finite_names_loss_files_and_checkpoint(fails, tmp_path):
+def break_at(monkeypatch, images_seen, breakage):
+    """Let `breakage(method, losses)` happen in the step that begins at `images_seen`."""
+    step = train_cut.Cut.step
+
+    def broken(method, batch, seen):
+        losses = step(method, batch, seen)
+        return breakage(method, losses) if seen == images_seen else losses
+
+    monkeypatch.setattr(train_cut.Cut, "step", broken)
+
+
+def nan_loss(_, losses):
+    return losses | {"nce": torch.tensor(float("nan"))}
+
+
+def nan_weight(method, losses):
+    with torch.no_grad():
+        next(method.generator.parameters()).view(-1)[0] = float("nan")
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("breakage", "words"),
+    [
+        (nan_loss, ("nce is not finite in the step after 3 images", "trainA", "trainB")),
+        (nan_weight, ("generator.model.1.weight is not finite at 4 images",)),
+    ],
+)
+def test_nan_stops_the_run_and_no_checkpoint_holds_it(
+    breakage, words, fails, tmp_path, monkeypatch
+):
     dataroot, run = folders(tmp_path), tmp_path / "run"
-    options = ("--learning_rate", "1e20", "--total_images", 20, "--save_every", 1)
+    break_at(monkeypatch, 3, breakage)
+    options = ("--total_images", 20, "--save_every", 1, "--log_every", 50)
     line = fails(train_cut, arguments(dataroot, run, *options), code=1)
-    assert "is not finite" in line and "trainA" in line and "trainB" in line
-    assert "last good checkpoint" in line or "no checkpoint was saved" in line
-    for path in (run / "checkpoints").glob("*.pt"):
-        checkpoint = torch.load(path, weights_only=True)
-        assert checkpoint["images_seen"] <= 3
+    assert all(word in line for word in words), line
+    good = run / "checkpoints" / "000000000003.pt"
+    assert f"the last good checkpoint is {good}" in line
+    assert first_not_finite(training.read_checkpoint(good).states) is None
+    monkeypatch.undo()
+    train(dataroot, run, "cut", "--total_images", "5")  # and it goes on from there
+    assert states(run, 5)
+
+
+def test_a_rate_that_explodes_ends_with_one_line(fails, tmp_path):
+    options = ("--learning_rate", "1e20", "--total_images", 20, "--save_every", 1)
+    line = fails(train_cut, arguments(folders(tmp_path), tmp_path / "run", *options), code=1)
+    assert "is not finite" in line and "no checkpoint was saved before" in line
 
 
 def test_one_unreadable_image_among_many_is_named_and_skipped(tmp_path, capsys):
@@ -262,6 +344,18 @@ def test_translations_that_cannot_be_made(options, words, fails, finished_run, t
     line = fails(translate, [str(part) for pair in given.items() for part in pair])
     assert all(word in line for word in words), line
     assert not (tmp_path / "out").exists()
+
+
+def test_translate_never_replaces_its_input(fails, finished_run):
+    dataroot, run = finished_run
+    picture = dataroot / "testA" / "0.png"
+    before = picture.read_bytes()
+    for output in (picture, picture.parent):
+        line = fails(translate, ["--checkpoint", run, "--input", picture, "--output", output])
+        assert "would replace the input" in line
+    inside = dataroot / "testA" / "out"
+    line = fails(translate, ["--checkpoint", run, "--input", dataroot, "--output", inside])
+    assert "lies in it" in line and picture.read_bytes() == before
 
 
 def test_translating_into_the_input_folder_or_two_into_one_file(fails, finished_run):

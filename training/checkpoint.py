@@ -53,15 +53,43 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def save_checkpoint(folder: Path, images_seen: int, states: Mapping[str, dict]) -> Path:
     """Write the states of all parts at `images_seen`, then drop all but the last two checkpoints.
 
-    Raises OSError or RuntimeError (PyTorch's writer) where the disk does not take it; the older
-    checkpoints then stay.
+    Raises OSError where the disk does not take it; the older checkpoints then stay.
     """
     content = {"format": FORMAT, "images_seen": images_seen, "states": dict(states)}
     path = checkpoint_path(folder, images_seen)
-    write_atomically(path, lambda temporary: torch.save(content, temporary))
+    write_atomically(path, lambda temporary: _write(content, temporary))
     for old in list_checkpoints(folder)[KEPT:]:
         old.unlink()
     return path
+
+
+def set_aside_beyond(folder: Path, images_seen: int) -> None:
+    """Rename checkpoints of more than `images_seen` images: a resume passed over them as damaged."""
+    for path in list_checkpoints(folder):
+        if path > checkpoint_path(folder, images_seen):
+            path.rename(path.with_suffix(".damaged"))
+
+
+def _write(content: dict, path: Path) -> None:
+    try:
+        torch.save(content, path)
+    except RuntimeError as error:  # what PyTorch's writer makes of a full disk
+        raise OSError(str(error)) from error
+
+
+def first_not_finite(state: object, name: str = "") -> str | None:
+    """Return the name of the first floating-point tensor that holds NaN or infinity, if any."""
+    if isinstance(state, torch.Tensor):
+        good = not state.is_floating_point() or bool(torch.isfinite(state).all())
+        return None if good else name
+    if isinstance(state, Mapping):
+        inner = state.items()
+    elif isinstance(state, list | tuple):
+        inner = enumerate(state)
+    else:
+        return None
+    found = (first_not_finite(value, f"{name}.{key}".lstrip(".")) for key, value in inner)
+    return next((bad for bad in found if bad), None)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -64,10 +64,10 @@ def _lost_processes_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # Gloo's and NCCL's errors, DistBackendError among them
-        reason = str(error).strip().splitlines()[0]
+        reason = " ".join(str(error).split())[:300]
         raise LostProcessError(
-            f"rank {dist.get_rank()}: another process of this run ended or cannot be reached "
-            f"({reason}); the same command goes on from the last checkpoint"
+            "talking to the other processes of this run failed, most likely because one of them "
+            f"ended ({reason}); the same command goes on from the last checkpoint"
         ) from error
 
 
@@ -123,6 +123,14 @@ def any_process(flag: bool) -> bool:
     with _lost_processes_named():
         dist.all_reduce(number, op=dist.ReduceOp.MAX)
     return bool(number)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Return the precision, fp32 or bf16, that `--precision auto|fp32|bf16` means on `device`."""
+    if name != "auto":
+        return name
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if has_bf16 else "fp32"
 
 
 def choose_device(name: str, processes: Processes) -> torch.device:

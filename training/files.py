@@ -13,6 +13,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()  # with the rights that the user's new files have
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())

@@ -26,6 +26,7 @@ class RefinedHistory:
         half = len(fakes) // 2
         if self.stored is None:
             self.stored = fakes[:0].clone()
+        self.stored = self.stored.to(fakes.device)  # a checkpoint is read to the CPU
         if len(self.stored) < max(self.size, half):
             self.stored = torch.cat([self.stored, fakes])[: max(self.size, half)]
             return fakes

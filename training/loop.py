@@ -11,8 +11,16 @@ import torch
 from torch import Tensor
 
 from errors import PairlessError, UserError
-from training.checkpoint import Stateful, read_newest_checkpoint, restore, save_checkpoint
-from training.distributed import Processes, any_process
+from training.checkpoint import (
+    Stateful,
+    first_not_finite,
+    list_checkpoints,
+    read_newest_checkpoint,
+    restore,
+    save_checkpoint,
+    set_aside_beyond,
+)
+from training.distributed import Processes, any_process, gather_objects
 from training.files import write_atomically
 from training.log import LossMeans, NonFiniteLossError, RunLog
 from training.pictures import save_sheet
@@ -92,14 +100,31 @@ def fit(
         if processes.writes:
             print(f"resumed at {images_seen} images from {run.checkpoints}", file=sys.stderr)
     del checkpoint
+    starts = gather_objects(images_seen)
+    if len(set(starts)) > 1:
+        raise UserError(
+            f"--run_dir {run.folder}: the processes read checkpoints of {starts} images; does every "
+            "machine see the same folder?"
+        )
+    if processes.writes:
+        set_aside_beyond(run.checkpoints, images_seen)
     log = RunLog(run, images_seen, pace.total_images) if processes.writes else None
     saved_at = images_seen
 
     def save() -> None:
-        """Write the checkpoint, then the networks to use; a loss that is not finite raises."""
+        """Write the networks to use, then the checkpoint; what is not finite raises."""
         states = {name: part.state_dict() for name, part in parts.items()}  # in all processes
+        bad = first_not_finite(states)
+        if bad:
+            where = f"{bad} is not finite at {images_seen} images"
+            raise DivergedError(f"{where}; {_last_good(run)}")
         if log:
-            _save(run, images_seen, states, exports)
+            with _disk_errors_told(run, images_seen):
+                # The networks first: a run killed between the two makes both again.
+                for name, export in exports.items():
+                    target = run.folder / name
+                    write_atomically(target, lambda path, e=export: e(path, images_seen))
+                save_checkpoint(run.checkpoints, images_seen, states)
 
     batches = stream.batches(images_seen)
     try:
@@ -117,14 +142,15 @@ def fit(
                 # Tell.
                 if log:
                     log.advance(images_seen)
-                if crossed(before, images_seen, pace.log_every):
-                    values = means.take()
-                    if log:
-                        log.line(images_seen, values, device)
-                if log and crossed(before, images_seen, pace.preview_every):
-                    picture = method.preview(preview_batch).cpu()
-                    save_sheet(run.previews / f"{images_seen:09d}.png", picture)
-                    log.picture("preview", (picture + 1) / 2, images_seen)
+                with _disk_errors_told(run, images_seen):
+                    if crossed(before, images_seen, pace.log_every):
+                        values = means.take()
+                        if log:
+                            log.line(images_seen, values, device)
+                    if log and crossed(before, images_seen, pace.preview_every):
+                        picture = method.preview(preview_batch).cpu()
+                        save_sheet(run.previews / f"{images_seen:09d}.png", picture)
+                        log.picture("preview", (picture + 1) / 2, images_seen)
 
                 # Save.
                 if crossed(before, images_seen, pace.save_every):
@@ -148,17 +174,11 @@ def crossed(before: int, after: int, every: int) -> bool:
     return every > 0 and before // every != after // every
 
 
-def _save(
-    run: RunFolder,
-    images_seen: int,
-    states: Mapping[str, dict],
-    exports: Mapping[str, Callable[[Path, int], object]],
-) -> None:
+@contextmanager
+def _disk_errors_told(run: RunFolder, images_seen: int) -> Iterator[None]:
     try:
-        save_checkpoint(run.checkpoints, images_seen, states)
-        for name, export in exports.items():
-            write_atomically(run.folder / name, lambda path, e=export: e(path, images_seen))
-    except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError on a full disk
+        yield
+    except OSError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"--run_dir {run.folder}: cannot save at {images_seen} images ({reason}); the older "
@@ -168,9 +188,12 @@ def _save(
 
 def _tell_divergence(error: NonFiniteLossError, stream: Stream, run: RunFolder) -> str:
     files = ", ".join(str(path) for path in stream.files_of_batch(error.images_seen))
-    good = sorted(run.checkpoints.glob("*.pt"))
-    last = f"the last good checkpoint is {good[-1]}" if good else "no checkpoint was saved before"
-    return f"{error} (images: {files}); {last}"
+    return f"{error} (images: {files}); {_last_good(run)}"
+
+
+def _last_good(run: RunFolder) -> str:
+    good = list_checkpoints(run.checkpoints)
+    return f"the last good checkpoint is {good[0]}" if good else "no checkpoint was saved before"
 
 
 @contextmanager

@@ -20,17 +20,6 @@ def frozen(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put the network into eval mode and back."""
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(was_training)
-
-
 def adam(
     network: nn.Module, learning_rate: float, betas: tuple[float, float]
 ) -> torch.optim.Optimizer:

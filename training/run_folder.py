@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from errors import UserError
@@ -27,6 +28,34 @@ class RunFolder:
         the folder holds something else, cannot be written, or was started with other options than
         these; options named in `may_change` do not change the result and are not compared.
         """
+        with self._errors_told():
+            self._check(config, may_change)
+
+    def create(self, config: Mapping) -> None:
+        """Make the folders and write `config.json`; a later start writes its own values over it.
+
+        Temporary files of a process that was killed while it wrote are removed. Raises UserError
+        where the folder cannot be written.
+        """
+        with self._errors_told():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_lines_atomically(self.config, [json.dumps(config, indent=2)])
+            for folder in (self.previews, self.checkpoints, self.tensorboard):
+                folder.mkdir(exist_ok=True)
+            for folder in (self.folder, self.previews, self.checkpoints):
+                for left_over in folder.glob(".*.tmp"):
+                    left_over.unlink()
+
+    @contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"--run_dir {self.folder}: cannot be used ({error.strerror}); name another folder"
+            ) from error
+
+    def _check(self, config: Mapping, may_change: Collection[str]) -> None:
         option = f"--run_dir {self.folder}"
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{option}: is a file; name a folder")
@@ -34,7 +63,7 @@ class RunFolder:
         if not os.access(nearest, os.W_OK) or not nearest.is_dir():
             raise UserError(f"{option}: {nearest} cannot be written; name another folder")
         if not self.config.exists():
-            if self.folder.exists() and any(self.folder.iterdir()):
+            if self.folder.exists() and not all(map(_is_left_over, self.folder.iterdir())):
                 raise UserError(f"{option}: holds files but no run; name a new or empty folder")
             return
         started_with = self._read_config(option)
@@ -49,12 +78,6 @@ class RunFolder:
                         "anew (--init_from takes this run's weights along)"
                     )
 
-    def create(self, config: Mapping) -> None:
-        """Make the folders and write `config.json`; a later start writes its own values over it."""
-        for folder in (self.previews, self.checkpoints, self.tensorboard):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_lines_atomically(self.config, [json.dumps(config, indent=2)])
-
     def _read_config(self, option: str) -> dict:
         try:
             return json.loads(self.config.read_text(encoding="utf-8"))
@@ -62,3 +85,8 @@ class RunFolder:
             raise UserError(
                 f"{option}: config.json is damaged ({error}); name another folder"
             ) from error
+
+
+def _is_left_over(path: Path) -> bool:
+    """Tell whether a killed process left this before it had written its config.json."""
+    return path.name.startswith(".") and path.suffix == ".tmp"
