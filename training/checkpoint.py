@@ -64,7 +64,7 @@ def save_checkpoint(folder: Path, images_seen: int, states: Mapping[str, dict]) 
 
 
 def set_aside_beyond(folder: Path, images_seen: int) -> None:
-    """Rename checkpoints of more than `images_seen` images: a resume passed over them as damaged."""
+    """Rename checkpoints beyond `images_seen`, which a resume passed over as damaged."""
     for path in list_checkpoints(folder):
         if path > checkpoint_path(folder, images_seen):
             path.rename(path.with_suffix(".damaged"))

@@ -103,8 +103,8 @@ def fit(
     starts = gather_objects(images_seen)
     if len(set(starts)) > 1:
         raise UserError(
-            f"--run_dir {run.folder}: the processes read checkpoints of {starts} images; does every "
-            "machine see the same folder?"
+            f"--run_dir {run.folder}: the processes read checkpoints of {starts} images; "
+            "give a folder that every machine sees"
         )
     if processes.writes:
         set_aside_beyond(run.checkpoints, images_seen)
