@@ -5,9 +5,8 @@ find its own place in the source among other patches (PatchNCE). Presets: cut, f
 (Park et al. 2020), sincut (one picture a side), simgan (Shrivastava et al. 2017, no PatchNCE).
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 import cli
 import data
+import launch
 import losses
 import models
 import training
@@ -168,8 +168,6 @@ PRESETS = {
     },
 }
 
-PREVIEW_PICTURES = 6
-
 
 class Draws:
     """The random choices of one step, a pure function of the seed and the images seen."""
@@ -285,7 +283,7 @@ class Cut:
     @torch.no_grad()
     def preview(self, batch: data.TranslationBatch) -> Tensor:
         """Show source, translation, target and identity below one another."""
-        network = self.inference_generator
+        (network,) = self.generators.values()
         source, target = (pictures.to(self.device) for pictures in batch)
         return training.sheet(
             [source, models.translate(network, source), target, models.translate(network, target)]
@@ -302,9 +300,10 @@ class Cut:
         return parts
 
     @property
-    def inference_generator(self) -> nn.Module:
-        """The generator to use: the moving average where there is one."""
-        return self.average.network if self.average else self.generator
+    def generators(self) -> dict[str, nn.Module]:
+        """The generator to use and to give away: the moving average where there is one."""
+        network = self.average.network if self.average else self.generator
+        return {"generator.safetensors": network}
 
     # The method.
 
@@ -499,142 +498,11 @@ def check(options: Options) -> None:
         raise UserError("--total_images 0: no epochs either; give one of them")
 
 
-class Data(NamedTuple):
-    """What a run reads."""
-
-    dataset: data.TranslationDataset
-    preview: data.TranslationBatch
-    epoch_images: int
-    description: dict[str, str]
-
-
-def open_data(options: Options) -> Data:
-    """Find the files and check what can be known of them before training."""
-    domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
-    description = {
-        "source": data.fingerprint(domains.source),
-        "target": data.fingerprint(domains.target),
-    }
-    if options.preprocess == "zoom_and_patch":
-        dataset = data.SingleImagePatches(
-            domains.source,
-            domains.target,
-            crop_size=options.crop_size,
-            batch_size=options.batch_size,
-            flip=options.flip,
-            seed=options.seed,
-        )
-        epoch_images = options.epoch_images or dataset.epoch_images
-        return Data(dataset, dataset.preview(1), epoch_images, description)
-    preprocessing = data.Preprocessing(
-        options.preprocess, options.load_size, options.crop_size, options.flip
-    )
-    data.check_sizes([*domains.source, *domains.target], preprocessing)
-    epoch_images = options.epoch_images or max(len(domains.source), len(domains.target))
-    decay_starts_at = round(options.constant_epochs * epoch_images)
-    dataset = data.UnpairedFolders(
-        domains.source,
-        domains.target,
-        preprocessing,
-        seed=options.seed,
-        jitter_until_images=None if options.jitter_in_decay else decay_starts_at,
-    )
-    shown = data.UnpairedFolders(
-        domains.test_source, domains.test_target, preprocessing, seed=options.seed
-    )
-    return Data(dataset, shown.preview(PREVIEW_PICTURES), epoch_images, description)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    processes = training.places_from_environment()
-    device = training.choose_device(options.device, processes)
-    with training.process_group(processes, device):
-        train(options, processes, device)
-
-
-def train(options: Options, processes: training.Processes, device: torch.device) -> None:
-    """Put data, method and loop together."""
-    files = open_data(options)
-    schedule_images = round((options.constant_epochs + options.decay_epochs) * files.epoch_images)
-    options = replace(
-        options,
-        epoch_images=files.epoch_images,
-        total_images=options.total_images or schedule_images,
-        device=device.type,
-        precision=training.choose_precision(options.precision, device),
-    )
-    stream = data.Stream(
-        files.dataset,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        rank=processes.rank,
-        world_size=processes.world_size,
-        pin_memory=device.type == "cuda",
-    )
-    method = Cut(options, device, processes)
-    config = cli.config(options, files.description)
-    run = training.RunFolder(options.run_dir)
-    run.check(config, cli.MAY_CHANGE)
-    if options.dry_run:
-        sizes = {name: models.describe(network) for name, network in method.networks.items()}
-        if processes.writes:
-            plan = {**files.description, **sizes, "processes": processes.world_size}
-            print(cli.describe(plan), cli.describe(config["options"]), sep="\n\n")
-        return
-    if options.init_from and not training.list_checkpoints(run.checkpoints):
-        start_from(options.init_from, method)
-    training.gather_objects("checked")  # all have looked before the first one writes
-    if processes.writes:
-        run.create(config)
-    pace = training.Pace(
-        options.total_images,
-        options.batch_size,
-        options.save_every,
-        options.preview_every,
-        options.log_every,
-    )
-    exports = {"generator.safetensors": lambda path, seen: export(path, seen, method)}
-    try:
-        training.fit(method, stream, files.preview, run, pace, exports, processes, device)
-    finally:
-        for path, reason in stream.unreadable.items():
-            print(f"skipped {path}: {reason}", file=sys.stderr)
-
-
-def export(path: Path, images_seen: int, method: Cut) -> None:
-    """Write the generator to use and to give away."""
-    options = method.options
-    about = {
-        "method": "cut",
-        "preset": options.preset,
-        "images_seen": images_seen,
-        "moving_average": method.average is not None,
-        "preprocess": options.preprocess,
-        "load_size": options.load_size,
-        "crop_size": options.crop_size,
-    }
-    models.save_generator(path, method.inference_generator, about)
-
-
-def start_from(path: Path, method: Cut) -> None:
-    """Take over the weights of another run's networks, or of a generator file."""
-    if path.is_dir() or path.suffix == ".pt":
-        checkpoint = training.read_weights(path, "--init_from")
-        parts = {name: part for name, part in method.state().items() if name in method.networks}
-        states = {name: state for name, state in checkpoint.states.items() if name in parts}
-        training.restore(parts, states, f"--init_from {path}")
-    else:
-        loaded = models.load_generator(path, "--init_from").network
-        training.restore(
-            {"generator": method.generator},
-            {"generator": loaded.state_dict()},
-            f"--init_from {path}",
-        )
-    if method.average:
-        method.average.load_state_dict(method.generator.state_dict())
+    launch.train(options, launch.open_unpaired, Cut)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ ROOMS = {
 }
 SHARED = {"errors"}
 STANDARD_LIBRARY = __import__("sys").stdlib_module_names
-ROOT_SCRIPTS = {path.stem for path in ROOT.glob("*.py")} - SHARED - {"cli"}
+# What the scripts share; it knows the rooms, and no room knows it.
+HELPERS = {"cli", "launch"}
+ROOT_SCRIPTS = {path.stem for path in ROOT.glob("*.py")} - SHARED - HELPERS
 
 
 def imported_packages(path: Path) -> set[str]:

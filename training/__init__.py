@@ -22,7 +22,7 @@ from training.ema import MovingAverage
 from training.files import write_atomically
 from training.history import RefinedHistory
 from training.log import log_lines, peak_memory_gb
-from training.loop import Pace, fit
+from training.loop import Method, Pace, fit
 from training.modules import adam, frozen, set_learning_rate
 from training.pictures import save_sheet, sheet
 from training.randomness import generator_for, seed_for
@@ -30,6 +30,7 @@ from training.run_folder import RunFolder
 from training.schedules import linear_decay
 
 __all__ = [
+    "Method",
     "MovingAverage",
     "Pace",
     "Processes",

@@ -1,0 +1,185 @@
+"""Bring data, method and loop together, as every training script does."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+import cli
+import data
+import models
+import training
+
+PREVIEW_PICTURES = 6
+
+
+class UnpairedOptions(Protocol):
+    """The options that say what unpaired pictures to read."""
+
+    dataroot: Path | None
+    source_dir: Path | None
+    target_dir: Path | None
+    preprocess: str
+    load_size: int
+    crop_size: int
+    flip: bool
+    jitter_in_decay: bool
+    constant_epochs: float
+    epoch_images: int
+    batch_size: int
+    seed: int
+
+
+class TrainedMethod(training.Method, Protocol):
+    """A method whose networks can be given away and taken from another run."""
+
+    networks: dict[str, nn.Module]
+    generators: dict[str, nn.Module]  # file name in the run folder -> the network to use
+    average: training.MovingAverage | None
+    generator: nn.Module
+
+
+class Data(NamedTuple):
+    """What a run reads."""
+
+    dataset: data.TranslationDataset
+    preview: data.TranslationBatch
+    epoch_images: int
+    description: dict[str, str]
+
+
+def open_unpaired(options: UnpairedOptions) -> Data:
+    """Find the files and check what can be known of them before training."""
+    domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
+    description = {
+        "source": data.fingerprint(domains.source),
+        "target": data.fingerprint(domains.target),
+    }
+    if options.preprocess == "zoom_and_patch":
+        dataset = data.SingleImagePatches(
+            domains.source,
+            domains.target,
+            crop_size=options.crop_size,
+            batch_size=options.batch_size,
+            flip=options.flip,
+            seed=options.seed,
+        )
+        epoch_images = options.epoch_images or dataset.epoch_images
+        return Data(dataset, dataset.preview(1), epoch_images, description)
+    preprocessing = data.Preprocessing(
+        options.preprocess, options.load_size, options.crop_size, options.flip
+    )
+    data.check_sizes([*domains.source, *domains.target], preprocessing)
+    epoch_images = options.epoch_images or max(len(domains.source), len(domains.target))
+    decay_starts_at = round(options.constant_epochs * epoch_images)
+    dataset = data.UnpairedFolders(
+        domains.source,
+        domains.target,
+        preprocessing,
+        seed=options.seed,
+        jitter_until_images=None if options.jitter_in_decay else decay_starts_at,
+    )
+    shown = data.UnpairedFolders(
+        domains.test_source, domains.test_target, preprocessing, seed=options.seed
+    )
+    return Data(dataset, shown.preview(PREVIEW_PICTURES), epoch_images, description)
+
+
+def train(
+    options: cli.RunOptions,
+    open_data: Callable[[cli.RunOptions], Data],
+    build_method: Callable[[cli.RunOptions, torch.device, training.Processes], TrainedMethod],
+) -> None:
+    """Read the data, build the method, compare with the run folder, and train.
+
+    The options need `constant_epochs`, `decay_epochs` and `epoch_images` beside the shared ones.
+    """
+    processes = training.places_from_environment()
+    device = training.choose_device(options.device, processes)
+    with training.process_group(processes, device):
+        files = open_data(options)
+        epochs = options.constant_epochs + options.decay_epochs
+        options = replace(
+            options,
+            epoch_images=files.epoch_images,
+            total_images=options.total_images or round(epochs * files.epoch_images),
+            device=device.type,
+            precision=training.choose_precision(options.precision, device),
+        )
+        method = build_method(options, device, processes)
+        config = cli.config(options, files.description)
+        run = training.RunFolder(options.run_dir)
+        run.check(config, cli.MAY_CHANGE)
+        if not options.dry_run:
+            _train(options, files, method, config, run, device, processes)
+        elif processes.writes:
+            sizes = {name: models.describe(network) for name, network in method.networks.items()}
+            plan = {**files.description, **sizes, "processes": processes.world_size}
+            print(cli.describe(plan), cli.describe(config["options"]), sep="\n\n")
+
+
+def _train(
+    options: cli.RunOptions,
+    files: Data,
+    method: TrainedMethod,
+    config: dict,
+    run: training.RunFolder,
+    device: torch.device,
+    processes: training.Processes,
+) -> None:
+    stream = data.Stream(
+        files.dataset,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        rank=processes.rank,
+        world_size=processes.world_size,
+        pin_memory=device.type == "cuda",
+    )
+    if options.init_from and not training.list_checkpoints(run.checkpoints):
+        start_from(options.init_from, method)
+    training.gather_objects("checked")  # all have looked before the first one writes
+    if processes.writes:
+        run.create(config)
+    pace = training.Pace(
+        options.total_images,
+        options.batch_size,
+        options.save_every,
+        options.preview_every,
+        options.log_every,
+    )
+    exports = {
+        name: lambda path, seen, network=network: export(path, network, seen, config)
+        for name, network in method.generators.items()
+    }
+    try:
+        training.fit(method, stream, files.preview, run, pace, exports, processes, device)
+    finally:
+        for path, reason in stream.unreadable.items():
+            print(f"skipped {path}: {reason}", file=sys.stderr)
+
+
+def export(path: Path, network: nn.Module, images_seen: int, config: dict) -> None:
+    """Write a generator to use and to give away."""
+    options = config["options"]
+    kept = ("preset", "preprocess", "load_size", "crop_size", "ema_halflife_images")
+    about = {name: options[name] for name in kept if name in options}
+    command = {"command": config["command"], "images_seen": images_seen}
+    models.save_generator(path, network, command | about)
+
+
+def start_from(path: Path, method: TrainedMethod) -> None:
+    """Take over the weights of another run's networks, or of a generator file."""
+    option = f"--init_from {path}"
+    if path.is_dir() or path.suffix == ".pt":
+        states = training.read_weights(path, "--init_from").states
+        states = {name: state for name, state in states.items() if name in method.networks}
+        training.restore(method.networks, states, option)
+    else:
+        state = models.load_generator(path, "--init_from").network.state_dict()
+        training.restore({"generator": method.generator}, {"generator": state}, option)
+    if method.average:
+        method.average.load_state_dict(method.generator.state_dict())
