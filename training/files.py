@@ -13,8 +13,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.touch()  # with the rights that the user's new files have
+        temporary.touch()
+        rights = temporary.stat().st_mode  # those of the user's new files; some writers set others
         write(temporary)
+        temporary.chmod(rights)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
