@@ -135,7 +135,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         main(None)
     except PairlessError as end:
         rank = os.environ.get("RANK", "0")
-        prefix = "error: " if rank == "0" else f"error (rank {rank}): "
+        prefix = end.prefix if rank == "0" else f"rank {rank}: {end.prefix}"
         print(prefix + " ".join(str(end).split()), file=sys.stderr, flush=True)
         sys.exit(end.exit_code)
     except KeyboardInterrupt:
@@ -158,7 +158,7 @@ def plain_values(options: object) -> dict:
     values = asdict(options)
     for name, value in values.items():
         if isinstance(value, Path):
-            values[name] = str(value.absolute())
+            values[name] = str(value.resolve())
     return json.loads(json.dumps(values))
 
 

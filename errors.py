@@ -5,6 +5,7 @@ class PairlessError(Exception):
     """Something that ends a command, told in one line on stderr without a traceback."""
 
     exit_code = 1
+    prefix = "error: "
 
 
 class UserError(PairlessError):

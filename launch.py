@@ -158,6 +158,7 @@ def _train(
     try:
         training.fit(method, stream, files.preview, run, pace, exports, processes, device)
     finally:
+        run.release()
         for path, reason in stream.unreadable.items():
             print(f"skipped {path}: {reason}", file=sys.stderr)
 

@@ -374,8 +374,8 @@ class Cut:
         return {name: value.detach() for name, value in values.items()}
 
     def _judge_both(self, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge in one pass where no statistic couples the pictures of a batch."""
-        if self.options.discriminator_norm == "batch":
+        """Judge in one pass where sizes are equal and no statistic couples a batch's pictures."""
+        if self.options.discriminator_norm == "batch" or fake.shape[2:] != real.shape[2:]:
             return self.discriminator(fake), self.discriminator(real)
         return self.discriminator(torch.cat([fake, real])).chunk(2)
 

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,23 @@ class Stream:
         Raises `UserError` for more than 1 unreadable file in 100, images of unequal size in one
         batch, and whatever `UserError` reading an item raises.
         """
-        loader = DataLoader(
+        with warnings.catch_warnings():
+            # PyTorch warns of more workers than cores; they wait for the disk half of the time.
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
+            loader = self._loader(first_image)
+        iterator = iter(loader)
+        try:
+            while True:
+                loaded = next(iterator)
+                self._tell_unreadable(loaded.unreadable)
+                if loaded.error is not None:
+                    raise UserError(loaded.error)
+                yield loaded.batch
+        finally:
+            del iterator  # its destructor ends the workers and waits for them
+
+    def _loader(self, first_image: int) -> DataLoader:
+        return DataLoader(
             _BatchReader(self.dataset),
             batch_size=None,  # the reader makes whole batches, so that it can return an error
             sampler=_IndexBatches(
@@ -80,16 +97,6 @@ class Stream:
             # Without one of its own, the loader draws a seed from the global generator.
             generator=torch.Generator().manual_seed(0),
         )
-        iterator = iter(loader)
-        try:
-            while True:
-                loaded = next(iterator)
-                self._tell_unreadable(loaded.unreadable)
-                if loaded.error is not None:
-                    raise UserError(loaded.error)
-                yield loaded.batch
-        finally:
-            del iterator  # its destructor ends the workers and waits for them
 
     def files_of_batch(self, first_image: int) -> list[Path]:
         """The different files of the whole global batch that starts there, on all ranks."""

@@ -85,7 +85,7 @@ class UnpairedFolders(Dataset):
         for files in (self.source_files, self.target_files):
             pictures = [self._picture(files, place % len(files), None, False) for place in places]
             for path, reason in sorted({found for _, bad in pictures for found in bad}):
-                print(f"{path}: cannot be shown ({reason})", file=sys.stderr)
+                print(f"preview: {path} cannot be read ({reason})", file=sys.stderr)
             sides.append(_stack_centres([tensor for tensor, _ in pictures]))
         return TranslationBatch(*sides)
 

@@ -37,7 +37,9 @@ def read_official_generator(path: Path, option: str) -> nn.Module:
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     ):
-        raise UserError(f"{option} {path}: not a state dict of one network; name a *_net_G*.pth")
+        raise UserError(
+            f"{option} {path}: not a state dict of one network; name a run folder or a *_net_G*.pth"
+        )
     state = normalize_state(content)
     try:
         network = build_like(state)

@@ -3,6 +3,7 @@
 import pickle
 import resource
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -191,6 +192,37 @@ def test_a_run_does_not_go_on_with_other_data(fails, finished_run, tmp_path):
     assert "--dataroot" in line and str(other) in line and str(dataroot) in line
     (dataroot / "trainA" / "0.png").rename(dataroot / "trainA" / "new.png")
     assert "the data (source)" in fails(train_cut, arguments(dataroot, run, "--total_images", 8))
+
+
+def test_a_run_that_never_saved_takes_the_remedy(fails, tmp_path):
+    dataroot, run = folders(tmp_path), tmp_path / "run"
+    Image.new("RGB", (64, 32)).save(dataroot / "trainA" / "wide.png")
+    more = ("--preprocess", "none", "--batch_size", 4, "--total_images", 8)
+    assert "--batch_size 1" in fails(train_cut, arguments(dataroot, run, *more))
+    more = ("--preprocess", "none", "--total_images", "2")
+    train(dataroot, run, "cut", *more)
+    assert states(run, 2)
+
+
+HOLD_LOCK = """
+import fcntl, sys
+held = open(sys.argv[1], "w")
+fcntl.lockf(held, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_train_in_one_folder(fails, finished_run):
+    dataroot, run = finished_run
+    command = [sys.executable, "-c", HOLD_LOCK, str(run / ".lock")]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    line = fails(train_cut, arguments(dataroot, run, "--total_images", 8))
+    holder.communicate()
+    assert "another process is training there" in line
+    train(dataroot, run, "cut", "--total_images", "6")
+    assert states(run, 6)
 
 
 def test_a_folder_that_is_no_run_is_left_alone(fails, tmp_path):

@@ -258,7 +258,7 @@ def test_the_run_folder_holds_what_is_promised(tmp_path):
     assert config["versions"]["torch"] == torch.__version__.split("+")[0]
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "log.jsonl", "tensorboard", "previews", "checkpoints"),
-        "generator.safetensors",
+        *("generator.safetensors", ".lock"),
     }
     with Image.open(run / "previews" / "000000004.png") as sheet:
         assert sheet.size == (5 * 34 + 2, 4 * 34 + 2)  # five test pictures, four rows

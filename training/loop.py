@@ -63,6 +63,8 @@ class Pace(NamedTuple):
 class StoppedError(PairlessError):
     """The run was asked to stop, saved, and can go on."""
 
+    prefix = ""  # no error
+
     def __init__(self, signal_number: int, images_seen: int):
         super().__init__(f"stopped and saved at {images_seen} images; the same command goes on")
         self.exit_code = 128 + signal_number  # as a shell reports it
@@ -110,6 +112,10 @@ def fit(
         set_aside_beyond(run.checkpoints, images_seen)
     log = RunLog(run, images_seen, pace.total_images) if processes.writes else None
     saved_at = images_seen
+    if log and images_seen >= pace.total_images:
+        print(f"{images_seen} images are done; a larger --total_images goes on", file=sys.stderr)
+    elif log:
+        print(f"training to {pace.total_images} images on {device}", file=sys.stderr)
 
     def save() -> None:
         """Write the networks to use, then the checkpoint; what is not finite raises."""
@@ -161,6 +167,9 @@ def fit(
                 save()
             if stopping and images_seen < pace.total_images:
                 raise StoppedError(stop_signal[0] if stop_signal else signal.SIGTERM, images_seen)
+            if log:
+                written = ", ".join(str(run.folder / name) for name in exports)
+                print(f"done: {images_seen} images, {written}", file=sys.stderr)
     except NonFiniteLossError as error:
         raise DivergedError(_tell_divergence(error, stream, run)) from error
     finally:

@@ -1,12 +1,15 @@
 """The run folder: its files, and the options that it was started with."""
 
+import fcntl
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from errors import UserError
+from training.checkpoint import list_checkpoints
 from training.files import write_lines_atomically
 
 
@@ -20,6 +23,7 @@ class RunFolder:
         self.tensorboard = folder / "tensorboard"
         self.previews = folder / "previews"
         self.checkpoints = folder / "checkpoints"
+        self._held: TextIO | None = None  # the locked file
 
     def check(self, config: Mapping, may_change: Collection[str]) -> None:
         """Compare with the run that already lives here, if one does; touch nothing.
@@ -34,17 +38,38 @@ class RunFolder:
     def create(self, config: Mapping) -> None:
         """Make the folders and write `config.json`; a later start writes its own values over it.
 
-        Temporary files of a process that was killed while it wrote are removed. Raises UserError
+        From here on the folder is this process's alone, until `release` or its end. Temporary files
+        of a process that was killed while it wrote are removed. Raises UserError
         where the folder cannot be written.
         """
         with self._errors_told():
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock()
             write_lines_atomically(self.config, [json.dumps(config, indent=2)])
             for folder in (self.previews, self.checkpoints, self.tensorboard):
                 folder.mkdir(exist_ok=True)
             for folder in (self.folder, self.previews, self.checkpoints):
                 for left_over in folder.glob(".*.tmp"):
                     left_over.unlink()
+
+    def release(self) -> None:
+        """Let other processes train in this folder; does nothing where `create` was not called."""
+        if self._held:
+            self._held.close()
+            self._held = None
+
+    def _lock(self) -> None:
+        self._held = open(self.folder / ".lock", "w")  # noqa: SIM115  (held until `release`)
+        try:
+            # A record lock goes with its process; reading processes, which may outlive a killed
+            # one by seconds, do not inherit it.
+            fcntl.lockf(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            self.release()
+            raise UserError(
+                f"--run_dir {self.folder}: another process is training there; wait for its end or "
+                "name another folder"
+            ) from error
 
     @contextmanager
     def _errors_told(self) -> Iterator[None]:
@@ -65,6 +90,8 @@ class RunFolder:
         if not self.config.exists():
             if self.folder.exists() and not all(map(_is_left_over, self.folder.iterdir())):
                 raise UserError(f"{option}: holds files but no run; name a new or empty folder")
+            return
+        if not list_checkpoints(self.checkpoints):  # nothing is lost by other options
             return
         started_with = self._read_config(option)
         for section in ("options", "data"):
@@ -89,4 +116,4 @@ class RunFolder:
 
 def _is_left_over(path: Path) -> bool:
     """Tell whether a killed process left this before it had written its config.json."""
-    return path.name.startswith(".") and path.suffix == ".tmp"
+    return path.name == ".lock" or (path.name.startswith(".") and path.suffix == ".tmp")
