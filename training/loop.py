@@ -93,23 +93,7 @@ def fit(
     means = LossMeans(device)
     parts = {**method.state(), "loss_means": means}
 
-    # Restore.
-    images_seen = 0
-    checkpoint = read_newest_checkpoint(run.checkpoints)
-    if checkpoint:
-        restore(parts, checkpoint.states, f"--run_dir {run.folder}")
-        images_seen = checkpoint.images_seen
-        if processes.writes:
-            print(f"resumed at {images_seen} images from {run.checkpoints}", file=sys.stderr)
-    del checkpoint
-    starts = gather_objects(images_seen)
-    if len(set(starts)) > 1:
-        raise UserError(
-            f"--run_dir {run.folder}: the processes read checkpoints of {starts} images; "
-            "give a folder that every machine sees"
-        )
-    if processes.writes:
-        set_aside_beyond(run.checkpoints, images_seen)
+    images_seen = _restore(parts, run, processes)
     log = RunLog(run, images_seen, pace.total_images) if processes.writes else None
     saved_at = images_seen
     if log and images_seen >= pace.total_images:
@@ -176,6 +160,26 @@ def fit(
         batches.close()
         if log:
             log.close()
+
+
+def _restore(parts: Mapping[str, Stateful], run: RunFolder, processes: Processes) -> int:
+    """Load the newest whole checkpoint, if there is one; return the images seen."""
+    images_seen = 0
+    checkpoint = read_newest_checkpoint(run.checkpoints)
+    if checkpoint:
+        restore(parts, checkpoint.states, f"--run_dir {run.folder}")
+        images_seen = checkpoint.images_seen
+    starts = gather_objects(images_seen)
+    if len(set(starts)) > 1:
+        raise UserError(
+            f"--run_dir {run.folder}: the processes read checkpoints of {starts} images; "
+            "give a folder that every machine sees"
+        )
+    if processes.writes:
+        set_aside_beyond(run.checkpoints, images_seen)
+        if checkpoint:
+            print(f"resumed at {images_seen} images from {run.checkpoints}", file=sys.stderr)
+    return images_seen
 
 
 def crossed(before: int, after: int, every: int) -> bool:
