@@ -48,12 +48,80 @@ class RunOptions:
     """Images between preview sheets; 0: none."""
     log_every: int = 100
     """Images between log lines."""
+    evaluate_every: int = 0
+    """Images between measurements on the test pictures, at the end as well; 0: none."""
+    metrics: str = "fid,kid"
+    """What evaluate.py calls --metrics; the first one decides which network is kept as best."""
+    protocol: Literal["clean", "torch", "tf"] = "clean"
+    """Resizing and value range before the network of the metrics, as in evaluate.py."""
+    layer: int = 2048
+    """Layer of that network: 64, 192, 768 or 2048."""
+    weights: Path | None = None
+    """File with that network's weights; without it they are looked for, then downloaded."""
+
+
+@dataclass(frozen=True)
+class TranslatorOptions(RunOptions):
+    """The options that all trainings of translators share."""
+
+    dataroot: Path | None = None
+    """Folder with the pictures; see docs/data.md for what it holds."""
+    source_dir: Path | None = None
+    """Any folder of source pictures, instead of --dataroot; needs --target_dir."""
+    target_dir: Path | None = None
+    """Any folder of target pictures, instead of --dataroot; needs --source_dir."""
+    preprocess: Literal[
+        "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "scale_shortside", "none"
+    ] = "resize_and_crop"
+    """How a file becomes a training picture."""
+    load_size: int = 286
+    """Pixels that a picture is resized to before the crop."""
+    crop_size: int = 256
+    """Pixels of the training picture's side."""
+    flip: bool = True
+    """Mirror each picture with probability one half."""
+
+    constant_epochs: float = 100
+    """Epochs at the full learning rate."""
+    decay_epochs: float = 100
+    """Epochs after that, in which the learning rate falls by equal steps towards 0."""
+    epoch_images: int = 0
+    """Images an epoch; 0: the number of files, of the larger folder where there are two."""
+    learning_rate: float = 2e-4
+    """Adam's step size, for all networks."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's decay rates."""
+    ema_halflife_images: float = 0
+    """Half-life of the generator's moving average, which is then the one to use; 0: none."""
+
+    base_channels: int = 64
+    """Width of the generator (the papers' ngf)."""
+    discriminator_channels: int = 64
+    """Width of the discriminator (the papers' ndf)."""
+    discriminator_layers: int = 3
+    """Halvings in the patch discriminator; 3 judges patches of 70 px (84 with anti-aliasing)."""
+    generator_norm: Literal["instance", "batch", "none"] = "instance"
+    """Norm of a ResNet or U-Net generator."""
+    discriminator_norm: Literal["instance", "batch", "none"] = "instance"
+    """Norm of a patch or pixel discriminator."""
+    antialias: bool = False
+    """Blur before halving and double smoothly, in a ResNet generator and the discriminator."""
+    dropout: bool = False
+    """Dropout of one half in the generator."""
+    initialization: Literal["normal", "xavier", "kaiming", "orthogonal"] = "normal"
+    """First weights of all networks but those of the StyleGAN2 kind."""
+    initialization_gain: float = 0.02
+    """Gain of the first weights."""
+
+    adversarial: Literal["lsgan", "minimax", "non_saturating", "hinge", "wgan"] = "lsgan"
+    """The two players' losses."""
 
 
 # Options that a run may go on with under another value: they do not change its result.
 MAY_CHANGE = frozenset(
     ("run_dir", "total_images", "dry_run", "device", "workers")
-    + ("save_every", "preview_every", "log_every")
+    + ("save_every", "preview_every", "log_every", "evaluate_every")
+    + ("metrics", "protocol", "layer", "weights")
 )
 
 
@@ -68,10 +136,28 @@ def check_run_options(options: RunOptions) -> None:
         ("save_every", options.save_every, 1),
         ("preview_every", options.preview_every, 0),
         ("log_every", options.log_every, 1),
+        ("evaluate_every", options.evaluate_every, 0),
         ("seed", options.seed, 0),
     ):
         if value < least:
             raise UserError(f"--{name} {value}: below {least}; give {least} or more")
+
+
+def check_translator_options(options: TranslatorOptions) -> None:
+    """Raise UserError for a value that no training of a translator can use."""
+    check_run_options(options)
+    check_ranges(
+        options,
+        above_zero=("initialization_gain", "load_size"),
+        at_least_zero=(
+            *("constant_epochs", "decay_epochs", "epoch_images", "learning_rate"),
+            "ema_halflife_images",
+        ),
+    )
+    if not all(0 <= beta < 1 for beta in options.betas):
+        raise UserError(f"--betas {options.betas}: give two numbers from 0 to below 1")
+    if not (options.total_images or options.constant_epochs + options.decay_epochs):
+        raise UserError("--total_images 0: no epochs either; give one of them")
 
 
 def check_ranges(

@@ -11,10 +11,14 @@ from torch import nn
 
 import cli
 import data
+import evaluation
+import metrics
 import models
 import training
+from errors import UserError
 
 PREVIEW_PICTURES = 6
+EVALUATED_TOGETHER = 16
 
 
 class UnpairedOptions(Protocol):
@@ -39,8 +43,7 @@ class TrainedMethod(training.Method, Protocol):
 
     networks: dict[str, nn.Module]
     generators: dict[str, nn.Module]  # file name in the run folder -> the network to use
-    average: training.MovingAverage | None
-    generator: nn.Module
+    averages: dict[str, training.MovingAverage]  # name of a network -> its average
 
 
 class Data(NamedTuple):
@@ -50,11 +53,14 @@ class Data(NamedTuple):
     preview: data.TranslationBatch
     epoch_images: int
     description: dict[str, str]
+    # Test pictures to measure with: file name of a generator -> what it translates, the real ones.
+    tests: dict[str, tuple[list[Path], list[Path]]]
 
 
 def open_unpaired(options: UnpairedOptions) -> Data:
     """Find the files and check what can be known of them before training."""
     domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
+    tests = {"generator.safetensors": (domains.test_source, domains.test_target)}
     description = {
         "source": data.fingerprint(domains.source),
         "target": data.fingerprint(domains.target),
@@ -69,7 +75,7 @@ def open_unpaired(options: UnpairedOptions) -> Data:
             seed=options.seed,
         )
         epoch_images = options.epoch_images or dataset.epoch_images
-        return Data(dataset, dataset.preview(1), epoch_images, description)
+        return Data(dataset, dataset.preview(1), epoch_images, description, tests)
     preprocessing = data.Preprocessing(
         options.preprocess, options.load_size, options.crop_size, options.flip
     )
@@ -86,7 +92,8 @@ def open_unpaired(options: UnpairedOptions) -> Data:
     shown = data.UnpairedFolders(
         domains.test_source, domains.test_target, preprocessing, seed=options.seed
     )
-    return Data(dataset, shown.preview(PREVIEW_PICTURES), epoch_images, description)
+    preview = shown.preview(PREVIEW_PICTURES)
+    return Data(dataset, preview, epoch_images, description, tests)
 
 
 def train(
@@ -101,6 +108,7 @@ def train(
     processes = training.places_from_environment()
     device = training.choose_device(options.device, processes)
     with training.process_group(processes, device):
+        measures(options)
         files = open_data(options)
         epochs = options.constant_epochs + options.decay_epochs
         options = replace(
@@ -150,17 +158,58 @@ def _train(
         options.save_every,
         options.preview_every,
         options.log_every,
+        options.evaluate_every,
     )
     exports = {
         name: lambda path, seen, network=network: export(path, network, seen, config)
         for name, network in method.generators.items()
     }
     try:
-        training.fit(method, stream, files.preview, run, pace, exports, processes, device)
+        evaluate = None
+        if options.evaluate_every:
+            evaluate = monitor(options, files, method, run, exports, device, processes)
+        training.fit(method, stream, files.preview, run, pace, exports, processes, device, evaluate)
     finally:
         run.release()
         for path, reason in stream.unreadable.items():
             print(f"skipped {path}: {reason}", file=sys.stderr)
+
+
+def monitor(
+    options: cli.RunOptions,
+    files: Data,
+    method: TrainedMethod,
+    run: training.RunFolder,
+    exports: dict[str, Callable[[Path, int], None]],
+    device: torch.device,
+    processes: training.Processes,
+) -> evaluation.RunMonitor:
+    """Prepare to measure the generators on the test pictures while they learn."""
+    evaluator = evaluation.Evaluator(
+        measures(options), device, processes, batch_size=EVALUATED_TOGETHER, skip_unreadable=True
+    )
+    tests = {}
+    for name, (sources, targets) in files.tests.items():
+        generator = method.generators[name]
+        tests[name] = (
+            evaluation.TranslatedPictures(
+                "translated test pictures", generator, sources, None, device, options.workers
+            ),
+            evaluation.FilePictures("test pictures", targets, None, options.workers),
+        )
+    return evaluation.RunMonitor(evaluator, run, tests, exports)
+
+
+def measures(options: cli.RunOptions) -> metrics.Measures:
+    """Return what --evaluate_every measures; raises UserError where that does not exist."""
+    wanted = metrics.Measures(
+        metrics=options.metrics,
+        protocol=options.protocol,
+        layer=options.layer,
+        weights=options.weights,
+    )
+    wanted.check()
+    return wanted
 
 
 def export(path: Path, network: nn.Module, images_seen: int, config: dict) -> None:
@@ -179,8 +228,10 @@ def start_from(path: Path, method: TrainedMethod) -> None:
         states = training.read_weights(path, "--init_from").states
         states = {name: state for name, state in states.items() if name in method.networks}
         training.restore(method.networks, states, option)
+    elif "generator" not in method.networks:
+        raise UserError(f"{option}: holds one generator, and this method has two; name a run")
     else:
         state = models.load_generator(path, "--init_from").network.state_dict()
-        training.restore({"generator": method.generator}, {"generator": state}, option)
-    if method.average:
-        method.average.load_state_dict(method.generator.state_dict())
+        training.restore({"generator": method.networks["generator"]}, {"generator": state}, option)
+    for name, average in method.averages.items():
+        average.load_state_dict(method.networks[name].state_dict())

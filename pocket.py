@@ -1,6 +1,7 @@
 """The embedded data set "pocket horse2zebra": draw its folders, and score a translation of it.
 
 python pocket.py draw --output DIR            trainA trainB testA testB testMask
+python pocket.py draw --output DIR --pairs    trainA trainB testA testB: label maps and zebras
 python pocket.py score --data DIR --translated DIR --sheet FILE
 """
 
@@ -21,7 +22,10 @@ from errors import UserError
 
 @dataclass(frozen=True)
 class Draw:
-    """Draw the folders: horses to learn from, zebras to learn from, test scenes as both."""
+    """Draw the folders: horses to learn from, zebras to learn from, test scenes as both.
+
+    With --pairs: label maps and the zebras that belong to them, to learn from and to test.
+    """
 
     output: Path
     """New or empty folder."""
@@ -33,6 +37,8 @@ class Draw:
     """Test scenes, each drawn as horse, as zebra, and with the animal's mask."""
     seed: int = 0
     """Another seed draws other scenes."""
+    pairs: bool = False
+    """Label maps (A) and their zebras (B) as pairs, in place of unpaired horses and zebras."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,8 @@ def draw(options: Draw) -> None:
     if options.seed < 0:
         raise UserError(f"--seed {options.seed}: below 0; give 0 or more")
     try:
-        data.write_pocket(
+        write = data.write_pocket_pairs if options.pairs else data.write_pocket
+        write(
             options.output,
             seed=options.seed,
             size_px=options.size,

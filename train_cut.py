@@ -7,7 +7,6 @@ find its own place in the source among other patches (PatchNCE). Presets: cut, f
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,37 +16,20 @@ import cli
 import data
 import launch
 import losses
+import method
 import models
 import training
 from errors import UserError
 
 
 @dataclass(frozen=True)
-class Options(cli.RunOptions):
-    """CUT's own options, after those that all training commands share."""
+class Options(cli.TranslatorOptions):
+    """CUT's own options and defaults, after those that all trainings of translators share."""
 
     preset: Literal["cut", "fastcut", "sincut", "simgan"] = "cut"
     """Row of defaults that the other options are read on top of."""
-    dataroot: Path | None = None
-    """Folder with trainA (source) and trainB (target), and testA and testB for the previews."""
-    source_dir: Path | None = None
-    """Any folder of source pictures, instead of --dataroot; needs --target_dir."""
-    target_dir: Path | None = None
-    """Any folder of target pictures, instead of --dataroot; needs --source_dir."""
-
     constant_epochs: float = 200
-    """Epochs at the full learning rate."""
     decay_epochs: float = 200
-    """Epochs after that, in which the learning rate falls by equal steps towards 0."""
-    epoch_images: int = 0
-    """Images an epoch; 0: the number of files in the larger folder."""
-    learning_rate: float = 2e-4
-    """Adam's step size, for all networks."""
-    betas: tuple[float, float] = (0.5, 0.999)
-    """Adam's decay rates."""
-    ema_halflife_images: float = 0
-    """Half-life of the generator's moving average, which is then the one to use; 0: none."""
-
     preprocess: Literal[
         "resize_and_crop",
         "crop",
@@ -58,12 +40,6 @@ class Options(cli.RunOptions):
         "zoom_and_patch",
     ] = "resize_and_crop"
     """How a file becomes a training picture; zoom_and_patch is for one picture a side."""
-    load_size: int = 286
-    """Pixels that a picture is resized to before the crop."""
-    crop_size: int = 256
-    """Pixels of the training picture's side."""
-    flip: bool = True
-    """Mirror each picture with probability one half."""
     jitter_in_decay: bool = False
     """Go on with resizing to load_size while the learning rate falls; the official programs of CUT
     resize to crop_size from then on."""
@@ -74,27 +50,9 @@ class Options(cli.RunOptions):
     """Architecture of the generator."""
     discriminator: Literal["patch", "pixel", "stylegan2"] = "patch"
     """Architecture of the discriminator."""
-    base_channels: int = 64
-    """Width of the generator (the papers' ngf)."""
-    discriminator_channels: int = 64
-    """Width of the discriminator (the papers' ndf)."""
-    discriminator_layers: int = 3
-    """Halvings in the patch discriminator; 3 judges patches of 84 px (70 without anti-aliasing)."""
-    generator_norm: Literal["instance", "batch", "none"] = "instance"
-    """Norm of a ResNet generator."""
-    discriminator_norm: Literal["instance", "batch", "none"] = "instance"
-    """Norm of a patch or pixel discriminator."""
     antialias: bool = True
-    """Blur before halving and double smoothly, in generator and discriminator."""
-    dropout: bool = False
-    """Dropout of one half in the blocks of a ResNet generator."""
     initialization: Literal["normal", "xavier", "kaiming", "orthogonal"] = "xavier"
-    """First weights of all networks but those of the StyleGAN2 kind."""
-    initialization_gain: float = 0.02
-    """Gain of the first weights."""
 
-    adversarial: Literal["lsgan", "minimax", "non_saturating", "hinge", "wgan"] = "lsgan"
-    """The two players' losses."""
     adversarial_weight: float = 1.0
     """Weight of the adversarial loss in the generator's."""
     r1_weight: float = 0.0
@@ -232,15 +190,9 @@ class Cut:
             channels = models.feature_channels(self.generator, options.nce_layers, "--nce_layers")
             self.projector = models.PatchProjector(channels, options.nce_channels)
             self.networks["projector"] = self.projector
-        for name, network in self.networks.items():
-            self._initialize(network, name)
-        self.optimizers = {
-            name: training.adam(network, options.learning_rate, options.betas)
-            for name, network in self.networks.items()
-        }
-        self.average = None
-        if options.ema_halflife_images:
-            self.average = training.MovingAverage(self.generator, options.ema_halflife_images)
+        method.draw_weights(self.networks, options, device)
+        self.optimizers = method.build_optimizers(self.networks, options)
+        self.averages = method.build_averages(self.networks, options)
         self.history = None
         if options.history_size:
             self.history = training.RefinedHistory(options.history_size)
@@ -248,36 +200,18 @@ class Cut:
             (options.nce_weight and options.nce_identity) or options.identity_weight
         )
 
-    def _initialize(self, network: nn.Module, name: str) -> None:
-        options = self.options
-        random = training.generator_for(torch.device("cpu"), options.seed, 0, f"{name} weights")
-        models.initialize(network, random, options.initialization, options.initialization_gain)
-        network.to(self.device)
-
     # The three members that the loop knows.
 
     def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Update discriminator, then generator and projector; return the losses."""
         options = self.options
-        factor = training.linear_decay(
-            images_seen,
-            epoch_images=options.epoch_images,
-            constant_epochs=options.constant_epochs,
-            decay_epochs=options.decay_epochs,
-        )
-        learning_rate = factor * options.learning_rate
-        for optimizer in self.optimizers.values():
-            training.set_learning_rate(optimizer, learning_rate)
-        self.generator.noise.reseed(
-            training.seed_for(options.seed, images_seen, "noise"),
-            len(batch.source),
-            self.processes.rank,
-            self.processes.world_size,
+        learning_rate = method.begin_step(
+            self.networks, self.optimizers, options, self.processes, images_seen
         )
         draws = Draws(options.seed, images_seen, options.nce_patches, self.device)
         values = self.update(batch, draws)
-        if self.average:
-            self.average.update(self.generator, options.batch_size)
+        for name, average in self.averages.items():
+            average.update(self.networks[name], options.batch_size)
         return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
 
     @torch.no_grad()
@@ -291,10 +225,7 @@ class Cut:
 
     def state(self) -> dict[str, training.Stateful]:
         """Everything to be saved."""
-        parts = dict(self.networks)
-        parts |= {f"{name}_optimizer": part for name, part in self.optimizers.items()}
-        if self.average:
-            parts["average"] = self.average
+        parts = method.saved_parts(self.networks, self.optimizers, self.averages)
         if self.history:
             parts["history"] = self.history
         return parts
@@ -302,8 +233,7 @@ class Cut:
     @property
     def generators(self) -> dict[str, nn.Module]:
         """The generator to use and to give away: the moving average where there is one."""
-        network = self.average.network if self.average else self.generator
-        return {"generator.safetensors": network}
+        return method.generators_to_use(self.networks, self.averages)
 
     # The method.
 
@@ -360,7 +290,7 @@ class Cut:
                 fake_logits = self.discriminator(fake)
         else:
             with self._autocast():
-                fake_logits, real_logits = self._judge_both(fake, real)
+                fake_logits, real_logits = models.run_together(self.discriminator, fake, real)
         values = {
             "discriminator_real": self.adversarial.on_real(real_logits),
             "discriminator_fake": self.adversarial.on_fake(fake_logits),
@@ -372,12 +302,6 @@ class Cut:
         total.backward()
         self._descend("discriminator")
         return {name: value.detach() for name, value in values.items()}
-
-    def _judge_both(self, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge in one pass where sizes are equal and no statistic couples a batch's pictures."""
-        if self.options.discriminator_norm == "batch" or fake.shape[2:] != real.shape[2:]:
-            return self.discriminator(fake), self.discriminator(real)
-        return self.discriminator(torch.cat([fake, real])).chunk(2)
 
     def _mixed_with_history(self, fake: Tensor, draws: Draws) -> Tensor:
         """Every process keeps the whole history and takes its own rows of the mixed batch."""
@@ -451,30 +375,23 @@ class Cut:
         return losses.multilayer_patch_nce(layer_losses)
 
     def _descend(self, name: str) -> None:
-        """Step the optimiser of a network by the mean gradient of all processes; forget it."""
-        training.average_gradients(self.networks[name])
-        self.optimizers[name].step()
-        self.optimizers[name].zero_grad()
+        training.descend(self.networks[name], self.optimizers[name])
 
     def _autocast(self) -> torch.autocast:
-        enabled = self.options.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+        return training.autocast(self.device, self.options.precision)
 
 
 def check(options: Options) -> None:
     """Raise UserError for values and combinations that cannot train."""
-    cli.check_run_options(options)
+    cli.check_translator_options(options)
     cli.check_ranges(
         options,
-        above_zero=("initialization_gain", "nce_temperature", "nce_channels", "load_size"),
+        above_zero=("nce_temperature", "nce_channels"),
         at_least_zero=(
-            *("constant_epochs", "decay_epochs", "epoch_images", "learning_rate"),
-            *("ema_halflife_images", "adversarial_weight", "r1_weight", "nce_weight"),
-            *("identity_weight", "self_regularization_weight", "history_size"),
+            *("adversarial_weight", "r1_weight", "nce_weight", "identity_weight"),
+            *("self_regularization_weight", "history_size"),
         ),
     )
-    if not all(0 <= beta < 1 for beta in options.betas):
-        raise UserError(f"--betas {options.betas}: give two numbers from 0 to below 1")
     shared = options.batch_size if options.nce_negatives == "batch" else 1
     if options.nce_weight and (options.nce_patches < 1 or options.nce_patches * shared < 2):
         raise UserError(
@@ -494,8 +411,6 @@ def check(options: Options) -> None:
             f"--preprocess {options.preprocess}: --discriminator stylegan2 needs pictures of "
             "--crop_size; give a mode that crops"
         )
-    if not (options.total_images or options.constant_epochs + options.decay_epochs):
-        raise UserError("--total_images 0: no epochs either; give one of them")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,8 +1,8 @@
 """Translate a picture or a folder of pictures with a trained generator.
 
-Reads a run folder, a .safetensors file of a run, or a .pth state dict of the official CycleGAN and
-CUT programs, whose architecture is found from the file. All pictures of a folder, sub-folders and
-names kept, the same size out as in, as PNG.
+Reads a run folder, a .safetensors file of a run, or a .pth state dict of the official CycleGAN,
+pix2pix and CUT programs, whose architecture is found from the file. All pictures of a folder,
+sub-folders and names kept, the same size out as in, as PNG.
 """
 
 import sys
@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor
+from torch import Tensor, nn
 
 import cli
 import data
@@ -33,6 +33,13 @@ class Options:
     """Picture, or folder of pictures."""
     output: Path
     """Picture (.png) to write, or folder."""
+    direction: Literal["a2b", "b2a"] | None = None
+    """For a run that learns both ways: from A to B or from B to A."""
+    batch_statistics: bool = False
+    """The pix2pix paper's way: batch norm with each picture's own statistics, and dropout on. Every
+    picture is then a pass of its own, and its dropout follows from --seed and its name."""
+    seed: int = 0
+    """For --batch_statistics."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
     batch_size: int = 1
@@ -42,21 +49,23 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Translate all pictures; name those that cannot be read, then fail for them."""
     options = cli.parse(Options, arguments)
-    if options.batch_size < 1:
-        raise UserError(f"--batch_size {options.batch_size}: below 1; give 1 or more")
+    for name, value, least in (("batch_size", options.batch_size, 1), ("seed", options.seed, 0)):
+        if value < least:
+            raise UserError(f"--{name} {value}: below {least}; give {least} or more")
     device = training.choose_device(options.device, training.Processes())
     outputs = plan_outputs(options.input, options.output)
-    network = models.load_generator(options.checkpoint, "--checkpoint").network.to(device)
-    if (network.in_channels, network.out_channels) != (3, 3):
-        raise UserError(
-            f"--checkpoint {options.checkpoint}: translates {network.in_channels} channels into "
-            f"{network.out_channels}; this command reads and writes RGB"
-        )
+    network = load_network(options).to(device)
+    batch_size = 1 if options.batch_statistics else options.batch_size
     unreadable: dict[Path, str] = {}
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("translating", total=len(outputs))
-        for paths, pictures in batches(list(outputs), options.batch_size, unreadable):
-            translated = models.translate(network, pictures.to(device)).cpu()
+        for paths, pictures in batches(list(outputs), batch_size, unreadable):
+            translated = models.translate(
+                network,
+                pictures.to(device),
+                batch_statistics=options.batch_statistics,
+                seed=seed_of(paths[0], options),
+            ).cpu()
             for path, picture in zip(paths, translated, strict=True):
                 write_picture(outputs[path], picture)
             progress.advance(task, len(paths))
@@ -68,6 +77,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--input {options.input}: {len(unreadable)} of {len(outputs)} pictures cannot be "
             f"read, mend or remove them: {names}"
         )
+
+
+def load_network(options: Options) -> nn.Module:
+    """Read the generator; raises UserError for one that does not translate RGB into RGB."""
+    network = models.load_generator(options.checkpoint, "--checkpoint", options.direction).network
+    if (network.in_channels, network.out_channels) != (3, 3):
+        raise UserError(
+            f"--checkpoint {options.checkpoint}: translates {network.in_channels} channels into "
+            f"{network.out_channels}; this command reads and writes RGB"
+        )
+    return network
+
+
+def seed_of(path: Path, options: Options) -> int:
+    """Return the seed of a picture's dropout: of --seed and its name, whatever stands beside it."""
+    folder = options.input if options.input.is_dir() else path.parent
+    (name,) = data.names_below([path], folder)
+    return training.seed_for(options.seed, 0, f"translate {name}")
 
 
 def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
@@ -123,13 +150,7 @@ def batches(
 def write_picture(path: Path, picture: Tensor) -> None:
     """Write [3, H, W] in [-1, 1] as PNG, rounded to 8 bits, whole or not at all."""
     image = data.to_image(picture)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        training.write_atomically(path, lambda temporary: image.save(temporary, "PNG"))
-    except OSError as error:
-        raise UserError(
-            f"--output {path}: cannot be written ({error.strerror}); name another place"
-        ) from error
+    training.write_output(path, "--output", lambda temporary: image.save(temporary, "PNG"))
 
 
 if __name__ == "__main__":

@@ -1,37 +1,70 @@
 """Files on disk -> typed batches of pictures."""
 
 from data.batch import TranslationBatch
-from data.decode import UnreadableImageError, decode_image
-from data.files import IMAGE_EXTENSIONS, Domains, find_domains, fingerprint, list_images
+from data.content import RGB, Content, label_colours
+from data.decode import UnreadableImageError, decode_image, decode_plainly
+from data.files import (
+    IMAGE_EXTENSIONS,
+    Domains,
+    find_domains,
+    fingerprint,
+    list_images,
+    names_below,
+)
 from data.item import Item, TranslationDataset
-from data.pixels import to_image, to_tensor
-from data.pocket import render_scene, write_pocket
-from data.preflight import check_sizes
+from data.paired import PairedFiles, decode_pair, read_pair
+from data.pairs import Pair, Pairs, find_pairs, find_pictures
+from data.pixels import from_levels, to_image, to_levels, to_tensor
+from data.pocket import REGIONS, render_scene, write_pocket
+from data.pocket_pairs import render_labelled_scene, write_pocket_pairs
+from data.preflight import check_pairs, check_sizes
 from data.randomness import generator_for
+from data.reading import ReadImage, read_images
 from data.single_image import SingleImagePatches
 from data.stream import Stream
-from data.transforms import Preprocessing
+from data.transforms import Geometry, Preprocessing
 from data.unpaired import UnpairedFolders
 
 __all__ = [
     "IMAGE_EXTENSIONS",
+    "REGIONS",
+    "RGB",
+    "Content",
     "Domains",
+    "Geometry",
     "Item",
+    "Pair",
+    "PairedFiles",
+    "Pairs",
     "Preprocessing",
+    "ReadImage",
     "SingleImagePatches",
     "Stream",
     "TranslationBatch",
     "TranslationDataset",
     "UnpairedFolders",
     "UnreadableImageError",
+    "check_pairs",
     "check_sizes",
     "decode_image",
+    "decode_pair",
+    "decode_plainly",
     "find_domains",
+    "find_pairs",
+    "find_pictures",
     "fingerprint",
+    "from_levels",
     "generator_for",
+    "label_colours",
     "list_images",
+    "names_below",
+    "read_images",
+    "read_pair",
+    "render_labelled_scene",
     "render_scene",
     "to_image",
+    "to_levels",
     "to_tensor",
     "write_pocket",
+    "write_pocket_pairs",
 ]

@@ -1,8 +1,12 @@
-"""One image file -> 8-bit RGB, whatever mode it was saved in."""
+"""One image file -> pixels: 8-bit RGB, whatever mode it was saved in, and steps to others."""
 
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -28,7 +32,7 @@ _DECODING_ERRORS = (
 
 _PLAIN_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
 _TRANSPARENT_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
-_WIDE_MODES = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
+WIDE_MODES = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,6 +43,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURNS_ON_SIDE = (5, 6, 7, 8)
 _WHITE_IS_ZERO = 0  # value of the TIFF tag PhotometricInterpretation
 _PHOTOMETRIC_TAG = 262
 
@@ -70,27 +75,107 @@ def decode_image(path: Path) -> Image.Image:
     no image, a decompression bomb (Pillow's limit), floating point pixels, and integers outside
     0..65535.
     """
-    try:
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
-            image.load()
-            turn = _TURNS.get(image.getexif().get(_ORIENTATION_TAG))
-            # Copies the pixels in both cases, so that the file can be closed.
-            upright = image.copy() if turn is None else image.transpose(turn)
-            upright.info = image.info
-            inverted = _is_inverted_wide_tiff(image)
-    except _DECODING_ERRORS as error:
-        raise UnreadableImageError(path, _reason(path, error)) from error
+    return to_rgb(path, open_upright(path))
+
+
+def open_upright(path: Path) -> Image.Image:
+    """Read one image file in its own mode, turned as its EXIF orientation says.
+
+    The picture keeps the file's `info` and `format`. Raises `UnreadableImageError` for a file that
+    cannot be decoded.
+    """
+    with _damage_named(path), Image.open(path, formats=IMAGE_FORMATS) as image:
+        image.load()
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION_TAG))
+        # Copies the pixels in both cases, so that the file can be closed.
+        upright = image.copy() if turn is None else image.transpose(turn)
+        upright.info, upright.format = image.info, image.format
+        inverted = _is_inverted_wide_tiff(image)
     if inverted:
         raise UnreadableImageError(path, "16-bit TIFF whose zero is white, which Pillow misreads")
-    if upright.mode in _WIDE_MODES:
-        return _from_wide_grey(path, upright)
-    if upright.mode in _TRANSPARENT_MODES or (
-        upright.mode in _PLAIN_MODES and upright.has_transparency_data
-    ):
+    return upright
+
+
+def to_rgb(path: Path, upright: Image.Image) -> Image.Image:
+    """Convert what `open_upright` read to 8-bit RGB; `decode_image` says how and what it raises."""
+    if upright.mode in WIDE_MODES:
+        # v*255/65535 = v/257; 257 is odd, so there are no halves and +128 rounds exactly.
+        grey = ((wide_levels(path, upright) + 128) // 257).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if is_transparent(upright):
         return _over_white(upright)
     if upright.mode in _PLAIN_MODES:
         return upright.convert("RGB")
     raise UnreadableImageError(path, f"pixels of mode {upright.mode} have no fixed 8-bit range")
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Tell whether an 8-bit picture has an alpha channel or a transparent colour."""
+    return image.mode in _TRANSPARENT_MODES or (
+        image.mode in _PLAIN_MODES and image.has_transparency_data
+    )
+
+
+def wide_levels(path: Path, image: Image.Image) -> np.ndarray:
+    """Return the values of a picture in one of `WIDE_MODES`: int64 [H, W] in 0..65535.
+
+    The one grey value that a PNG names as transparent becomes white. Raises
+    `UnreadableImageError` for values outside 0..65535.
+    """
+    values = np.asarray(image).astype(np.int64)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise UnreadableImageError(path, f"integer pixels from {low} to {high}, not in 0..65535")
+    if "transparency" in image.info:
+        values[values == image.info["transparency"]] = 65535
+    return values
+
+
+def header_size(path: Path) -> tuple[int, int] | None:
+    """Return width and height of the upright picture by the file's header; None if unreadable."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of very large pictures; decoding them is where that matters.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=IMAGE_FORMATS) as image:
+                # Asked for more, a PNG would decode its pixels. TIFF sizes are upright already.
+                turn = image.getexif().get(_ORIENTATION_TAG) if "exif" in image.info else None
+                return image.size[::-1] if turn in _TURNS_ON_SIDE else image.size
+    except _DECODING_ERRORS:
+        return None
+
+
+class PlainImage(NamedTuple):
+    """A picture as the tools of FID see it, and what they lose of the file ("" for nothing)."""
+
+    picture: Image.Image  # 8-bit RGB
+    loss: str
+
+
+def decode_plainly(path: Path) -> PlainImage:
+    """Read one image file as Pillow's `convert("RGB")` gives it, which published numbers rest on.
+
+    Unlike `decode_image` it drops transparency, clips 16-bit grey and does not turn the picture;
+    `loss` says so. Raises `UnreadableImageError` for a file that cannot be decoded.
+    """
+    with _damage_named(path), Image.open(path, formats=IMAGE_FORMATS) as image:
+        image.load()
+        losses = []
+        if image.mode in _TRANSPARENT_MODES or image.has_transparency_data:
+            losses.append("transparency dropped")
+        if image.mode in WIDE_MODES or image.mode == "F":
+            losses.append(f"mode {image.mode} clipped to 8 bits")
+        if image.getexif().get(_ORIENTATION_TAG) in _TURNS:
+            losses.append("orientation ignored")
+        return PlainImage(image.convert("RGB"), ", ".join(losses))
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DECODING_ERRORS as error:
+        raise UnreadableImageError(path, _reason(path, error)) from error
 
 
 def _over_white(image: Image.Image) -> Image.Image:
@@ -99,21 +184,9 @@ def _over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, image).convert("RGB")
 
 
-def _from_wide_grey(path: Path, image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise UnreadableImageError(path, f"integer pixels from {low} to {high}, not in 0..65535")
-    # v*255/65535 = v/257; 257 is odd, so there are no halves and +128 rounds exactly.
-    grey = ((values + 128) // 257).astype(np.uint8)
-    if "transparency" in image.info:  # a PNG names the one grey value that is transparent
-        grey[values == image.info["transparency"]] = 255
-    return Image.fromarray(grey).convert("RGB")
-
-
 def _is_inverted_wide_tiff(image: Image.Image) -> bool:
     """Pillow inverts 8-bit TIFFs whose zero is white, but hands out 16-bit ones as negatives."""
-    if image.format != "TIFF" or image.mode not in _WIDE_MODES:
+    if image.format != "TIFF" or image.mode not in WIDE_MODES:
         return False
     return image.tag_v2.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO
 

@@ -46,15 +46,45 @@ def list_images(folder: Path, option: str) -> list[Path]:
     return files
 
 
+class DomainFolders(NamedTuple):
+    """The folders of both domains; the test folders may be the training folders."""
+
+    source: Path
+    target: Path
+    test_source: Path
+    test_target: Path
+
+
 def find_domains(
     dataroot: Path | None, source_dir: Path | None, target_dir: Path | None
 ) -> Domains:
     """The files of both domains, from one `--dataroot` or from two folders.
 
-    `dataroot` holds trainA (source) and trainB (target). The test files are those of testA and
-    testB, else of valA and valB, else the training files. With `source_dir` and `target_dir` the
-    test files are the training files. Raises `UserError` for neither, for both, for one of the
-    two, for a missing folder and for half a pair of test folders.
+    `find_folders` says where they are. Raises `UserError` as it does, and for a folder without
+    images.
+    """
+    folders = find_folders(dataroot, source_dir, target_dir)
+    options = folder_options(dataroot)
+    source, target = (list_images(*side) for side in zip(folders[:2], options, strict=True))
+    if folders.test_source == folders.source:
+        return Domains(source, target, source, target)
+    return Domains(source, target, *(list_images(folder, "--dataroot") for folder in folders[2:]))
+
+
+def folder_options(dataroot: Path | None) -> tuple[str, str]:
+    """The options that gave the source and the target folder, for messages."""
+    return ("--source_dir", "--target_dir") if dataroot is None else ("--dataroot", "--dataroot")
+
+
+def find_folders(
+    dataroot: Path | None, source_dir: Path | None, target_dir: Path | None
+) -> DomainFolders:
+    """The folders of both domains, from one `--dataroot` or from two folders.
+
+    `dataroot` holds trainA (source) and trainB (target). The test folders are testA and testB,
+    else valA and valB, else the training folders. With `source_dir` and `target_dir` the test
+    folders are the training folders. Raises `UserError` for neither, for both, for one of the
+    two, for a missing folder below `dataroot` and for half a pair of test folders.
     """
     if dataroot is not None:
         if source_dir is not None or target_dir is not None:
@@ -62,11 +92,9 @@ def find_domains(
                 f"--dataroot {dataroot}: given together with --source_dir or --target_dir; "
                 "give either --dataroot or the other two"
             )
-        return _domains_below(dataroot)
+        return _folders_below(dataroot)
     if source_dir is not None and target_dir is not None:
-        source = list_images(source_dir, "--source_dir")
-        target = list_images(target_dir, "--target_dir")
-        return Domains(source, target, source, target)
+        return DomainFolders(source_dir, target_dir, source_dir, target_dir)
     if source_dir is not None:
         raise UserError(f"--source_dir {source_dir}: --target_dir is missing; give it too")
     if target_dir is not None:
@@ -77,20 +105,19 @@ def find_domains(
     )
 
 
-def _domains_below(dataroot: Path) -> Domains:
+def _folders_below(dataroot: Path) -> DomainFolders:
     if not dataroot.is_dir():
         raise UserError(
             f"--dataroot {dataroot}: no such folder; give a folder with trainA and trainB, or "
             "--source_dir and --target_dir"
         )
-    for name in ("trainA", "trainB"):
-        if not (dataroot / name).is_dir():
+    source, target = dataroot / "trainA", dataroot / "trainB"
+    for folder in (source, target):
+        if not folder.is_dir():
             raise UserError(
-                f"--dataroot {dataroot}: no folder {name} in it; give a folder with trainA and "
-                "trainB, or --source_dir and --target_dir"
+                f"--dataroot {dataroot}: no folder {folder.name} in it; give a folder with trainA "
+                "and trainB, or --source_dir and --target_dir"
             )
-    source = list_images(dataroot / "trainA", "--dataroot")
-    target = list_images(dataroot / "trainB", "--dataroot")
     for phase in ("test", "val"):
         folders = [dataroot / f"{phase}{side}" for side in "AB"]
         found = [folder for folder in folders if folder.is_dir()]
@@ -101,9 +128,8 @@ def _domains_below(dataroot: Path) -> Domains:
                 f"{phase}A and {phase}B in it, or neither"
             )
         if found:
-            test_source, test_target = (list_images(folder, "--dataroot") for folder in folders)
-            return Domains(source, target, test_source, test_target)
-    return Domains(source, target, source, target)
+            return DomainFolders(source, target, *folders)
+    return DomainFolders(source, target, source, target)
 
 
 def _walk(folder: Path, above: frozenset[str], option: str) -> Iterator[Path]:
@@ -134,7 +160,20 @@ def fingerprint(files: Sequence[Path]) -> str:
 
     Names are relative to the folder that holds all of them.
     """
-    folder = Path(os.path.commonpath([path.parent for path in files]))
+    folder = _common_folder(files)
     names = "\n".join(path.relative_to(folder).as_posix() for path in files)
     digest = hashlib.sha256(names.encode()).hexdigest()
     return f"{len(files)} images, names {digest[:16]}"
+
+
+def names_below(files: Sequence[Path], folder: Path | None = None) -> list[str]:
+    """Return what pairs files of two folders: their place in the folder, without the ending.
+
+    folder: the one they were listed from, or else the one that holds all of them.
+    """
+    folder = folder or _common_folder(files)
+    return [path.relative_to(folder).with_suffix("").as_posix() for path in files]
+
+
+def _common_folder(files: Sequence[Path]) -> Path:
+    return Path(os.path.commonpath([path.parent for path in files]))

@@ -1,4 +1,4 @@
-"""What a dataset of unpaired pictures is to the stream that batches it."""
+"""What a dataset of two kinds of pictures is to the stream that batches it."""
 
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -9,7 +9,7 @@ from data.batch import TranslationBatch
 
 
 class Item(NamedTuple):
-    """One picture of each domain: float32 [3, H, W] in [-1, 1]."""
+    """One picture of each domain: float32 [C, H, W] in [-1, 1]; label maps one-hot, 0 or 1."""
 
     source: Tensor
     target: Tensor

@@ -14,20 +14,48 @@ def to_tensor(image: Image.Image) -> Tensor:
     """
     if image.mode != "RGB":
         raise ValueError(f"expected an RGB picture, got mode {image.mode}")
-    pixels = torch.from_numpy(np.array(image))  # [H, W, 3], a copy: PIL's own memory is read-only
-    return pixels.permute(2, 0, 1).contiguous().float().div_(255).sub_(0.5).div_(0.5)
+    return from_levels(planes(image))
 
 
-def to_image(tensor: Tensor) -> Image.Image:
-    """A float [3, H, W] tensor of any device as an 8-bit RGB picture.
+def planes(image: Image.Image) -> Tensor:
+    """The values of a picture, in its own type, as [channels, H, W]; shares no memory with it."""
+    values = torch.from_numpy(np.array(image))  # a copy: PIL's own memory is read-only
+    return values.reshape(image.height, image.width, -1).permute(2, 0, 1)
 
-    v = round((clamp(x, -1, 1) + 1) * 127.5): rounded, where the official code truncates. Raises
-    ValueError for another shape and for values that are not finite.
+
+def from_levels(levels: Tensor, bits: int = 8) -> Tensor:
+    """Levels [..., H, W] as float32 of the same shape in [-1, 1]: (v/255 - 0.5) / 0.5.
+
+    The largest level is 2^bits - 1: 255 of uint8, or 65535 with `bits` 16.
     """
-    if tensor.ndim != 3 or tensor.shape[0] != 3:
-        raise ValueError(f"expected a tensor of shape [3, H, W], got {list(tensor.shape)}")
-    values = tensor.detach().float().cpu()
+    values = levels.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return values.div_(2**bits - 1).sub_(0.5).div_(0.5)
+
+
+def to_levels(pictures: Tensor, bits: int = 8) -> Tensor:
+    """Float [..., H, W] as uint8 of the same shape and device: what PNG files hold.
+
+    v = round((clamp(x, -1, 1) + 1) * 127.5): rounded, where the official code truncates. With
+    `bits` 16: int32, of which 65535 is the largest. Raises ValueError for values that are not
+    finite.
+    """
+    values = pictures.detach().float()
     if not torch.isfinite(values).all():
         raise ValueError("the picture has values that are not finite (NaN or infinite)")
-    levels = values.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
+    levels = values.clamp(-1, 1).add(1).mul((2**bits - 1) / 2).round()
+    return levels.to(torch.uint8 if bits == 8 else torch.int32)
+
+
+def to_image(picture: Tensor, channels: int = 3, bits: int = 8) -> Image.Image:
+    """A float [channels, H, W] tensor of any device as a picture, rounded by `to_levels`.
+
+    Of 1 channel grey, of 3 RGB, of 4 RGBA. `bits` 16 is for grey alone. Raises ValueError for
+    another shape and for values that are not finite.
+    """
+    if picture.ndim != 3 or picture.shape[0] != channels:
+        raise ValueError(
+            f"expected a tensor of shape [{channels}, H, W], got {list(picture.shape)}"
+        )
+    levels = to_levels(picture, bits).cpu().permute(1, 2, 0).contiguous().numpy()
+    levels = levels.astype(np.uint8 if bits == 8 else np.uint16)
+    return Image.fromarray(levels[:, :, 0] if channels == 1 else levels)

@@ -6,6 +6,8 @@ stripes are the level sets of the blended coordinate: upright on the torso, ring
 """
 
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +42,14 @@ class Scene(NamedTuple):
     horse: np.ndarray  # [size, size, 3] uint8
     zebra: np.ndarray  # [size, size, 3] uint8
     mask: np.ndarray  # [size, size] bool, True on the animal
+
+
+# What each place shows. The animal's parts are in the order in which they cover each other; the
+# far hooves are dark parts as well.
+REGIONS = (
+    *("sky", "cloud", "far hills", "near hills", "grass"),
+    *("far legs", "far hooves", "tail", "mane", "coat", "dark parts"),
+)
 
 
 class _Capsule(NamedTuple):
@@ -140,11 +150,17 @@ def _waves(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, cycles: float
     return (noise / np.sqrt(3)).astype(np.float32)
 
 
-def _meadow(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Sky, a cloud, two rows of hills and grass: float32 [height, width, 3] in about [0, 1]."""
+def _meadow(
+    rng: np.random.Generator, x: np.ndarray, y: np.ndarray, even: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sky, a cloud, two rows of hills and grass: float32 [height, width, 3] in about [0, 1].
+
+    And which of them is where, uint8 [height, width]. `even`: the same colours in all scenes.
+    """
     lows = _rgb("5088c8 c0d4e4 688894 507858 7c9c44 346c20")
     highs = _rgb("78a8ea f0ece4 84a4ac 708c68 a4b45c 5c8830")
-    zenith, haze, hill, near_hill, far, near = rng.uniform(lows, highs).astype(np.float32)
+    colours = rng.uniform(lows, highs).astype(np.float32)
+    zenith, haze, hill, near_hill, far, near = (lows + highs) / 2 if even else colours
     horizon = np.float32(rng.uniform(0.36, 0.56))
     cloud_x, cloud_y = rng.uniform((0.1, 0.06), (0.9, 0.26))
     cloud = np.zeros((y.size, x.size), dtype=np.float32)
@@ -153,13 +169,16 @@ def _meadow(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarra
         cloud = np.maximum(cloud, np.clip(1.2 - square, 0, 0.8))
     sky = zenith + (haze - zenith) * np.clip(y / horizon, 0, 1)[..., None]
     picture = sky + cloud[..., None] * (1 - sky)
-    for height, colour in ((0.1, hill), (0.05, near_hill)):
+    regions = (cloud > 0.4).astype(np.uint8)
+    for region, height, colour in ((2, 0.1, hill), (3, 0.05, near_hill)):
         ridge = 0.5 + 0.5 * np.sin(x * rng.uniform(3, 8) + rng.uniform(0, 2 * np.pi))
         picture[y > horizon - height * ridge] = colour
+        regions[y > horizon - height * ridge] = region
     depth = np.clip((y - horizon) / (1 - horizon), 0, 1)
     tufts = 0.05 * _waves(rng, x, y * 2, 5) + 0.04 * _waves(rng, x * 2, y * 0.7, 9)
     grass = (far + (near - far) * depth[..., None]) * (1 + tufts * (0.4 + depth))[..., None]
-    return np.where(y[..., None] > horizon, grass, picture)
+    regions[y[:, 0] > horizon] = REGIONS.index("grass")
+    return np.where(y[..., None] > horizon, grass, picture), regions
 
 
 def _place(rng: np.random.Generator, parts: list[_Capsule]) -> tuple[np.ndarray, np.float32]:
@@ -179,7 +198,10 @@ def _stripes(shape: _Shape, wobble: np.ndarray) -> np.ndarray:
 
 
 def _draw(rng: np.random.Generator, meadow: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple:
-    """The horse and the zebra, float32 [height, width, 3], and the samples that they cover."""
+    """The horse and the zebra, float32 [height, width, 3], and which part of them is where.
+
+    The parts, uint8 [height, width], are numbered as in REGIONS; 0 is where there is no animal.
+    """
     parts = _pose(rng)
     origin, scale = _place(rng, sum(parts, []))
     x, y = (x - origin[0]) / scale, (y - origin[1]) / scale
@@ -199,11 +221,13 @@ def _draw(rng: np.random.Generator, meadow: np.ndarray, x: np.ndarray, y: np.nda
         (body, with_mane, _stripes(body, wobble)),
         (dark, BLACK, BLACK),
     ]
-    for shape, plain_coat, striped_coat in layers:
+    regions = np.zeros(far.inside.shape, dtype=np.uint8)
+    for region, (shape, plain_coat, striped_coat) in enumerate(layers, REGIONS.index("far legs")):
         inside, light = shape.inside[..., None], (0.86 + 0.26 * shape.light)[..., None]
         horse = np.where(inside, plain_coat * light, horse)
         zebra = np.where(inside, striped_coat * light, zebra)
-    return horse, zebra, np.any([shape.inside for shape, *_ in layers], axis=0)
+        regions[shape.inside] = region
+    return horse, zebra, regions
 
 
 def render_scene(seed: int, index: int, size_px: int) -> Scene:
@@ -213,16 +237,27 @@ def render_scene(seed: int, index: int, size_px: int) -> Scene:
     resolution on `size_px`. The pictures, uint8 [size_px, size_px, 3] in [0, 255], are equal bit
     for bit where `mask`, bool [size_px, size_px], is False: it holds each pixel the animal touches.
     """
+    horse, zebra, parts, _ = render_samples(seed, index, size_px, even=False)
+    mask = (parts > 0).reshape(size_px, SAMPLES, size_px, SAMPLES).any((1, 3))
+    return Scene(horse, zebra, mask)
+
+
+def render_samples(seed: int, index: int, size_px: int, even: bool) -> tuple[np.ndarray, ...]:
+    """Horse, zebra (uint8 pixels), and for each sample the animal's part and the ground's region.
+
+    `even`: the ground and the daylight have the same colours in all scenes.
+    """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
     steps = (np.arange(size_px * SAMPLES, dtype=np.float32) + 0.5) / (size_px * SAMPLES)
     x, y = steps[None, :], steps[:, None]  # open grids: what depends on one alone is cheap
-    meadow = _meadow(rng, x, y)
+    meadow, ground = _meadow(rng, x, y, even)
     daylight = rng.uniform(0.85, 1.04) * (1 + rng.uniform(-0.05, 0.05) * np.array([1, 0.2, -1]))
     x = 1 - x if rng.random() < 0.5 else x  # the animal faces left
-    *pictures, covered = _draw(rng, meadow, x, y)
+    daylight = 1 if even else daylight
+    *pictures, parts = _draw(rng, meadow, x, y)
     pixels = np.reshape(pictures, (2, size_px, SAMPLES, size_px, SAMPLES, 3)).mean((2, 4))
     horse, zebra = np.rint(np.clip(pixels * daylight, 0, 1) * 255).astype(np.uint8)
-    return Scene(horse, zebra, covered.reshape(size_px, SAMPLES, size_px, SAMPLES).any((1, 3)))
+    return horse, zebra, parts, ground
 
 
 def write_pocket(folder: Path, *, seed: int, size_px: int, train: int, test: int) -> None:
@@ -232,14 +267,7 @@ def write_pocket(folder: Path, *, seed: int, size_px: int, train: int, test: int
     no scene is in both. testA, testB, testMask: horses, true zebras and masks (8 bit, 0 or 255) of
     the `test` scenes after those. All or nothing. UserError if `folder` exists and is not empty.
     """
-    folder = folder.resolve()
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"--output {folder}: exists and is not an empty folder; give another")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        whole = Path(scratch) / "whole"
-        for kind in ("trainA", "trainB", "testA", "testB", "testMask"):
-            (whole / kind).mkdir(parents=True)
+    with new_folder(folder, ("trainA", "trainB", "testA", "testB", "testMask")) as whole:
         for index in range(2 * train + test):
             horse, zebra, mask = render_scene(seed, index, size_px)
             pictures = {"trainA": horse} if index < train else {"trainB": zebra}
@@ -247,4 +275,21 @@ def write_pocket(folder: Path, *, seed: int, size_px: int, train: int, test: int
                 pictures = {"testA": horse, "testB": zebra, "testMask": mask.astype(np.uint8) * 255}
             for kind, picture in pictures.items():
                 Image.fromarray(picture).save(whole / kind / f"{index:06d}.png")
+
+
+@contextmanager
+def new_folder(folder: Path, kinds: Sequence[str]) -> Iterator[Path]:
+    """Hand out a hidden folder with these sub-folders, which becomes `folder` at the end.
+
+    Raises `UserError` if `folder` exists and is not empty.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"--output {folder}: exists and is not an empty folder; give another")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        whole = Path(scratch) / "whole"
+        for kind in kinds:
+            (whole / kind).mkdir(parents=True)
+        yield whole
         whole.replace(folder)

@@ -1,12 +1,11 @@
 """What can be known about the images before the first one is decoded."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from data.decode import IMAGE_FORMATS
+from data.decode import header_size
+from data.paired import odd_width, unequal_sizes
+from data.pairs import Pair
 from data.transforms import Preprocessing
 from errors import UserError
 
@@ -15,31 +14,54 @@ def check_sizes(files: Sequence[Path], preprocessing: Preprocessing) -> None:
     """Raise `UserError` if an image is smaller than the crop, naming the first and their number.
 
     Only mode `crop` can meet such an image; the other modes return at once. Reads headers, not
-    pixels. Compares the short side, which no EXIF rotation changes. Files whose header cannot be
-    read are passed over: the training tells about them when it meets them.
+    pixels. Files whose header cannot be read are passed over: the training tells about them when
+    it meets them.
     """
     if preprocessing.mode != "crop":
         return
     small = []
     for path in files:
-        short_side_px = _short_side(path)
-        if short_side_px is not None and short_side_px < preprocessing.crop_size:
-            small.append((path, short_side_px))
+        size = header_size(path)
+        if size is not None and min(size) < preprocessing.crop_size:
+            small.append((path, min(size)))
+    _refuse_small(small, len(files), preprocessing.crop_size)
+
+
+def check_pairs(pairs: Sequence[Pair], preprocessing: Preprocessing) -> None:
+    """Raise `UserError` for pairs that cannot be trained on, naming the first and their number.
+
+    These are side-by-side pictures of odd width, pairs of unequal sizes, and with mode `crop`
+    pictures smaller than the crop. Reads headers, not pixels; files whose header cannot be read are
+    passed over, as in `check_sizes`.
+    """
+    odd, unequal, small = [], [], []
+    for pair in pairs:
+        source_size = header_size(pair.source)
+        same = pair.source == pair.target
+        target_size = source_size if same else header_size(pair.target)
+        if source_size is None or target_size is None:
+            continue
+        if pair.halves:
+            if source_size[0] % 2:
+                odd.append(odd_width(pair.source, source_size[0]))
+            source_size = target_size = (source_size[0] // 2, source_size[1])
+        if source_size != target_size:
+            unequal.append(unequal_sizes(pair, source_size, target_size))
+        if min(source_size) < preprocessing.crop_size:
+            small.append((pair.source, min(source_size)))
+    for mistakes in (odd, unequal):
+        if mistakes:
+            count = f"{len(mistakes)} of {len(pairs)} pairs"
+            raise UserError(f"{count} cannot be used, first {mistakes[0]}")
+    if preprocessing.mode == "crop":
+        _refuse_small(small, len(pairs), preprocessing.crop_size)
+
+
+def _refuse_small(small: Sequence[tuple[Path, int]], count: int, crop_size: int) -> None:
     if small:
         path, short_side_px = small[0]
         raise UserError(
-            f"--crop_size {preprocessing.crop_size}: larger than the short side of {len(small)} "
-            f"of {len(files)} images, first {path} ({short_side_px} px); use --preprocess "
-            "resize_and_crop or a smaller --crop_size"
+            f"--crop_size {crop_size}: larger than the short side of {len(small)} of {count} "
+            f"images, first {path} ({short_side_px} px); use --preprocess resize_and_crop or a "
+            "smaller --crop_size"
         )
-
-
-def _short_side(path: Path) -> int | None:
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of very large pictures; decoding them is where that matters.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=IMAGE_FORMATS) as image:
-                return min(image.size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None

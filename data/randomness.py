@@ -15,3 +15,21 @@ def generator_for(seed: int, index: int, purpose: str) -> np.random.Generator:
     name = f"{seed}:{index}:{purpose}".encode()
     key = int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "little")
     return np.random.Generator(np.random.Philox(key=key))
+
+
+class ShuffledEpochs:
+    """A random order of `length` places for each epoch, a pure function of seed and index."""
+
+    def __init__(self, seed: int, length: int):
+        self.seed = seed
+        self.length = length
+        self._epoch = -1  # the one whose order is kept
+        self._order = np.empty(0, dtype=np.int64)
+
+    def place(self, index: int) -> int:
+        """The place that item `index`, counted from the start of training, has in [0, length)."""
+        epoch, step = divmod(index, self.length)
+        if epoch != self._epoch:
+            self._order = generator_for(self.seed, epoch, "order").permutation(self.length)
+            self._epoch = epoch
+        return int(self._order[step])

@@ -14,7 +14,7 @@ from data.decode import UnreadableImageError, decode_image
 from data.item import Item
 from data.pixels import to_tensor
 from data.randomness import generator_for
-from data.transforms import check_crop_size, round_sizes
+from data.transforms import check_crop_size, resized, rounded_size
 from errors import UserError
 
 _SIZE_MULTIPLE = 4
@@ -136,7 +136,8 @@ class _Side:
         shrink = min(1.0, _PREVIEW_LONG_SIDE_PX / max(image.size))
         width, height = (max(1, round(side * shrink)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-        return to_tensor(round_sizes(image, _SIZE_MULTIPLE))
+        rounded = rounded_size(image.size, _SIZE_MULTIPLE)
+        return to_tensor(resized(image, rounded, Image.Resampling.BICUBIC))
 
     def _zoomed(self, batch: int) -> _Zoomed:
         randomness = generator_for(self._seed, batch, f"{self._name} zoom")

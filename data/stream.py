@@ -63,7 +63,7 @@ class Stream:
 
         With local = batch_size / world_size, batch k holds the items with global indices
         first_image + k * batch_size + rank * local and the local - 1 that follow. Each is two
-        float32 [local, 3, H, W] in [-1, 1].
+        float32 [local, C, H, W] in [-1, 1].
 
         Raises `UserError` for more than 1 unreadable file in 100, images of unequal size in one
         batch, and whatever `UserError` reading an item raises.
@@ -71,8 +71,7 @@ class Stream:
         with warnings.catch_warnings():
             # PyTorch warns of more workers than cores; they wait for the disk half of the time.
             warnings.filterwarnings("ignore", message="This DataLoader will create")
-            loader = self._loader(first_image)
-        iterator = iter(loader)
+            iterator = iter(self._loader(first_image))
         try:
             while True:
                 loaded = next(iterator)
@@ -92,7 +91,7 @@ class Stream:
             ),
             collate_fn=_unchanged,
             num_workers=self.workers,
-            worker_init_fn=_prepare_worker,
+            worker_init_fn=prepare_worker,
             pin_memory=self.pin_memory,
             # Without one of its own, the loader draws a seed from the global generator.
             generator=torch.Generator().manual_seed(0),
@@ -171,7 +170,7 @@ class _BatchReader(Dataset):
         return _Loaded(batch, tuple(found for item in items for found in item.unreadable), None)
 
     def _stacked(self, pictures: list[Tensor], indices: list[int], side: int) -> Tensor:
-        """[N, 3, H, W] of N pictures [3, H, W]."""
+        """[N, C, H, W] of N pictures [C, H, W]."""
         first = pictures[0]
         for index, picture in zip(indices, pictures, strict=True):
             if picture.shape != first.shape:
@@ -190,7 +189,7 @@ def _unchanged(loaded: _Loaded) -> _Loaded:
     return loaded
 
 
-def _prepare_worker(worker: int) -> None:
+def prepare_worker(worker: int) -> None:
     """Leave signals to the main process, which saves first and then ends its workers.
 
     Terminals and schedulers send them to every process, and the main process could not save after

@@ -1,13 +1,13 @@
 """Resize, crop, flip: the geometry of the official CUT code."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from data.pixels import to_tensor
+from data.content import RGB, Content
 from errors import UserError
 
 Mode = Literal[
@@ -16,11 +16,28 @@ Mode = Literal[
 _CROPPING = ("resize_and_crop", "crop", "scale_width_and_crop")
 
 
+class Geometry(NamedTuple):
+    """What is done to one picture, or alike to both of a pair; sizes are (width, height)."""
+
+    size: tuple[int, int]  # resized to
+    window: tuple[int, int, int, int] | None  # left, top, right, bottom of the crop
+    rounded: tuple[int, int]  # resized to after that
+    mirrored: bool
+
+    def apply(self, image: Image.Image, resampling: Image.Resampling) -> Image.Image:
+        """The picture resized, cropped, resized to the rounded size and mirrored."""
+        image = resized(image, self.size, resampling)
+        if self.window is not None:
+            image = image.crop(self.window)
+        image = resized(image, self.rounded, resampling)
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.mirrored else image
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How a decoded picture becomes a training image.
 
-    In this order, every resize being PIL's bicubic:
+    In this order, every resize being PIL's bicubic (of label maps, the nearest pixel):
 
     1. `resize_and_crop`: to load_size x load_size. `scale_width*`: width = load_size and
        height = int(max(load_size * h / w, crop_size)). `scale_shortside`: both sides times
@@ -57,9 +74,23 @@ class Preprocessing:
             )
 
     def __call__(
-        self, image: Image.Image, randomness: np.random.Generator | None, jitter: bool = True
+        self,
+        image: Image.Image,
+        randomness: np.random.Generator | None,
+        jitter: bool = True,
+        content: Content = RGB,
     ) -> Tensor:
-        """An RGB picture as float32 [3, H, W] in [-1, 1].
+        """A picture that `content` decoded as float32 [C, H, W]: in [-1, 1], or one-hot labels.
+
+        `randomness`, `jitter` and what is raised are those of `draw`.
+        """
+        geometry = self.draw(image.size, randomness, jitter)
+        return content.to_tensor(geometry.apply(image, content.resampling))
+
+    def draw(
+        self, size: tuple[int, int], randomness: np.random.Generator | None, jitter: bool = True
+    ) -> Geometry:
+        """Draw what is done to a picture of this width and height.
 
         `randomness` places the crop and tosses the flip's coin; None is for looking at the same
         thing every time: the crop is centred and nothing is flipped. `jitter=False` is CUT's
@@ -68,16 +99,17 @@ class Preprocessing:
         Raises `UserError` for an image smaller than the crop; the caller puts the file's name
         before the message.
         """
-        image = self._resized(image, self.load_size if jitter else self.crop_size)
+        size = last_size = self._size(size, self.load_size if jitter else self.crop_size)
+        window = None
         if self.mode in _CROPPING:
-            image = self._cropped(image, randomness)
-        image = round_sizes(image, self.size_multiple)
-        if self.flip and randomness is not None and randomness.random() < 0.5:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return to_tensor(image)
+            window = self._window(size, randomness)
+            last_size = (self.crop_size, self.crop_size)
+        rounded = rounded_size(last_size, self.size_multiple)
+        mirrored = self.flip and randomness is not None and bool(randomness.random() < 0.5)
+        return Geometry(size, window, rounded, mirrored)
 
-    def _resized(self, image: Image.Image, load_size: int) -> Image.Image:
-        width, height = image.size
+    def _size(self, size: tuple[int, int], load_size: int) -> tuple[int, int]:
+        width, height = size
         if self.mode == "resize_and_crop":
             width = height = load_size
         elif self.mode in ("scale_width", "scale_width_and_crop"):
@@ -86,13 +118,15 @@ class Preprocessing:
         elif self.mode == "scale_shortside":
             scale = max(1.0, load_size / min(width, height))
             width, height = round(width * scale), round(height * scale)
-        return resized(image, width, height)
+        return width, height
 
-    def _cropped(self, image: Image.Image, randomness: np.random.Generator | None) -> Image.Image:
-        room_x, room_y = (side - self.crop_size for side in image.size)
+    def _window(
+        self, size: tuple[int, int], randomness: np.random.Generator | None
+    ) -> tuple[int, int, int, int]:
+        room_x, room_y = (side - self.crop_size for side in size)
         if room_x < 0 or room_y < 0:
             raise UserError(
-                f"image of {image.width}x{image.height} px is smaller than --crop_size "
+                f"image of {size[0]}x{size[1]} px is smaller than --crop_size "
                 f"{self.crop_size}; use --preprocess resize_and_crop or a smaller --crop_size"
             )
         if randomness is None:
@@ -100,20 +134,18 @@ class Preprocessing:
         else:
             left = int(randomness.integers(room_x + 1))
             top = int(randomness.integers(room_y + 1))
-        return image.crop((left, top, left + self.crop_size, top + self.crop_size))
+        return left, top, left + self.crop_size, top + self.crop_size
 
 
-def resized(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The picture at width x height pixels by PIL's bicubic filter; itself if it has that size."""
-    if image.size == (width, height):
-        return image
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+def resized(image: Image.Image, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
+    """The picture at this width and height; itself if it has that size."""
+    return image if image.size == size else image.resize(size, resampling)
 
 
-def round_sizes(image: Image.Image, multiple: int) -> Image.Image:
-    """The picture with both sides resized to the nearest multiple, never to 0."""
-    width, height = (max(multiple, round(side / multiple) * multiple) for side in image.size)
-    return resized(image, width, height)
+def rounded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Both sides to the nearest multiple, never to 0."""
+    width, height = (max(multiple, round(side / multiple) * multiple) for side in size)
+    return width, height
 
 
 def check_crop_size(crop_size: int, multiple: int) -> None:

@@ -1,20 +1,18 @@
 """Two folders of pictures without pairs, as an endless row of items."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.batch import TranslationBatch
-from data.decode import UnreadableImageError, decode_image
+from data.batch import TranslationBatch, stack_centres
+from data.decode import decode_image
 from data.item import Item
-from data.randomness import generator_for
+from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Preprocessing
+from data.unreadable import UnreadableFiles, tell_preview
 from errors import UserError
 
 
@@ -52,9 +50,8 @@ class UnpairedFolders(Dataset):
         self.jitter_until_images = jitter_until_images
         self.epoch_images = max(len(self.source_files), len(self.target_files))
         self.file_count = len({*self.source_files, *self.target_files})
-        self._known_bad: dict[Path, str] = {}  # spares decoding them twice, changes no item
-        self._epoch = -1
-        self._order = np.empty(0, dtype=np.int64)
+        self._unreadable = UnreadableFiles()
+        self._order = ShuffledEpochs(seed, self.epoch_images)
 
     def __getitem__(self, index: int) -> Item:
         """Item number `index`, counted from the start of training."""
@@ -84,17 +81,12 @@ class UnpairedFolders(Dataset):
         sides = []
         for files in (self.source_files, self.target_files):
             pictures = [self._picture(files, place % len(files), None, False) for place in places]
-            for path, reason in sorted({found for _, bad in pictures for found in bad}):
-                print(f"preview: {path} cannot be read ({reason})", file=sys.stderr)
-            sides.append(_stack_centres([tensor for tensor, _ in pictures]))
+            tell_preview([found for _, bad in pictures for found in bad])
+            sides.append(stack_centres([tensor for tensor, _ in pictures]))
         return TranslationBatch(*sides)
 
     def _places(self, index: int) -> tuple[int, int]:
-        epoch, place = divmod(index, self.epoch_images)
-        if epoch != self._epoch:
-            self._order = generator_for(self.seed, epoch, "order").permutation(self.epoch_images)
-            self._epoch = epoch
-        source_place = int(self._order[place]) % len(self.source_files)
+        source_place = self._order.place(index) % len(self.source_files)
         target_draw = generator_for(self.seed, index, "target file")
         return source_place, int(target_draw.integers(len(self.target_files)))
 
@@ -105,38 +97,10 @@ class UnpairedFolders(Dataset):
         randomness: np.random.Generator | None,
         jitter: bool,
     ) -> tuple[Tensor, tuple[tuple[Path, str], ...]]:
-        path, image, bad = self._readable(files, place)
+        path, image, bad = self._unreadable.first_readable(
+            files, place, lambda path: (path,), decode_image, "images"
+        )
         try:
             return self.preprocessing(image, randomness, jitter), bad
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-
-    def _readable(
-        self, files: list[Path], place: int
-    ) -> tuple[Path, Image.Image, tuple[tuple[Path, str], ...]]:
-        """The first readable file from `place` on, and those passed over with their reasons."""
-        bad = []
-        for step in range(len(files)):
-            path = files[(place + step) % len(files)]
-            if path not in self._known_bad:
-                try:
-                    return path, decode_image(path), tuple(bad)
-                except UnreadableImageError as error:
-                    self._known_bad[path] = error.reason
-            bad.append((path, self._known_bad[path]))
-        path, reason = bad[0]
-        raise UserError(
-            f"{path.parent}: none of its {len(files)} images can be read, the first being "
-            f"{path.name} ({reason}); mend or replace them"
-        )
-
-
-def _stack_centres(pictures: list[Tensor]) -> Tensor:
-    """Pictures [3, H_i, W_i] cut about their centres to one size: [N, 3, min H_i, min W_i]."""
-    height = min(picture.shape[1] for picture in pictures)
-    width = min(picture.shape[2] for picture in pictures)
-    cut = []
-    for picture in pictures:
-        top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
-        cut.append(picture[:, top : top + height, left : left + width])
-    return torch.stack(cut)

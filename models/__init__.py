@@ -4,8 +4,10 @@ from models.build import build_discriminator, build_generator, check_picture_siz
 from models.features import feature_channels
 from models.inference import translate
 from models.initialization import initialize
+from models.official import official_state, save_official
 from models.patch_projector import PatchProjector, draw_positions
 from models.saved import SavedGenerator, load_generator, save_generator
+from models.together import couples_a_batch, run_together
 
 __all__ = [
     "PatchProjector",
@@ -13,11 +15,15 @@ __all__ = [
     "build_discriminator",
     "build_generator",
     "check_picture_size",
+    "couples_a_batch",
     "describe",
-    "feature_channels",
     "draw_positions",
+    "feature_channels",
     "initialize",
     "load_generator",
+    "official_state",
+    "run_together",
     "save_generator",
+    "save_official",
     "translate",
 ]

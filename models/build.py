@@ -11,31 +11,55 @@ from models.stylegan2 import (
     Stylegan2Generator,
     Stylegan2GeneratorSizes,
 )
+from models.unet import UnetGenerator, UnetSizes
+
+RESNET_BLOCKS = {"resnet_9blocks": 9, "resnet_6blocks": 6}
+UNET_HALVINGS = {"unet_256": 8, "unet_128": 7}
 
 
 def build_generator(
-    name: str, *, base_channels: int, norm: str, antialias: bool, dropout: bool, crop_px: int
+    name: str,
+    *,
+    base_channels: int,
+    norm: str,
+    antialias: bool,
+    dropout: bool,
+    crop_px: int,
+    in_channels: int = 3,
+    out_channels: int = 3,
 ) -> nn.Module:
-    """Build a translator: resnet_9blocks, resnet_6blocks, stylegan2 or smallstylegan2.
+    """Build a translator: resnet_9blocks, resnet_6blocks, unet_256, unet_128 or a StyleGAN2 kind.
 
-    The StyleGAN2 kinds take their widths from `crop_px`; norm, antialias and dropout are for the
-    ResNet kinds. Raises UserError for a width below 1 and ValueError for another name.
+    The StyleGAN2 kinds, stylegan2 and smallstylegan2, take their widths from `crop_px` and
+    translate 3 channels into 3; norm and dropout are for the others, antialias for the ResNets.
+    Raises UserError for sizes that do not fit and ValueError for another name.
     """
     if base_channels < 1:
         raise UserError(f"--base_channels {base_channels}: below 1; the papers use 64")
     if name in ("stylegan2", "smallstylegan2"):
+        if (in_channels, out_channels) != (3, 3):
+            raise UserError(
+                f"--generator {name}: translates 3 channels into 3, not {in_channels} into "
+                f"{out_channels}; use a resnet or a unet"
+            )
         small = name == "smallstylegan2"
         return Stylegan2Generator(
             Stylegan2GeneratorSizes(
                 base_channels, crop_px, blocks=2 if small else 6, inject_noise=not small
             )
         )
-    if name not in ("resnet_9blocks", "resnet_6blocks"):
+    if name in UNET_HALVINGS:
+        return UnetGenerator(
+            UnetSizes(in_channels, out_channels, base_channels, UNET_HALVINGS[name], norm, dropout)
+        )
+    if name not in RESNET_BLOCKS:
         raise ValueError(f"unknown generator {name!r}")
     return ResnetGenerator(
         ResnetSizes(
+            in_channels=in_channels,
+            out_channels=out_channels,
             base_channels=base_channels,
-            blocks=9 if name == "resnet_9blocks" else 6,
+            blocks=RESNET_BLOCKS[name],
             norm=norm,
             antialias_down=antialias,
             antialias_up=antialias,
@@ -45,31 +69,40 @@ def build_generator(
 
 
 def build_discriminator(
-    name: str, *, base_channels: int, layers: int, norm: str, antialias: bool, crop_px: int
+    name: str,
+    *,
+    base_channels: int,
+    layers: int,
+    norm: str,
+    antialias: bool,
+    crop_px: int,
+    in_channels: int = 3,
 ) -> nn.Module:
     """Build a judge: patch, pixel or stylegan2.
 
     `layers` and `antialias` are for the patch kind, `crop_px` for the stylegan2 kind, which sees
-    whole pictures of that size. Raises UserError for sizes that do not fit and ValueError for
-    another name.
+    whole pictures of that size and of 3 channels. Raises UserError for sizes that do not fit and
+    ValueError for another name.
     """
     if base_channels < 1:
         raise UserError(f"--discriminator_channels {base_channels}: below 1; the papers use 64")
     if name == "stylegan2":
+        if in_channels != 3:
+            raise UserError(
+                f"--discriminator stylegan2: sees 3 channels, not {in_channels}; use patch or pixel"
+            )
         if crop_px < 8 or crop_px & (crop_px - 1):
             raise UserError(
                 f"--crop_size {crop_px}: --discriminator stylegan2 needs a power of two from 8 on"
             )
         return Stylegan2Discriminator(Stylegan2DiscriminatorSizes(base_channels, crop_px))
     if name == "pixel":
-        return PixelGAN(PixelGANSizes(base_channels=base_channels, norm=norm))
+        return PixelGAN(PixelGANSizes(in_channels, base_channels, norm))
     if name != "patch":
         raise ValueError(f"unknown discriminator {name!r}")
     if not 1 <= layers <= 6:
         raise UserError(f"--discriminator_layers {layers}: give 1 to 6")
-    return PatchGAN(
-        PatchGANSizes(base_channels=base_channels, layers=layers, norm=norm, antialias=antialias)
-    )
+    return PatchGAN(PatchGANSizes(in_channels, base_channels, layers, norm, antialias))
 
 
 def check_picture_size(size_px: int, what: str, *networks: nn.Module) -> None:

@@ -1,29 +1,65 @@
 """One way to translate pictures of any size, for previews and for the command."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
 
 @torch.no_grad()
-def translate(generator: nn.Module, pictures: Tensor) -> Tensor:
-    """Translate pictures in eval mode; any height and width, the same size out.
+def translate(
+    generator: nn.Module, pictures: Tensor, *, batch_statistics: bool = False, seed: int = 0
+) -> Tensor:
+    """Translate pictures of any height and width; the same size out.
+
+    In eval mode, so with batch norm's running statistics and without dropout. `batch_statistics` is
+    the way of the pix2pix paper (section 3.3) and its program: batch norm uses the statistics of
+    the given pictures, all together, and dropout and injected noise are drawn from `seed`. Either
+    way the generator's modes, running statistics and noise source are afterwards as before.
 
     The borders are padded by reflection to what the network needs (`size_multiple`,
-    `smallest_size_px`), the result is cropped back and clamped.
+    `smallest_size_px`), the result is cropped back and clamped. The padding counts in the
+    statistics.
 
     pictures: float [B, C, H, W] in [-1, 1]. Returns float32 [B, C', H, W] in [-1, 1].
     """
     height, width = pictures.shape[2:]
     rows = _reflected(height, _padded(height, generator), pictures.device)
     columns = _reflected(width, _padded(width, generator), pictures.device)
-    was_training = generator.training
-    generator.eval()
-    try:
+    if batch_statistics:
+        way = _like_training(generator, seed, len(pictures))
+    else:
+        way = _mode(generator, training=False)
+    with way:
         translated = generator(pictures[:, :, rows][:, :, :, columns])
-    finally:
-        generator.train(was_training)
     top, left = (len(rows) - height) // 2, (len(columns) - width) // 2
     return translated[:, :, top : top + height, left : left + width].float().clamp(-1, 1)
+
+
+@contextmanager
+def _mode(generator: nn.Module, *, training: bool) -> Iterator[None]:
+    modes = {module: module.training for module in generator.modules()}
+    generator.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _like_training(generator: nn.Module, seed: int, rows: int) -> Iterator[None]:
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    tracked = [norm.track_running_stats for norm in norms]
+    with _mode(generator, training=True), generator.noise.borrowed(seed, rows):
+        for norm in norms:
+            norm.track_running_stats = False  # nothing is added to the running statistics
+        try:
+            yield
+        finally:
+            for norm, track in zip(norms, tracked, strict=True):
+                norm.track_running_stats = track
 
 
 def _padded(size: int, generator: nn.Module) -> int:

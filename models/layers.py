@@ -1,11 +1,10 @@
-"""Layers that several networks share: norms, anti-aliased resampling, activations' companions."""
+"""Layers that several networks share: norms with their companions, reflection, dropout."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.instance_norm import EPS, NormReLU, single_precision
-from models.linear_maps import blur_and_halve, reflection_pad
+from models.linear_maps import reflection_pad
 from models.noise import NoiseSource
 
 NORM_KINDS = ("instance", "batch", "none")
@@ -97,35 +96,6 @@ class ReflectionPad(nn.Module):
     def extra_repr(self) -> str:
         """Show the width of the border."""
         return str(self.pixels)
-
-
-class BlurDownsample(nn.Module):
-    """Halve a picture after a [1, 2, 1] x [1, 2, 1] / 16 blur with reflected borders.
-
-    Shape: [B, C, H, W] -> [B, C, ceil(H / 2), ceil(W / 2)]. Source: Zhang 2019 (BlurPool).
-    """
-
-    def __init__(self):
-        super().__init__()
-        taps = torch.tensor([1.0, 2.0, 1.0]) / 4
-        # Constant, so no part of the state: official files carry it as `filt`.
-        self.register_buffer("kernel", taps[:, None] * taps[None, :], persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Blur and halve [B, C, H, W]."""
-        return blur_and_halve(x, self.kernel)
-
-
-class BlurUpsample(nn.Module):
-    """Double a picture with the [1, 3, 3, 1] x [1, 3, 3, 1] / 16 filter and repeated borders.
-
-    The same function as bilinear interpolation at pixel centres (checked by a test).
-    Shape: [B, C, H, W] -> [B, C, 2H, 2W].
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Double [B, C, H, W]."""
-        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class Dropout(nn.Module):

@@ -1,5 +1,8 @@
 """Seeded noise for the layers that need it, equal for any number of processes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -22,6 +25,16 @@ class NoiseSource:
         """Start a step: `rows` pictures of this process's batch, rank `rank` of `world_size`."""
         self.seed, self.rows, self.rank, self.world_size = seed, rows, rank, world_size
         self.generator = None
+
+    @contextmanager
+    def borrowed(self, seed: int, rows: int) -> Iterator[None]:
+        """Draw from another seed for the length of the block; then go on as if nothing had been."""
+        before = dict(vars(self))
+        self.reseed(seed, rows)
+        try:
+            yield
+        finally:
+            vars(self).update(before)
 
     def uniform(self, like: Tensor) -> Tensor:
         """Return float32 uniform numbers in [0, 1) in the shape of `like` [B, ...]."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from models.layers import BlurDownsample, biased_like_official, norm_layer
+from models.layers import biased_like_official, norm_layer
+from models.resampling import BlurDownsample
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class PatchGAN(nn.Module):
             biased_like_official(layers[0], norm)
             layers.append(norm_layer(norm, after))
         layers.append(nn.LeakyReLU(0.2, inplace=True))
-        return [*layers, BlurDownsample()] if self.sizes.antialias else layers
+        return [*layers, BlurDownsample(after)] if self.sizes.antialias else layers
 
 
 @dataclass(frozen=True)

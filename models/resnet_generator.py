@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from models.features import run_with_features
 from models.layers import (
-    BlurDownsample,
-    BlurUpsample,
     Dropout,
     ReflectionPad,
     biased_like_official,
@@ -20,6 +18,7 @@ from models.layers import (
     normed_relu,
 )
 from models.noise import NoiseSource
+from models.resampling import BlurDownsample, BlurUpsample
 
 
 @dataclass(frozen=True)
@@ -123,14 +122,14 @@ class ResnetGenerator(nn.Module):
         conv = nn.Conv2d(channels, 2 * channels, 3, stride=stride, padding=1)
         layers = self._normed(conv, 2 * channels, read_before_norm=True)  # by PatchNCE
         if self.sizes.antialias_down:
-            layers.append((BlurDownsample(), 2 * channels))
+            layers.append((BlurDownsample(2 * channels), 2 * channels))
         return layers
 
     def _up(self, channels: int) -> list[tuple[nn.Module, int]]:
         half = channels // 2
         if self.sizes.antialias_up:
             conv = nn.Conv2d(channels, half, 3, padding=1)
-            return [(BlurUpsample(), channels), *self._normed(conv, half)]
+            return [(BlurUpsample(channels), channels), *self._normed(conv, half)]
         conv = nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1)
         return self._normed(conv, half)
 

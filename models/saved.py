@@ -14,11 +14,14 @@ from errors import UserError
 from models.official import read_official_generator
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.stylegan2 import Stylegan2Generator, Stylegan2GeneratorSizes
+from models.unet import UnetGenerator, UnetSizes
 
 GENERATORS = {
     "resnet": (ResnetGenerator, ResnetSizes),
     "stylegan2": (Stylegan2Generator, Stylegan2GeneratorSizes),
+    "unet": (UnetGenerator, UnetSizes),
 }
+DIRECTIONS = ("a2b", "b2a")
 
 
 class SavedGenerator(NamedTuple):
@@ -42,18 +45,19 @@ def save_generator(path: Path, network: nn.Module, about: Mapping) -> None:
     save_file(weights, path, metadata={"pairless": json.dumps(description)})
 
 
-def load_generator(path: Path, option: str) -> SavedGenerator:
+def load_generator(path: Path, option: str, direction: str | None = None) -> SavedGenerator:
     """Read a run folder, a `.safetensors` file of ours or an official `.pth` state dict.
 
-    The network comes back in eval mode on the CPU. Raises UserError, which names `option`, for
-    anything else. No code of the file is run.
+    `direction`, a2b or b2a, chooses between the two generators of a run that learns both; it is
+    needed there and refused elsewhere. The network comes back in eval mode on the CPU. Raises
+    UserError, which names `option`, for anything else. No code of the file is run.
     """
     if path.is_dir():
-        path = path / "generator.safetensors"
-        if not path.exists():
-            raise UserError(
-                f"{option} {path.parent}: holds no generator.safetensors; name a run that has saved"
-            )
+        path = _file_of_run(path, option, direction)
+    elif direction:
+        raise UserError(
+            f"--direction {direction}: {option} {path} holds one generator; leave --direction out"
+        )
     if not path.is_file():
         raise UserError(f"{option} {path}: no such file; name a run folder, .safetensors or .pth")
     if path.suffix == ".safetensors":
@@ -62,6 +66,25 @@ def load_generator(path: Path, option: str) -> SavedGenerator:
         saved = SavedGenerator(read_official_generator(path, option), {})
     saved.network.eval()
     return saved
+
+
+def _file_of_run(folder: Path, option: str, direction: str | None) -> Path:
+    both_ways = [folder / f"generator_{name}.safetensors" for name in DIRECTIONS]
+    one_way = folder / "generator.safetensors"
+    file = folder / f"generator_{direction}.safetensors" if direction else one_way
+    if file.exists():
+        return file
+    if direction and one_way.exists():
+        raise UserError(
+            f"--direction {direction}: the run {option} {folder} translates one way; leave "
+            "--direction out"
+        )
+    if not direction and any(path.exists() for path in both_ways):
+        raise UserError(
+            f"{option} {folder}: translates both ways; give --direction a2b or b2a, or name one of "
+            "its .safetensors files"
+        )
+    raise UserError(f"{option} {folder}: holds no {file.name}; name a run that has saved")
 
 
 def _load_safetensors(path: Path, option: str) -> SavedGenerator:

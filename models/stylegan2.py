@@ -15,18 +15,17 @@ from torch import Tensor, nn
 from models.features import run_with_features
 from models.initialization import EqualizedLayer
 from models.noise import NoiseSource
+from models.resampling import FixedFilter
 
 
-class Blur(nn.Module):
+class Blur(FixedFilter):
     """Filter [B, C, H, W] with [1, 3, 3, 1] x [1, 3, 3, 1] / 64 * gain after zero padding."""
 
+    official_name = "kernel"
+
     def __init__(self, padding: tuple[int, int], gain: float = 1.0):
-        super().__init__()
-        taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
-        kernel = taps[:, None] * taps[None, :]
+        super().__init__((1.0, 3.0, 3.0, 1.0), gain)
         self.padding = (*padding, *padding)
-        # Constant, so no part of the state: official files carry it.
-        self.register_buffer("kernel", kernel / kernel.sum() * gain, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Blur [B, C, H, W]; the size grows by the padding and shrinks by 3."""

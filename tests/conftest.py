@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.inception_weights import write_inception_weights
+
 # Tiny tensors: more threads would only wait for one another, and badly so on a busy machine.
 torch.set_num_threads(1)
 
@@ -29,6 +31,15 @@ def reference():
         return state, {key: torch.from_numpy(arrays[key]) for key in arrays.files}
 
     return load
+
+
+@pytest.fixture(scope="session")
+def inception_file(tmp_path_factory):
+    """Return a file with random weights of FID's Inception network, 96 MB."""
+    file = tmp_path_factory.mktemp("inception") / "inception.pth"
+    write_inception_weights(file)
+    yield file
+    file.unlink()
 
 
 @pytest.fixture

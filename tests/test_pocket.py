@@ -22,6 +22,16 @@ def test_draw_fills_the_folders(drawn):
     assert counts == {"trainA": 2, "trainB": 2, "testA": 3, "testB": 3, "testMask": 3}
 
 
+def test_draw_with_pairs_fills_the_folders_of_both_sides(tmp_path):
+    folder = tmp_path / "data"
+    options = ["--size", "16", "--train", "2", "--test", "1", "--pairs"]
+    pocket.main(["draw", "--output", str(folder), *options])
+    counts = {place.name: len(list(place.iterdir())) for place in folder.iterdir()}
+    assert counts == {"trainA": 2, "trainB": 2, "testA": 1, "testB": 1}
+    with Image.open(folder / "trainA" / "000000.png") as image:
+        assert image.mode == "P" and image.size == (16, 16)
+
+
 def score(drawn, translated, capsys):
     pocket.main(
         ["score", "--data", str(drawn), "--translated", str(translated)]

@@ -11,12 +11,12 @@ ROOMS = {
     "losses": {"torch"},
     "data": {"torch", "PIL", "numpy"},
     "training": {"torch", "PIL", "rich"},
-    "metrics": {"torch", "numpy", "scipy"},
+    "metrics": {"torch", "numpy", "PIL", "pooch"},
 }
 SHARED = {"errors"}
 STANDARD_LIBRARY = __import__("sys").stdlib_module_names
 # What the scripts share; it knows the rooms, and no room knows it.
-HELPERS = {"cli", "launch"}
+HELPERS = {"cli", "launch", "evaluation", "method"}
 ROOT_SCRIPTS = {path.stem for path in ROOT.glob("*.py")} - SHARED - HELPERS
 
 

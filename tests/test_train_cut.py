@@ -142,11 +142,16 @@ def test_an_update_moves_every_network_and_the_average():
     cut = method(options(**TINY, ema_halflife_images=10))
     before = {
         name: [p.detach().clone() for p in part.parameters()]
-        for name, part in {**cut.networks, "average": cut.average.network}.items()
+        for name, part in {
+            **cut.networks,
+            "generator_average": cut.averages["generator"].network,
+        }.items()
     }
     cut.step(random_batch(1), 0)
     for name, old in before.items():
-        network = cut.average.network if name == "average" else cut.networks[name]
+        network = (
+            cut.averages["generator"].network if name == "generator_average" else cut.networks[name]
+        )
         assert any(not torch.equal(*pair) for pair in zip(old, network.parameters(), strict=True))
 
 
@@ -264,7 +269,9 @@ def test_the_run_folder_holds_what_is_promised(tmp_path):
         assert sheet.size == (5 * 34 + 2, 4 * 34 + 2)  # five test pictures, four rows
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     assert "generator" in events.Tags()["scalars"] and "preview" in events.Tags()["images"]
-    assert_equal(load_file(run / "generator.safetensors"), dict(states(run, 8)["average"]))
+    assert_equal(
+        load_file(run / "generator.safetensors"), dict(states(run, 8)["generator_average"])
+    )
 
 
 def test_another_run_s_weights_start_a_new_one(tmp_path):

@@ -8,8 +8,10 @@ from PIL import Image
 import data
 import models
 import translate
+from errors import UserError
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.stylegan2 import Stylegan2Generator, Stylegan2GeneratorSizes
+from models.unet import UnetGenerator, UnetSizes
 
 
 @pytest.fixture
@@ -115,3 +117,76 @@ def test_a_generator_with_injected_noise_gives_the_same_picture_twice(tmp_path):
             *("--output", tmp_path / name),
         )
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.fixture
+def unet(tmp_path):
+    """Return the official file of a small U-Net with batch norm and dropout."""
+    random = torch.Generator().manual_seed(0)
+    unet = UnetGenerator(UnetSizes(base_channels=2, halvings=6))
+    models.initialize(unet, random, "normal", 0.2)
+    models.save_official(tmp_path / "latest_net_G.pth", unet)
+    return tmp_path / "latest_net_G.pth"
+
+
+def translated(checkpoint, source, out, *more):
+    run("--checkpoint", checkpoint, "--input", source, "--output", out, *more)
+    paths = [path for path in out.rglob("*") if path.is_file()] if out.is_dir() else [out]
+    return {path.stem: np.asarray(Image.open(path)) for path in paths}
+
+
+def test_an_official_unet_translates_pictures_smaller_than_its_bottleneck(unet, tmp_path):
+    picture(20, 30).save(tmp_path / "in.png")
+    levels = translated(unet, tmp_path / "in.png", tmp_path / "out.png")["out"]
+    network = models.load_generator(unet, "--checkpoint").network
+    pixels = data.to_tensor(data.decode_image(tmp_path / "in.png"))
+    exact = (models.translate(network, pixels[None])[0] + 1) * 127.5
+    assert levels.shape == (30, 20, 3) and levels.std() > 1
+    assert np.abs(levels - exact.permute(1, 2, 0).numpy()).max() <= 0.5 + 1e-3
+
+
+def test_batch_statistics_of_a_picture_depend_on_nothing_but_it_its_name_and_the_seed(
+    unet, tmp_path
+):
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(3):
+        picture(64, 48).save(source / f"{number}.png")  # the same picture under three names
+    paper = "--batch_statistics"
+    alone = translated(unet, source, tmp_path / "a", paper)
+    together = translated(unet, source, tmp_path / "b", paper, "--batch_size", 3)
+    reseeded = translated(unet, source, tmp_path / "c", paper, "--seed", 1)
+    plain = translated(unet, source, tmp_path / "d")
+    single = translated(unet, source / "1.png", tmp_path / "e.png", paper)["e"]
+    assert all(np.array_equal(alone[name], together[name]) for name in ("0", "1", "2"))
+    assert np.array_equal(alone["1"], single)  # whatever stands beside it
+    assert not np.array_equal(alone["0"], alone["1"])  # each has its own dropout
+    assert not np.array_equal(alone["1"], reseeded["1"])
+    assert np.array_equal(plain["0"], plain["1"]) and not np.array_equal(plain["0"], alone["0"])
+
+
+def test_a_run_that_learns_both_ways_translates_in_the_direction_asked_for(network, tmp_path):
+    models.save_generator(tmp_path / "generator_a2b.safetensors", network, {})
+    with torch.no_grad():
+        next(reversed([*network.parameters()])).fill_(9)  # the last bias: all white
+    models.save_generator(tmp_path / "generator_b2a.safetensors", network, {})
+    picture(16, 16).save(tmp_path / "in.png")
+    source, out = tmp_path / "in.png", tmp_path / "out.png"
+    assert translated(tmp_path, source, out, "--direction", "b2a")["out"].min() == 255
+    assert translated(tmp_path, source, out, "--direction", "a2b")["out"].min() < 255
+    with pytest.raises(UserError, match="--checkpoint .*--direction a2b or b2a"):
+        translated(tmp_path, source, out)
+
+
+def test_options_that_do_not_fit_are_named(checkpoint, tmp_path):
+    picture(16, 16).save(tmp_path / "in.png")
+    source, out = tmp_path / "in.png", tmp_path / "out.png"
+    with pytest.raises(UserError, match="--direction a2b: .*leave --direction out"):
+        translated(checkpoint, source, out, "--direction", "a2b")
+    with pytest.raises(UserError, match="--seed -1: below 0"):
+        translated(checkpoint, source, out, "--batch_statistics", "--seed", "-1")
+    colourless = UnetGenerator(UnetSizes(in_channels=1, base_channels=1, halvings=5))
+    models.save_official(tmp_path / "grey.pth", colourless)
+    with pytest.raises(UserError, match="--checkpoint .*grey.pth: translates 1 channels into 3"):
+        translated(tmp_path / "grey.pth", source, out)
+    assert not out.exists()

@@ -10,26 +10,29 @@ from training.checkpoint import (
 )
 from training.distributed import (
     Processes,
+    add_over_processes,
     average_gradients,
     choose_device,
     choose_precision,
+    first_process_first,
     gather_objects,
     gather_rows,
     places_from_environment,
     process_group,
 )
 from training.ema import MovingAverage
-from training.files import write_atomically
-from training.history import RefinedHistory
+from training.files import write_atomically, write_output
+from training.history import FakePool, RefinedHistory
 from training.log import log_lines, peak_memory_gb
 from training.loop import Method, Pace, fit
-from training.modules import adam, frozen, set_learning_rate
+from training.modules import adam, autocast, descend, frozen, set_learning_rate
 from training.pictures import save_sheet, sheet
 from training.randomness import generator_for, seed_for
 from training.run_folder import RunFolder
 from training.schedules import linear_decay
 
 __all__ = [
+    "FakePool",
     "Method",
     "MovingAverage",
     "Pace",
@@ -38,9 +41,13 @@ __all__ = [
     "RunFolder",
     "Stateful",
     "adam",
+    "add_over_processes",
+    "autocast",
     "average_gradients",
     "choose_device",
     "choose_precision",
+    "descend",
+    "first_process_first",
     "fit",
     "frozen",
     "gather_objects",
@@ -61,4 +68,5 @@ __all__ = [
     "set_learning_rate",
     "sheet",
     "write_atomically",
+    "write_output",
 ]

@@ -88,9 +88,16 @@ def average_gradients(network: nn.Module) -> None:
 def average_tensor(values: Tensor) -> Tensor:
     """Replace `values` by their mean over the processes; returns them."""
     if dist.is_initialized():
+        add_over_processes(values)
+        values /= dist.get_world_size()
+    return values
+
+
+def add_over_processes(values: Tensor) -> Tensor:
+    """Replace `values` by their sum over the processes; returns them."""
+    if dist.is_initialized():
         with _lost_processes_named():
             dist.all_reduce(values)
-        values /= dist.get_world_size()
     return values
 
 
@@ -113,6 +120,17 @@ def gather_objects(value: object) -> list:
     with _lost_processes_named():
         dist.all_gather_object(values, value)
     return values
+
+
+@contextmanager
+def first_process_first() -> Iterator[None]:
+    """Let the others begin the block when the first process has ended it."""
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    if not first:
+        gather_objects("may begin")
+    yield
+    if first:
+        gather_objects("has ended")
 
 
 def any_process(flag: bool) -> bool:

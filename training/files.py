@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from errors import UserError
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a temporary sibling of `path`, flush it to the disk, then rename it.
@@ -28,6 +30,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write_output(path: Path, option: str, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file that the user asked for, and the folders above it.
+
+    Raises UserError, which names `option`, where the system does not let it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, write)
+    except OSError as error:
+        raise UserError(
+            f"{option} {path}: cannot be written ({error.strerror or error}); name another place"
+        ) from error
 
 
 def write_lines_atomically(path: Path, lines: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""A pool of earlier fakes for the discriminator."""
+"""Pools of earlier fakes for the discriminator."""
 
 import torch
 from torch import Tensor
@@ -44,3 +44,47 @@ class RefinedHistory:
     def load_state_dict(self, state: dict) -> None:
         """Take over saved pictures."""
         self.stored = state["stored"]
+
+
+class FakePool:
+    """CycleGAN's pool: half of what the discriminator sees are earlier fakes.
+
+    Picture by picture: while fewer than `size` are stored, the new one is stored and handed back;
+    afterwards, with probability one half, a random stored one is handed back and the new one takes
+    its place, else the new one is handed back and not stored.
+    Source: Zhu et al. 2017, section 4, and their program; after Shrivastava et al. 2017.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+        self.stored: list[Tensor] = []  # each [C, H, W]; sizes may differ
+
+    def mix(self, fakes: Tensor, generator: torch.Generator) -> Tensor:
+        """Return [B, C, H, W] of new and old pictures for new `fakes` [B, C, H, W].
+
+        Nothing carries a gradient. generator: one of the CPU's, so that no device is waited for. A
+        stored picture of another size is not handed back: the new one takes its place unseen.
+        """
+        mixed = []
+        for fake in fakes.detach():
+            if len(self.stored) < self.size:
+                self.stored.append(fake.clone())
+                mixed.append(fake)
+                continue
+            coin = torch.rand((), generator=generator).item()
+            place = int(torch.randint(self.size, (), generator=generator))
+            if coin <= 0.5:
+                mixed.append(fake)
+                continue
+            old = self.stored[place].to(fake.device)  # a checkpoint is read to the CPU
+            self.stored[place] = fake.clone()
+            mixed.append(old if old.shape == fake.shape else fake)
+        return torch.stack(mixed)
+
+    def state_dict(self) -> dict:
+        """Return the stored pictures."""
+        return {"stored": list(self.stored)}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take over saved pictures."""
+        self.stored = list(state["stored"])

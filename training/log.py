@@ -83,8 +83,9 @@ class RunLog:
     """Writes the lines of a run and shows its progress. Used by the writing process alone."""
 
     def __init__(self, run: RunFolder, images_seen: int, total_images: int):
-        self.path = run.log
-        self._drop_lines_after(images_seen)
+        self.path, self.metrics_path = run.log, run.metrics
+        for path in (self.path, self.metrics_path):
+            _drop_lines_after(path, images_seen)
         self.tensorboard = SummaryWriter(str(run.tensorboard), purge_step=images_seen + 1)
         self.started_at_seconds, self.started_at_images = time.monotonic(), images_seen
         self.progress = Progress(
@@ -127,6 +128,16 @@ class RunLog:
         if self.progress.disable:
             print(f"{images_seen} images  {losses}  {speed:.2f} images/s", file=sys.stderr)
 
+    def metrics(self, images_seen: int, numbers: Mapping[str, float]) -> None:
+        """Write one line of metrics.jsonl."""
+        record = {"images": images_seen, **numbers}
+        with open(self.metrics_path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in numbers.items():
+            self.tensorboard.add_scalar(f"metrics/{name}", value, images_seen)
+        told = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        print(f"{images_seen} images  {told}", file=sys.stderr)
+
     def picture(self, name: str, sheet: Tensor, images_seen: int) -> None:
         """Hand a picture [3, H, W] in [0, 1] to TensorBoard."""
         self.tensorboard.add_image(name, sheet, images_seen)
@@ -136,15 +147,16 @@ class RunLog:
         self.progress.stop()
         self.tensorboard.close()
 
-    def _drop_lines_after(self, images_seen: int) -> None:
-        """Forget what a stopped run wrote after its checkpoint, a torn last line included."""
-        if not self.path.exists():
-            return
-        kept = []
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if _images_of(line) <= images_seen:
-                kept.append(line)
-        write_lines_atomically(self.path, kept)
+
+def _drop_lines_after(path: Path, images_seen: int) -> None:
+    """Forget what a stopped run wrote after its checkpoint, a torn last line included."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if _images_of(line) <= images_seen:
+            kept.append(line)
+    write_lines_atomically(path, kept)
 
 
 def _images_of(line: str) -> float:

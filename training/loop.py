@@ -58,6 +58,7 @@ class Pace(NamedTuple):
     save_every: int
     preview_every: int
     log_every: int
+    evaluate_every: int = 0
 
 
 class StoppedError(PairlessError):
@@ -83,12 +84,16 @@ def fit(
     exports: Mapping[str, Callable[[Path, int], object]],
     processes: Processes,
     device: torch.device,
+    evaluate: Callable[[int], Mapping[str, float]] | None = None,
 ) -> None:
     """Train until `pace.total_images`, from the newest checkpoint of the run folder if it has one.
 
     exports: file name in the run folder -> function of (path, images seen) that writes it; called
-    at every save. Raises StoppedError after SIGTERM or Ctrl-C (saved first), DivergedError for a
-    loss that is not finite, UserError where the disk does not take a file.
+    at every save. evaluate: function of the images seen, called in all processes, that returns the
+    numbers for metrics.jsonl in the writing one.
+
+    Raises StoppedError after SIGTERM or Ctrl-C (saved first), DivergedError for a loss that is not
+    finite, UserError where the disk does not take a file.
     """
     means = LossMeans(device)
     parts = {**method.state(), "loss_means": means}
@@ -141,6 +146,16 @@ def fit(
                         picture = method.preview(preview_batch).cpu()
                         save_sheet(run.previews / f"{images_seen:09d}.png", picture)
                         log.picture("preview", (picture + 1) / 2, images_seen)
+
+                # Measure.
+                if evaluate and (
+                    crossed(before, images_seen, pace.evaluate_every)
+                    or images_seen >= pace.total_images
+                ):
+                    with _disk_errors_told(run, images_seen):
+                        numbers = evaluate(images_seen)
+                        if log:
+                            log.metrics(images_seen, numbers)
 
                 # Save.
                 if crossed(before, images_seen, pace.save_every):

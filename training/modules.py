@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from training.distributed import average_gradients
+
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
@@ -26,6 +28,18 @@ def adam(
     """Return Adam for all trained weights of the network, in PyTorch's fused form."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return torch.optim.Adam(trained, lr=learning_rate, betas=betas, fused=True)
+
+
+def descend(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Step the network's optimiser by the mean gradient of all processes; forget the gradient."""
+    average_gradients(network)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context in which networks run for `--precision` fp32 or bf16."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

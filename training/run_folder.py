@@ -20,6 +20,7 @@ class RunFolder:
         self.folder = folder
         self.config = folder / "config.json"
         self.log = folder / "log.jsonl"
+        self.metrics = folder / "metrics.jsonl"
         self.tensorboard = folder / "tensorboard"
         self.previews = folder / "previews"
         self.checkpoints = folder / "checkpoints"

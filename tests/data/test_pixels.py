@@ -4,7 +4,7 @@ import torch
 import torchvision.transforms as official
 from PIL import Image
 
-from data import to_image, to_tensor
+from data import from_levels, to_image, to_levels, to_tensor
 from tests.data.pictures import noise
 
 
@@ -41,3 +41,36 @@ def test_what_is_no_picture_is_refused():
         to_image(torch.full((3, 2, 2), float("nan")))
     with pytest.raises(ValueError, match="mode L"):
         to_tensor(noise(4, 4).convert("L"))
+
+
+def test_levels_are_the_pixels_of_a_tensor_and_come_back():
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(2, 3, -1, -1)
+    pictures = from_levels(levels)
+    assert pictures.shape == levels.shape and pictures.dtype == torch.float32
+    assert pictures.min() == -1 and pictures.max() == 1
+    assert torch.equal(to_levels(pictures), levels)
+    assert torch.equal(
+        from_levels(torch.from_numpy(np.array(noise(9, 7))).permute(2, 0, 1)),
+        (to_tensor(noise(9, 7))),
+    )
+
+
+def test_levels_are_those_of_the_png_file_for_any_values_and_types():
+    generator = torch.Generator().manual_seed(0)
+    pictures = 1.5 * torch.randn(2, 3, 5, 7, generator=generator)
+    for values in (pictures, pictures.double(), pictures.bfloat16().requires_grad_()):
+        levels = to_levels(values)
+        assert levels.dtype == torch.uint8 and not levels.requires_grad
+        for picture, level in zip(values, levels, strict=True):
+            assert np.array_equal(np.asarray(to_image(picture)), level.permute(1, 2, 0).numpy())
+
+
+def test_making_levels_leaves_the_pictures_as_they_are():
+    pictures = torch.linspace(-2, 2, 12).reshape(1, 3, 2, 2)
+    levels = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 2, 2)
+    before = pictures.clone(), levels.clone()
+    to_levels(pictures)
+    from_levels(levels)
+    assert torch.equal(pictures, before[0]) and torch.equal(levels, before[1])
+    with pytest.raises(ValueError, match="not finite"):
+        to_levels(torch.tensor([[0.0, float("inf")]]))

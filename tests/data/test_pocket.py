@@ -1,10 +1,12 @@
-"""The pocket data set: a scene is pure, paired outside its mask, and the folders are unpaired."""
+"""The pocket data sets: scenes are pure, horse and zebra differ on the animal, folders fit."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data.pocket import render_scene, write_pocket
+from data import Content, PairedFiles, Preprocessing, find_pairs, read_pair
+from data.pocket import REGIONS, render_scene, write_pocket
+from data.pocket_pairs import render_labelled_scene, write_pocket_pairs
 from errors import UserError
 
 
@@ -125,3 +127,82 @@ def test_nothing_is_left_when_rendering_fails(tmp_path, monkeypatch):
     with pytest.raises(MemoryError):
         write_pocket(tmp_path / "out", seed=0, size_px=16, train=2, test=0)
     assert names(tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    return [render_labelled_scene(3, index, 64) for index in range(20)]
+
+
+def test_labels_tell_the_same_animal_from_its_meadow(scenes, labelled):
+    for scene, (labels, zebra) in zip(scenes, labelled, strict=False):
+        animal = labels >= REGIONS.index("far legs")
+        assert not animal[~scene.mask].any()
+        assert animal.sum() > 0.85 * scene.mask.sum()  # the mask has each pixel it touches
+        assert labels.dtype == zebra.dtype == np.uint8
+    shown = [set(np.unique(labels)) for labels, _ in labelled]
+    assert set.union(*shown) == set(range(len(REGIONS)))
+    everywhere = {REGIONS.index(name) for name in ("sky", "grass", "coat", "dark parts", "tail")}
+    assert everywhere <= set.intersection(*shown)
+
+
+def test_a_labelled_scene_is_pure(labelled):
+    again = render_labelled_scene(3, 7, 64)
+    assert all(np.array_equal(a, b) for a, b in zip(labelled[7], again, strict=True))
+    assert not np.array_equal(render_labelled_scene(4, 7, 64).labels, again.labels)
+
+
+def spread(pictures, places):
+    """The standard deviation over scenes of a picture's mean colour in the given places."""
+    means = [picture[place].mean(0) for picture, place in zip(pictures, places, strict=True)]
+    return np.std(means, axis=0).mean()
+
+
+@pytest.mark.parametrize("region", ["sky", "grass"])
+def test_the_ground_looks_alike_in_all_labelled_scenes_and_not_in_the_others(
+    scenes, labelled, region
+):
+    # the sky and the grass in the corners, where the animal and the hills are not
+    places = [labels == REGIONS.index(region) for labels, _ in labelled]
+    corners = np.zeros((64, 64), dtype=bool)
+    rows = slice(0, 8) if region == "sky" else slice(56, 64)
+    corners[rows, :8] = corners[rows, -8:] = True
+    places = [place & corners for place in places]
+    even = spread([zebra for _, zebra in labelled], places)
+    varied = spread([scene.zebra for scene in scenes[:20]], places)
+    assert even < 0.6 * varied
+
+
+def test_the_dark_parts_are_black_and_the_coat_is_black_and_white(labelled):
+    for labels, zebra in labelled:
+        assert zebra[labels == REGIONS.index("dark parts")].mean() < 60
+        coat = zebra[labels == REGIONS.index("coat")].mean(1)
+        assert (coat < 80).mean() > 0.15 and (coat > 150).mean() > 0.2
+
+
+def test_pairs_are_written_as_palette_maps_with_small_integers_and_visible_colours(tmp_path):
+    folder = tmp_path / "pocket"
+    write_pocket_pairs(folder, seed=5, size_px=32, train=3, test=2)
+    assert names(tmp_path) == ["pocket"]
+    assert names(folder) == ["testA", "testB", "trainA", "trainB"]
+    for side in "AB":
+        assert names(folder / f"train{side}") == ["000000.png", "000001.png", "000002.png"]
+        assert names(folder / f"test{side}") == ["000003.png", "000004.png"]
+    for path in sorted(folder.rglob("*.png")):
+        labels, zebra = render_labelled_scene(5, int(path.stem), 32)
+        with Image.open(path) as image:
+            assert image.mode == ("P" if path.parent.name[-1] == "A" else "RGB")
+            assert np.array_equal(np.asarray(image), labels if image.mode == "P" else zebra)
+            if image.mode == "P":
+                assert len(image.convert("RGB").getcolors()) == len(np.unique(labels))
+
+
+def test_written_pairs_can_be_trained_on(tmp_path):
+    write_pocket_pairs(tmp_path / "pocket", seed=0, size_px=32, train=2, test=1)
+    pairs = find_pairs(tmp_path / "pocket", None, None)
+    content = Content("labels", classes=len(REGIONS))
+    preprocessing = Preprocessing("resize_and_crop", 36, 32, flip=True)
+    item = PairedFiles(pairs, preprocessing, seed=0, source=content)[0]
+    assert item.source.shape == (len(REGIONS), 32, 32) and item.target.shape == (3, 32, 32)
+    source, _ = read_pair(pairs.test[0], content, Content())
+    assert np.array_equal(source.argmax(0), render_labelled_scene(0, 2, 32).labels)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from data import Preprocessing, generator_for, to_tensor
+from data import Content, Preprocessing, generator_for, to_tensor
 from errors import UserError
 from tests.data.pictures import noise
 
@@ -118,6 +118,34 @@ def test_no_randomness_means_the_centre_and_no_flip():
     image = noise(13, 10)
     got = Preprocessing("crop", 8, 8, flip=True)(image, None)
     assert torch.equal(got, to_tensor(image)[:, 1:9, 2:10])
+
+
+@pytest.mark.parametrize(
+    "mode", ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "scale_shortside"]
+)
+def test_one_draw_moves_every_picture_alike(mode):
+    """A picture and its labels know where each of their pixels was."""
+    places = np.arange(30 * 41, dtype=np.int32).reshape(30, 41)
+    labels, numbers = Image.fromarray(places), Image.fromarray(places.astype(np.float32))
+    preprocessing = Preprocessing(mode, 40, 24, flip=True)
+    for index in range(20):
+        geometry = preprocessing.draw(labels.size, draws(index))
+        nearest = [geometry.apply(image, Image.Resampling.NEAREST) for image in (labels, numbers)]
+        assert np.array_equal(*map(np.asarray, nearest))
+        again = preprocessing(noise(41, 30), draws(index))
+        assert torch.equal(again, to_tensor(geometry.apply(noise(41, 30), BICUBIC)))
+
+
+@pytest.mark.parametrize("mode", ["resize_and_crop", "scale_width", "scale_shortside", "none"])
+def test_resized_labels_hold_no_value_that_was_not_there(mode):
+    values = np.random.default_rng(0).choice([0, 2, 5], (30, 41)).astype(np.int32)
+    content = Content("labels", classes=6)
+    preprocessing = Preprocessing(mode, 40, 24, flip=True)
+    for index in range(10):
+        one_hot = preprocessing(Image.fromarray(values), draws(index), content=content)
+        assert set(one_hot.unique().tolist()) == {0.0, 1.0}
+        assert set(one_hot.argmax(0).unique().tolist()) == {0, 2, 5}
+        assert torch.equal(one_hot.sum(0), torch.ones_like(one_hot[0]))
 
 
 def test_the_default_mode_equals_torchvision_at_the_same_offset():

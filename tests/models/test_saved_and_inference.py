@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from models import load_generator, save_generator, translate
+from models import initialize, load_generator, save_generator, translate
 from models.inference import _reflected
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.stylegan2 import Stylegan2Generator, Stylegan2GeneratorSizes
+from models.unet import UnetGenerator, UnetSizes
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ from models.stylegan2 import Stylegan2Generator, Stylegan2GeneratorSizes
     [
         ResnetGenerator(ResnetSizes(base_channels=4, blocks=6, norm="batch", dropout=True)),
         Stylegan2Generator(Stylegan2GeneratorSizes(base_channels=2, size_px=32)),
+        UnetGenerator(UnetSizes(base_channels=2, halvings=5, dropout=False)),
     ],
 )
 @torch.no_grad()
@@ -30,7 +32,11 @@ def test_a_saved_generator_comes_back_with_its_description(network, tmp_path):
     assert torch.equal(translate(loaded, pictures), translate(network, pictures))
     with safe_open(tmp_path / "generator.safetensors", "pt") as file:
         text = json.loads(file.metadata()["pairless"])
-    assert text["value_range"] == [-1, 1] and text["architecture"] in ("resnet", "stylegan2")
+    assert text["value_range"] == [-1, 1] and text["architecture"] in (
+        "resnet",
+        "stylegan2",
+        "unet",
+    )
 
 
 class Identity(torch.nn.Module):
@@ -61,3 +67,72 @@ def test_borders_are_mirrored_without_repeating_the_border():
     assert _reflected(4, 8, torch.device("cpu")).tolist() == [2, 1, 0, 1, 2, 3, 2, 1]
     assert _reflected(2, 6, torch.device("cpu")).tolist() == [0, 1, 0, 1, 0, 1]
     assert _reflected(1, 4, torch.device("cpu")).tolist() == [0, 0, 0, 0]
+
+
+@pytest.fixture
+def unet():
+    """Return a U-Net of 64 px with dropout and with running statistics unlike any batch's."""
+    random = torch.Generator().manual_seed(0)
+    network = initialize(UnetGenerator(UnetSizes(base_channels=2, halvings=6)), random, "normal")
+    with torch.no_grad():
+        for name, value in network.named_buffers():
+            if name.endswith("running_var"):
+                value.fill_(2.0)
+    return network.train()
+
+
+def pictures_of(*shape):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@pytest.mark.parametrize("batch_statistics", [False, True])
+def test_a_picture_smaller_than_the_bottleneck_is_mirrored_around(unet, batch_statistics):
+    picture = pictures_of(1, 3, 20, 30)
+    rows = _reflected(20, 64, picture.device)
+    columns = _reflected(30, 64, picture.device)
+    assert sorted({*rows.tolist()}) == [*range(20)] and rows[22:42].tolist() == [*range(20)]
+    padded = picture[:, :, rows][:, :, :, columns]
+    way = {"batch_statistics": batch_statistics, "seed": 3}
+    translated = translate(unet, picture, **way)
+    assert translated.shape == picture.shape and translated.std() > 0
+    assert torch.equal(translated, translate(unet, padded, **way)[:, :, 22:42, 17:47])
+
+
+@torch.no_grad()
+def test_batch_statistics_are_those_of_the_pictures_and_dropout_is_seeded(unet):
+    pictures = pictures_of(2, 3, 64, 64)
+    state = {name: value.clone() for name, value in unet.state_dict().items()}
+    found = translate(unet, pictures, batch_statistics=True, seed=5)
+    assert all(torch.equal(value, state[name]) for name, value in unet.state_dict().items())
+
+    unet.noise.reseed(5, rows=2)
+    assert torch.equal(found, unet(pictures))  # in train mode, as while training
+    assert not torch.equal(found, translate(unet, pictures))
+    assert not torch.equal(found, translate(unet, pictures, batch_statistics=True, seed=6))
+    alone = translate(unet, pictures[:1], batch_statistics=True, seed=5)
+    assert not torch.allclose(found[:1], alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch_statistics", [False, True])
+def test_modes_statistics_and_noise_go_on_as_if_nothing_had_been(unet, batch_statistics):
+    unet.model.model[1].eval()  # a part that somebody holds fixed
+    before = {name: module.training for name, module in unet.named_modules()}
+    like = torch.zeros(1, 4)
+    unet.noise.reseed(7, rows=1)
+    expected = [unet.noise.uniform(like), unet.noise.uniform(like)]
+    unet.noise.reseed(7, rows=1)
+    drawn = [unet.noise.uniform(like)]
+    translate(unet, pictures_of(2, 3, 64, 64), batch_statistics=batch_statistics)
+    drawn.append(unet.noise.uniform(like))
+    assert all(torch.equal(a, b) for a, b in zip(drawn, expected, strict=True))
+    assert {name: module.training for name, module in unet.named_modules()} == before
+    norms = [module for module in unet.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms and all(norm.track_running_stats for norm in norms)
+
+
+def test_modes_come_back_after_an_error(unet):
+    with pytest.raises(RuntimeError):
+        translate(unet, torch.zeros(1, 5, 64, 64), batch_statistics=True)
+    assert all(module.training for module in unet.modules())
+    norms = [module for module in unet.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(norm.track_running_stats for norm in norms)

@@ -1,0 +1,149 @@
+"""Pairs of pictures as an endless row of items."""
+
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data.batch import TranslationBatch, stack_centres
+from data.content import RGB, Content
+from data.item import Item
+from data.pairs import Pair, Pairs
+from data.randomness import ShuffledEpochs, generator_for
+from data.transforms import Geometry, Preprocessing
+from data.unreadable import UnreadableFiles, tell_preview
+from errors import UserError
+
+
+class PairedFiles(Dataset):
+    """Item `index` is a pure function of (seed, index), for any index from 0 on.
+
+    An epoch has each training pair once, in a random order. Crop and flip are drawn once for both
+    pictures of a pair.
+
+    A pair of which a file cannot be read is replaced by the next readable one, and told in the
+    item. Raises `UserError` where no pair can be read, for a side-by-side picture of odd width,
+    unequal sizes within a pair, a picture smaller than the crop, and what `Content.decode` finds,
+    each with its file's name. Raises ValueError for label maps as targets: no generator makes
+    them.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        preprocessing: Preprocessing,
+        *,
+        seed: int,
+        source: Content = RGB,
+        target: Content = RGB,
+    ):
+        if not pairs.train or not pairs.test:
+            raise ValueError("training and test need at least one pair")
+        if target.kind == "labels":
+            raise ValueError("label maps can be sources only")
+        self.pairs = pairs
+        self.preprocessing = preprocessing
+        self.seed = seed
+        self.source = source
+        self.target = target
+        self.epoch_images = len(pairs.train)
+        self.file_count = len({path for pair in pairs.train for path in _paths(pair)})
+        self._unreadable = UnreadableFiles()
+        self._order = ShuffledEpochs(seed, self.epoch_images)
+
+    def __getitem__(self, index: int) -> Item:
+        """Item number `index`, counted from the start of training."""
+        return self._item(self.pairs.train, self._order.place(index), index)
+
+    def files(self, index: int) -> tuple[Path, Path]:
+        """The source and target file of an item, before any unreadable one is replaced."""
+        return _paths(self.pairs.train[self._order.place(index)])
+
+    def preview(self, count: int) -> TranslationBatch:
+        """The first `count` test pairs, or all if there are fewer; the same every time.
+
+        No jitter, no flip, crops centred. Where sizes differ (modes without a crop) all are cut
+        about their centres to the smallest height and width. Returns two float32 [N, C, H, W].
+        """
+        shown = range(min(count, len(self.pairs.test)))
+        items = [self._item(self.pairs.test, place, None) for place in shown]
+        tell_preview([found for item in items for found in item.unreadable])
+        return TranslationBatch(
+            stack_centres([item.source for item in items]),
+            stack_centres([item.target for item in items]),
+        )
+
+    def _item(self, pairs: list[Pair], place: int, index: int | None) -> Item:
+        """The pair at `place`, or the next readable one; index None: nothing random."""
+        pair, (source, target), unreadable = self._unreadable.first_readable(
+            pairs, place, _paths, lambda pair: decode_pair(pair, self.source, self.target), "pairs"
+        )
+        randomness = None if index is None else generator_for(self.seed, index, "pair")
+        try:
+            geometry = self.preprocessing.draw(source.size, randomness, jitter=index is not None)
+        except UserError as error:
+            raise UserError(f"{pair.source}: {error}") from error
+        tensor = _tensor(source, self.source, geometry)
+        if target is source:
+            return Item(tensor, tensor, unreadable)
+        return Item(tensor, _tensor(target, self.target, geometry), unreadable)
+
+
+def read_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, Tensor]:
+    """A pair as it is on disk, to measure on: float32 [C, H, W] of each in its own size.
+
+    Raises `UnreadableImageError` for a file that cannot be read, and `UserError` as `decode_pair`.
+    """
+    images = decode_pair(pair, source, target)
+    return source.to_tensor(images[0]), target.to_tensor(images[1])
+
+
+def decode_pair(pair: Pair, source: Content, target: Content) -> tuple[Image.Image, Image.Image]:
+    """Both pictures of a pair, of equal size; one twice where file and content are the same.
+
+    Raises `UnreadableImageError` for a file that cannot be read, and `UserError` for a
+    side-by-side picture of odd width, unequal sizes, and what `Content.decode` finds.
+    """
+    first = source.decode(pair.source)
+    if pair.source == pair.target and source == target:
+        second = first
+    else:
+        second = target.decode(pair.target)
+    if pair.halves:
+        first, second = _half(first, pair, pair.swapped), _half(second, pair, not pair.swapped)
+    if first.size != second.size:
+        raise UserError(unequal_sizes(pair, first.size, second.size))
+    return first, second
+
+
+def odd_width(path: Path, width: int) -> str:
+    """What is wrong with a side-by-side picture of this width."""
+    return (
+        f"{path}: width {width} px is odd, so it has no two equal halves; give pictures side by "
+        "side, or folders trainA and trainB"
+    )
+
+
+def unequal_sizes(pair: Pair, source_size: tuple[int, int], target_size: tuple[int, int]) -> str:
+    """What is wrong with a pair of these widths and heights."""
+    sizes = [f"{width}x{height} px" for width, height in (source_size, target_size)]
+    return (
+        f"{pair.source} ({sizes[0]}) and {pair.target} ({sizes[1]}) are a pair of unequal sizes; "
+        "resize one or remove both"
+    )
+
+
+def _tensor(image: Image.Image, content: Content, geometry: Geometry) -> Tensor:
+    return content.to_tensor(geometry.apply(image, content.resampling))
+
+
+def _half(image: Image.Image, pair: Pair, right: bool) -> Image.Image:
+    if image.width % 2:
+        raise UserError(odd_width(pair.source, image.width))
+    half = image.width // 2
+    return image.crop((half, 0, image.width, image.height) if right else (0, 0, half, image.height))
+
+
+def _paths(pair: Pair) -> tuple[Path, Path]:
+    return pair.source, pair.target

@@ -1,0 +1,234 @@
+"""Measure a set of pictures against real ones: FID, KID, IS, precision and recall, and their kin.
+
+The last line of stdout is one JSON object. Folders are read with their sub-folders; a set may also
+be a file of statistics, or what a trained translator makes of --source.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import cli
+import data
+import evaluation
+import metrics
+import models
+import training
+from errors import UserError
+
+STATISTICS = (".npz", ".pkl")
+
+
+@dataclass(frozen=True)
+class Options(metrics.Measures):
+    """Every option of this command."""
+
+    real: Path | None = None
+    """Folder of real pictures, or a file of their statistics (.npz; .pkl of StyleGAN)."""
+    fake: Path | None = None
+    """Folder of generated pictures, or a file of their statistics."""
+    checkpoint: Path | None = None
+    """Instead of --fake: a translator (run folder, .safetensors, official .pth); needs --source."""
+    source: Path | None = None
+    """Folder of pictures that --checkpoint translates."""
+    save_stats: Path | None = None
+    """Write the statistics of --real to this .npz, for later use as --real."""
+    json: Path | None = None
+    """Write the result to this file as well."""
+    skip_unreadable: bool = False
+    """Leave out pictures that cannot be read, instead of refusing the set."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
+    batch_size: int = 16
+    """Pictures that are resized together, and that a GPU looks at together."""
+    workers: int = 4
+    """Reading processes; 0 reads in the measuring process itself."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Collect both sets, compare them, tell."""
+    options = cli.parse(Options, arguments)
+    check(options)
+    processes = training.places_from_environment()
+    device = training.choose_device(options.device, processes)
+    with training.process_group(processes, device):
+        result = evaluate(options, device, processes)
+    if processes.writes:
+        tell(result, options)
+
+
+def check(options: Options) -> None:
+    """Raise UserError for options that do not exist or do not go together."""
+    options.check()
+    for name, value, least in (
+        ("batch_size", options.batch_size, 1),
+        ("workers", options.workers, 0),
+    ):
+        if value < least:
+            raise UserError(f"--{name} {value}: below {least}; give {least} or more")
+    saves_only = options.save_stats and options.fake is None and options.checkpoint is None
+    if options.real is None:
+        needing = [name for name in options.names if name not in metrics.WITHOUT_REALS]
+        if needing or options.save_stats or options.noise_floor:
+            raise UserError("--real is missing; name a folder of real pictures or their statistics")
+    if options.fake is None and options.checkpoint is None and not saves_only:
+        raise UserError("--fake is missing; name a folder of generated pictures, or a --checkpoint")
+    if options.fake is not None and options.checkpoint is not None:
+        raise UserError(f"--fake {options.fake}: given together with --checkpoint; leave one out")
+    if (options.checkpoint is None) != (options.source is None):
+        raise UserError("--checkpoint and --source: one without the other; give both or neither")
+    if options.real and options.fake and options.real.resolve() == options.fake.resolve():
+        raise UserError(
+            f"--fake {options.fake}: is the same as --real, every distance would be 0; name another"
+        )
+    if options.save_stats and options.save_stats.suffix.lower() != ".npz":
+        raise UserError(f"--save_stats {options.save_stats}: statistics are an .npz; end it so")
+    for name, path in (("save_stats", options.save_stats), ("json", options.json)):
+        if path and not path.absolute().parent.is_dir():
+            raise UserError(f"--{name} {path}: its folder does not exist; make it or name another")
+
+
+def evaluate(
+    options: Options, device: torch.device, processes: training.Processes
+) -> dict[str, object]:
+    """Return the numbers and what they rest on; {} in all processes but the first."""
+    real = open_set(options.real, "--real", options.workers)
+    if options.save_stats and isinstance(real, metrics.SavedStatistics):
+        raise UserError(
+            f"--save_stats {options.save_stats}: --real is a file of statistics; name a folder"
+        )
+    fake = open_set(options.fake, "--fake", options.workers)
+    if options.checkpoint:
+        fake = translated(options, device)
+    evaluator = evaluation.Evaluator(
+        options,
+        device,
+        processes,
+        batch_size=options.batch_size,
+        skip_unreadable=options.skip_unreadable,
+        moments=options.save_stats is not None,
+    )
+    smaller_set = evaluation.smaller_set(real, fake)
+    partners = real if options.needs(*metrics.OF_PAIRS) else None
+    found_real = evaluator.collect(real, smaller_set)
+    found_fake = evaluator.collect(fake, smaller_set, is_fake=True, partners=partners)
+    if not processes.writes:
+        return {}
+    if options.save_stats:
+        save(options.save_stats, found_real, evaluator.origin)
+    numbers = metrics.compare(found_real, found_fake, options) if found_fake else {}
+    origin = evaluator.origin
+    return {
+        **numbers,
+        "protocol": origin.protocol,
+        "layer": origin.layer,
+        **({"features": origin.features} if origin.features else {}),
+        "n_real": found_real.count if found_real else None,
+        "n_fake": found_fake.count if found_fake else None,
+        "weights_sha256": origin.weights_sha256,
+        "weights_published": evaluator.published,
+        "exact": options.exact,
+        "versions": cli.versions(),
+    }
+
+
+def open_set(path: Path | None, option: str, workers: int) -> evaluation.Set:
+    """Open a folder of pictures, or read a file of statistics."""
+    if path is None:
+        return None
+    if path.suffix.lower() in STATISTICS and not path.is_dir():
+        return metrics.load_statistics(path, option)
+    files = data.list_images(path, option)
+    return evaluation.FilePictures(f"{option} {path}", files, path, workers)
+
+
+def translated(options: Options, device: torch.device) -> evaluation.TranslatedPictures:
+    """Open what the checkpoint makes of the source folder."""
+    network = models.load_generator(options.checkpoint, "--checkpoint").network
+    label = f"--checkpoint {options.checkpoint} of --source {options.source}"
+    files = data.list_images(options.source, "--source")
+    return evaluation.TranslatedPictures(
+        label, network.to(device), files, options.source, device, options.workers
+    )
+
+
+def save(path: Path, real: metrics.Collection, origin: metrics.Origin) -> None:
+    """Write the statistics of the reals, whole or not at all."""
+    moments = real.moments
+    found = metrics.SavedStatistics(moments.mean(), moments.covariance(), real.count, origin)
+    write(path, "--save_stats", lambda temporary: metrics.save_statistics(temporary, found))
+
+
+def write(path: Path, option: str, write_to: Callable[[Path], object]) -> None:
+    """Write a file whole or not at all."""
+    try:
+        training.write_atomically(path, write_to)
+    except OSError as error:
+        raise UserError(
+            f"{option} {path}: cannot be written ({error.strerror}); name another place"
+        ) from error
+
+
+def tell(result: dict[str, object], options: Options) -> None:
+    """Print remarks on stderr, a table for people and the JSON object on stdout."""
+    for remark in remarks(result, options):
+        print(remark, file=sys.stderr)
+    table = Table("metric", "value", box=None)
+    for name, value in rows(result):
+        table.add_row(name, value)
+    Console().print(table)
+    line = json.dumps(finite(result))
+    if options.json:
+        write(options.json, "--json", lambda path: path.write_text(line + "\n", encoding="utf-8"))
+    print(line)
+
+
+def remarks(result: dict[str, object], options: Options) -> Iterator[str]:
+    """Say what a reader of the numbers should know."""
+    name = "frechet_distance" if options.features else "fid"
+    bias = result.get(f"{name}_bias")
+    counts = [count for count in (result["n_real"], result["n_fake"]) if count]
+    if name in result and counts and min(counts) < metrics.MANY_IMAGES:
+        size = "" if bias is None else f" by about {bias:.3g}"
+        yield (
+            f"{name}: too high{size}, since the smaller set has {min(counts)} pictures and not "
+            f"{metrics.MANY_IMAGES} or more; compare it only between sets of equal numbers, or "
+            "use KID, which has no such bias"
+        )
+    if not result["weights_published"] and not options.features:
+        yield (
+            f"--weights {options.weights}: not the published Inception network (sha256 "
+            f"{result['weights_sha256'][:8]}...); the numbers compare with nobody else's"
+        )
+
+
+def rows(result: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the lines of the table."""
+    for name, value in result.items():
+        if isinstance(value, dict) and name != "versions":
+            yield from rows(value, f"{prefix}{name}: ")
+        elif isinstance(value, float):
+            yield prefix + name, f"{value:.6g}"
+        elif isinstance(value, list):
+            yield prefix + name, " to ".join(f"{end:.6g}" for end in value)
+        elif value is not None and not isinstance(value, dict | bool):
+            yield prefix + name, str(value)
+
+
+def finite(value: object) -> object:
+    """JSON knows no infinity: the PSNR of equal pictures becomes null."""
+    if isinstance(value, dict):
+        return {name: finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,99 @@
+"""What the methods share: weights drawn, optimisers, moving averages, the start of a step."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+import cli
+import models
+import training
+
+CPU = torch.device("cpu")
+
+
+def draw_weights(
+    networks: Mapping[str, nn.Module], options: cli.TranslatorOptions, device: torch.device
+) -> None:
+    """Draw all first weights from the seed and the network's name; move to the device."""
+    for name, network in networks.items():
+        random = training.generator_for(CPU, options.seed, 0, f"{name} weights")
+        models.initialize(network, random, options.initialization, options.initialization_gain)
+        network.to(device)
+
+
+def build_optimizers(
+    networks: Mapping[str, nn.Module], options: cli.TranslatorOptions
+) -> dict[str, torch.optim.Optimizer]:
+    """Return Adam for each network."""
+    return {
+        name: training.adam(network, options.learning_rate, options.betas)
+        for name, network in networks.items()
+    }
+
+
+def build_averages(
+    networks: Mapping[str, nn.Module], options: cli.TranslatorOptions
+) -> dict[str, training.MovingAverage]:
+    """Return a moving average of each generator, by its name; none where they are off."""
+    if not options.ema_halflife_images:
+        return {}
+    return {
+        name: training.MovingAverage(network, options.ema_halflife_images)
+        for name, network in networks.items()
+        if is_generator(name)
+    }
+
+
+def is_generator(name: str) -> bool:
+    """Tell a generator by its name among a method's networks."""
+    return name.startswith("generator")
+
+
+def begin_step(
+    networks: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    options: cli.TranslatorOptions,
+    processes: training.Processes,
+    images_seen: int,
+) -> float:
+    """Set the learning rate and the seeds of all noise by the images seen; return the first."""
+    factor = training.linear_decay(
+        images_seen,
+        epoch_images=options.epoch_images,
+        constant_epochs=options.constant_epochs,
+        decay_epochs=options.decay_epochs,
+    )
+    learning_rate = factor * options.learning_rate
+    for name, network in networks.items():
+        training.set_learning_rate(optimizers[name], learning_rate)
+        if is_generator(name):
+            network.noise.reseed(
+                training.seed_for(options.seed, images_seen, f"{name} noise"),
+                options.batch_size // processes.world_size,
+                processes.rank,
+                processes.world_size,
+            )
+    return learning_rate
+
+
+def saved_parts(
+    networks: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    averages: Mapping[str, training.MovingAverage],
+) -> dict[str, training.Stateful]:
+    """Return what every method saves."""
+    parts: dict[str, training.Stateful] = dict(networks)
+    parts |= {f"{name}_optimizer": part for name, part in optimizers.items()}
+    return parts | {f"{name}_average": part for name, part in averages.items()}
+
+
+def generators_to_use(
+    networks: Mapping[str, nn.Module], averages: Mapping[str, training.MovingAverage]
+) -> dict[str, nn.Module]:
+    """Return the generators to give away, by file name: moving averages where there are some."""
+    return {
+        f"{name}.safetensors": averages[name].network if name in averages else network
+        for name, network in networks.items()
+        if is_generator(name)
+    }

@@ -1,0 +1,240 @@
+"""From two collected sets to numbers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from errors import UserError
+from metrics.collection import Collection
+from metrics.frechet import (
+    Gaussian,
+    frechet_distance,
+    frechet_infinity,
+    gaussian_of_covariance,
+    gaussian_of_features,
+)
+from metrics.kernel_distance import FEWEST_IMAGES, kernel_distance
+from metrics.manifold import density_coverage, precision_recall
+from metrics.measures import MANY_IMAGES, OF_PAIRS, WITHOUT_REALS, Measures
+from metrics.sliced_wasserstein import sliced_wasserstein
+from metrics.statistics_file import SavedStatistics
+
+Found = Collection | SavedStatistics | None  # what is known of a set
+
+HIGHER_IS_BETTER = frozenset(
+    ("is_mean", "precision", "recall", "density", "coverage", "psnr", "ssim")
+)
+# The number that stands for a metric where one has to decide.
+HEADLINES = {"kid": "kid_mean", "is": "is_mean", "prdc": "precision"}
+# No number of another network than FID's is called by FID's or KID's name.
+OTHER_NETWORK = {
+    "fid": "frechet_distance",
+    "fid_bias": "frechet_distance_bias",
+    "fid_infinity": "frechet_distance_infinity",
+    "kid_mean": "kernel_distance_mean",
+    "kid_std": "kernel_distance_std",
+    "kid_interval": "kernel_distance_interval",
+    "kid_subset_size": "kernel_distance_subset_size",
+}
+
+
+def headline(metric: str) -> str:
+    """Return the name of the number that stands for a metric."""
+    return HEADLINES.get(metric, metric)
+
+
+def is_better(name: str, new: float, old: float) -> bool:
+    """Tell whether a number beats another one of the same name."""
+    return new > old if name in HIGHER_IS_BETTER else new < old
+
+
+def compare(real: Found, fake: Found, measures: Measures) -> dict:
+    """Return every number that `measures` asks for, by its name.
+
+    Raises UserError where a set does not hold what a metric needs: a file of statistics, too few
+    pictures.
+    """
+    numbers: dict = {}
+    if measures.needs("fid", "kid", "prdc", "fid_infinity"):
+        numbers |= _of_features(real, fake, measures)
+    if measures.needs("is"):
+        mean, std = _collected(fake, "is").inception_score.result()
+        numbers |= {"is_mean": mean, "is_std": std}
+    if measures.needs("swd"):
+        numbers |= _sliced_wasserstein(_collected(real, "swd"), _collected(fake, "swd"), measures)
+    if measures.needs("ms_ssim"):
+        numbers["ms_ssim"] = _collected(fake, "ms_ssim").diversity.mean()
+        if isinstance(real, Collection):
+            numbers["ms_ssim_real"] = real.diversity.mean()
+    if measures.needs(*OF_PAIRS):
+        numbers |= _collected(fake, measures.metrics).pairs.means()
+    if measures.noise_floor:
+        numbers["noise_floor"] = noise_floor(_collected(real, "noise_floor"), measures)
+    return _renamed(numbers) if measures.features else numbers
+
+
+def _of_features(real: Found, fake: Found, measures: Measures) -> dict[str, float]:
+    numbers = {}
+    _check_channels(real, fake)
+    few = few_images(real, fake)
+    if measures.needs("fid"):
+        numbers["fid"] = frechet_distance(gaussian(real), gaussian(fake))
+        bias = fid_bias(numbers["fid"], real, fake, measures.metric_seed) if few else None
+        if bias is not None:
+            numbers["fid_bias"] = bias
+    if measures.needs("fid_infinity"):
+        features = _collected(fake, "fid_infinity").features()
+        if len(features) < FEWEST_IMAGES:
+            raise UserError(
+                f"--metrics fid_infinity: a line through subsets of {len(features)} fakes says "
+                f"nothing; give at least {FEWEST_IMAGES}, or leave fid_infinity out"
+            )
+        numbers["fid_infinity"] = frechet_infinity(
+            gaussian(real), features, seed=measures.metric_seed
+        )
+    if measures.needs("kid", "prdc"):
+        pair = (_collected(real, "kid,prdc").features(), _collected(fake, "kid,prdc").features())
+        numbers |= _of_kept(*pair, measures)
+    elif few >= FEWEST_IMAGES and all(_holds_features(found) for found in (real, fake)):
+        numbers |= _kid(real.features(), fake.features(), measures)
+    return numbers
+
+
+def _of_kept(real: Tensor, fake: Tensor, measures: Measures) -> dict[str, float]:
+    """Return what needs the features of single pictures."""
+    numbers = {}
+    if measures.needs("kid"):
+        numbers |= _kid(real, fake, measures)
+    if measures.needs("prdc"):
+        precision, recall = precision_recall(real, fake)
+        density, coverage = density_coverage(real, fake)
+        numbers |= {"precision": precision, "recall": recall}
+        numbers |= {"density": density, "coverage": coverage}
+    return numbers
+
+
+def _kid(real: Tensor, fake: Tensor, measures: Measures) -> dict[str, float]:
+    found = kernel_distance(
+        real,
+        fake,
+        subsets=measures.kid_subsets,
+        subset_size=measures.kid_subset_size,
+        seed=measures.metric_seed,
+    )
+    return {
+        "kid_mean": found.mean,
+        "kid_std": found.std,
+        "kid_interval": [found.low, found.high],
+        "kid_subset_size": found.subset_size,
+    }
+
+
+def _sliced_wasserstein(real: Collection, fake: Collection, measures: Measures) -> dict:
+    found = sliced_wasserstein(real.descriptors, fake.descriptors, seed=measures.metric_seed)
+    levels = {f"swd_{side_px}": value for side_px, value in found.levels.items()}
+    return {**levels, "swd": found.mean}
+
+
+def noise_floor(real: Collection, measures: Measures) -> dict[str, float]:
+    """Return the metrics of features between two random halves of the reals."""
+    halves = _split(real.features(), measures.metric_seed)
+    numbers = {}
+    if measures.needs("fid"):
+        numbers["fid"] = frechet_distance(*map(gaussian_of_features, halves))
+    return numbers | _of_kept(*halves, measures)
+
+
+def few_images(real: Found, fake: Found) -> int:
+    """Return the number of pictures of the smaller set, or 0 where both are large or unknown."""
+    counts = [found.count for found in (real, fake) if found and found.count]
+    smallest = min(counts, default=MANY_IMAGES)
+    return smallest if smallest < MANY_IMAGES else 0
+
+
+def fid_bias(fid: float, real: Found, fake: Found, seed: int) -> float | None:
+    """Estimate how much too high the distance is for its number of pictures.
+
+    It is about FID_infinity + c/N (Chong and Forsyth 2020), so half of the pictures have twice the
+    excess: c/N = FID(N/2) - FID(N), the first averaged over both halves, without which the noise
+    of their means would hide it. Where one side is a file of statistics the other one alone is
+    halved. None where no features are kept, or fewer than 4.
+    """
+    sides = [
+        _halves(found, seed) if _all_kept(found) and found.count >= 4 else None
+        for found in (real, fake)
+    ]
+    if sides == [None, None]:
+        return None
+    firsts, seconds = (
+        halves or [gaussian(found)] * 2 for halves, found in zip(sides, (real, fake), strict=True)
+    )
+    distances = [frechet_distance(*pair) for pair in zip(firsts, seconds, strict=True)]
+    return sum(distances) / 2 - fid
+
+
+def _halves(found: Collection, seed: int) -> list[Gaussian]:
+    return [gaussian_of_features(half) for half in _split(found.features(), seed)]
+
+
+def _split(features: Tensor, seed: int) -> list[Tensor]:
+    """Return two random halves of the rows."""
+    order = np.random.RandomState(seed).permutation(len(features))
+    return [features[torch.from_numpy(half)] for half in np.array_split(order, 2)]
+
+
+def _holds_features(found: Found) -> bool:
+    """Tell whether single features are there; none are kept of sets that were to be large."""
+    return isinstance(found, Collection) and bool(found.kept.rows)
+
+
+def _check_channels(real: Found, fake: Found) -> None:
+    """Raise UserError for statistics of another network; a file may not say of which it is."""
+    for saved, other in ((real, fake), (fake, real)):
+        if isinstance(saved, SavedStatistics):
+            is_saved = isinstance(other, SavedStatistics)
+            channels = len(other.mean) if is_saved else other.extractor.channels
+            if len(saved.mean) != channels:
+                raise UserError(
+                    f"{saved.label}: statistics of {len(saved.mean)} channels beside features of "
+                    f"{channels}; give statistics that were made with the same --features"
+                )
+
+
+def _all_kept(found: Found) -> bool:
+    return isinstance(found, Collection) and found.kept.all
+
+
+def gaussian(found: Collection | SavedStatistics) -> Gaussian:
+    """Return the normal distribution of a set."""
+    if isinstance(found, SavedStatistics):
+        return gaussian_of_covariance(found.mean, found.covariance)
+    return found.gaussian()
+
+
+def check_statistics_suffice(measures: Measures, is_fake: bool) -> None:
+    """Raise UserError where a metric needs more of a set than a file of statistics holds."""
+    suffices = {"fid"} if is_fake else {"fid", "fid_infinity", *WITHOUT_REALS}
+    needing = [name for name in measures.names if name not in suffices]
+    if needing:
+        _collected(None, ",".join(needing))
+    if measures.noise_floor and not is_fake:
+        _collected(None, "noise_floor")
+
+
+def _collected(found: Found, metric: str) -> Collection:
+    if not isinstance(found, Collection):
+        option = "--noise_floor" if metric == "noise_floor" else f"--metrics {metric}"
+        raise UserError(
+            f"{option}: needs the pictures, and a file of statistics holds only mean and "
+            "covariance; give a folder"
+        )
+    return found
+
+
+def _renamed(numbers: Mapping) -> dict:
+    return {
+        OTHER_NETWORK.get(name, name): _renamed(value) if isinstance(value, dict) else value
+        for name, value in numbers.items()
+    }

@@ -1,0 +1,104 @@
+"""From uint8 images of any size to features."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metrics.inception import LOGITS_WITHOUT_BIAS, FidInception
+from metrics.protocols import Protocol
+from metrics.statistics_file import Origin
+
+# On the CPU every pass has this many images: with another number the kernels of oneDNN sum in
+# another order, and a number would change with the batch size and the number of processes.
+CPU_IMAGES_A_PASS = 16
+
+
+class Features(NamedTuple):
+    """Features [B, D] and, where they are wanted, logits [B, 1008] without bias; on the CPU."""
+
+    features: Tensor
+    logits: Tensor | None
+
+
+class InceptionExtractor:
+    """Features of one layer of the FID network, averaged over their places.
+
+    exact: the bits of the tools that the protocol is named for, instead of batched resizing and
+    norms folded into channels-last convolutions, which are twice as fast and differ by rounding.
+    The network is changed in place.
+    """
+
+    def __init__(
+        self,
+        network: FidInception,
+        protocol: Protocol,
+        origin: Origin,
+        device: torch.device,
+        *,
+        images_a_pass: int,
+        exact: bool = False,
+    ):
+        self.origin, self.channels = origin, origin.layer
+        self.device = device
+        self.prepare = protocol.prepare_exactly if exact else protocol.prepare
+        self.images_a_pass = CPU_IMAGES_A_PASS if device.type == "cpu" else images_a_pass
+        self.memory_format = torch.contiguous_format
+        if not exact:
+            network.fold()
+            network.fc.double()  # a matrix product in float32 depends on the number of its rows
+            self.memory_format = torch.channels_last
+        self.network = network.to(device, memory_format=self.memory_format)
+
+    def __call__(self, images: Sequence[Tensor], *, logits: bool = False) -> Features:
+        """Return the features of uint8 images [3, H, W], which may differ in size."""
+        wanted = [self.channels] + [LOGITS_WITHOUT_BIAS] * logits
+        # TF32 would change the third digit of a result.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            inputs = torch.cat([self.prepare(batch.to(self.device)) for batch in by_size(images)])
+            passes = [self._look(part, wanted) for part in inputs.split(self.images_a_pass)]
+        found = {name: torch.cat([part[name] for part in passes]).cpu() for name in wanted}
+        return Features(found[self.channels], found.get(LOGITS_WITHOUT_BIAS))
+
+    def _look(self, inputs: Tensor, wanted: Sequence[int | str]) -> dict[int | str, Tensor]:
+        """Run one pass, filled up with empty images to the number that every pass has."""
+        missing = self.images_a_pass - len(inputs)
+        padded = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])])
+        found = self.network(padded.contiguous(memory_format=self.memory_format), wanted)
+        return {name: values[: len(inputs)] for name, values in found.items()}
+
+
+class CustomExtractor:
+    """Features by a function of uint8 [B, 3, H, W] -> float [B, D]: another network than FID's.
+
+    Images go in at their own size, neighbours of equal size together. Raises ValueError for
+    results of another shape.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], origin: Origin, device: torch.device):
+        self.function, self.origin, self.device = function, origin, device
+        with torch.no_grad():
+            self.channels = self._look(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape[1]
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[Tensor], *, logits: bool = False) -> Features:
+        """Return the features of uint8 images [3, H, W], which may differ in size; no logits."""
+        return Features(torch.cat([self._look(batch) for batch in by_size(images)]), None)
+
+    def _look(self, batch: Tensor) -> Tensor:
+        found = self.function(batch.to(self.device))
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(batch):
+            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"gave {shape} for {len(batch)} images, not [{len(batch)}, D]")
+        return found.float().cpu()
+
+
+def by_size(images: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Stack neighbours of equal size, in order."""
+    for _, group in groupby(images, key=lambda image: image.shape):
+        yield torch.stack(list(group))
+
+
+Extractor = InceptionExtractor | CustomExtractor

@@ -1,0 +1,97 @@
+"""What is to be measured, and how: the options that every command with metrics shares."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from errors import UserError
+from metrics.inception import LAYERS
+
+OF_FEATURES = ("fid", "kid", "prdc", "fid_infinity")
+OF_LOGITS = ("is",)
+OF_PICTURES = ("swd", "ms_ssim")
+OF_PAIRS = ("l1", "psnr", "ssim", "lpips")
+METRICS = OF_FEATURES + OF_LOGITS + OF_PICTURES + OF_PAIRS
+WITHOUT_REALS = ("is", "ms_ssim")
+
+# With fewer images FID is so much too high that KID is shown beside it.
+MANY_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The metrics and their settings."""
+
+    metrics: str = "fid"
+    """Names with commas: fid, kid, is, prdc (precision, recall, density, coverage), fid_infinity,
+    swd, ms_ssim; for pictures of equal file names also l1, psnr, ssim, lpips."""
+    protocol: Literal["clean", "torch", "tf"] = "clean"
+    """Resizing and value range before the network: those of clean-fid, of pytorch-fid, or of
+    torch-fidelity and StyleGAN. Numbers of different protocols cannot be compared."""
+    layer: int = 2048
+    """Layer of the Inception network: 64, 192, 768 or 2048, which is its number of channels."""
+    weights: Path | None = None
+    """File with the Inception network's weights (.pth or TorchScript); without it they are looked
+    for in the cache, then downloaded."""
+    features: str | None = None
+    """Another network instead of FID's: a TorchScript file, or module:function that returns a
+    function of uint8 [B, 3, H, W] -> float [B, D]."""
+    exact: bool = False
+    """Bit for bit the features of the tool that the protocol is named for; half as fast."""
+    kid_subsets: int = 100
+    """Pairs of subsets that KID is averaged over."""
+    kid_subset_size: int | None = None
+    """Images a subset; without it 1000, or half of the smaller set where that has fewer."""
+    is_splits: int = 10
+    """Parts that the Inception score is averaged over."""
+    noise_floor: bool = False
+    """Measure also between two halves of the real pictures: no generator can be told from that."""
+    lpips_weights: Path | None = None
+    """File with the weights of LPIPS (AlexNet)."""
+    metric_seed: int = 2020
+    """Seed of all subsets, halves and directions."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The metrics' names, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.metrics.split(",")))
+
+    def needs(self, *kind: str) -> bool:
+        """Tell whether any of these metrics is wanted."""
+        return bool(set(kind) & set(self.names))
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the network of features is needed at all."""
+        return self.noise_floor or self.needs(*OF_FEATURES, *OF_LOGITS)
+
+    def check(self) -> None:
+        """Raise UserError for names and values that do not exist or do not go together."""
+        for name in self.names:
+            if name not in METRICS:
+                raise UserError(
+                    f"--metrics {self.metrics}: there is no metric '{name}'; give names of "
+                    f"{', '.join(METRICS)}, separated by commas"
+                )
+        if self.layer not in LAYERS:
+            raise UserError(
+                f"--layer {self.layer}: no such layer; give {', '.join(map(str, LAYERS))}"
+            )
+        if self.metric_seed < 0:
+            raise UserError(f"--metric_seed {self.metric_seed}: below 0; give 0 or more")
+        if self.features and self.needs("is"):
+            raise UserError(
+                f"--metrics {self.metrics}: is needs the classes of FID's network; leave out "
+                "--features or is"
+            )
+        if self.noise_floor and not self.needs("fid", "kid", "prdc"):
+            raise UserError(
+                f"--noise_floor is given, and --metrics {self.metrics} has none of fid, kid and "
+                "prdc, which it is measured by; add one, or leave --noise_floor out"
+            )
+        if self.needs("lpips") and self.lpips_weights is None:
+            raise UserError(
+                "--lpips_weights is missing, and --metrics has lpips; give a file made by: python "
+                "-c \"import lpips, torch; torch.save(lpips.LPIPS(net='alex').state_dict(), "
+                "'lpips_alex.pth')\""
+            )

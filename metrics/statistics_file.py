@@ -1,0 +1,228 @@
+"""Files that hold the mean and covariance of a set of images, ours and those of other tools."""
+
+import json
+import pickle
+import re
+import struct
+import sys
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from errors import UserError
+from metrics.weights import PUBLISHED_SHA256
+
+
+class Origin(NamedTuple):
+    """How features were made; what a file does not say is None."""
+
+    protocol: str | None = None
+    layer: int | None = None
+    weights_sha256: str | None = None
+    features: str | None = None  # the name of an extractor other than the FID network
+
+
+class SavedStatistics(NamedTuple):
+    """Mean [D] and unbiased covariance [D, D], float64, of `count` images."""
+
+    mean: Tensor
+    covariance: Tensor
+    count: int | None
+    origin: Origin
+    label: str = ""  # what messages call it
+
+
+def save_statistics(path: Path, statistics: SavedStatistics) -> None:
+    """Write mu and sigma as pytorch-fid does, and beside them what they were made of."""
+    about = {"n": statistics.count, **statistics.origin._asdict()}
+    with open(path, "wb") as file:  # a path would get .npz appended
+        np.savez_compressed(
+            file,
+            mu=statistics.mean.cpu().numpy(),
+            sigma=statistics.covariance.cpu().numpy(),
+            about=np.array(json.dumps(about)),
+        )
+
+
+def load_statistics(path: Path, option: str) -> SavedStatistics:
+    """Read an .npz of ours, pytorch-fid, clean-fid, EDM or ADM, or a .pkl of StyleGAN2-ADA or 3.
+
+    Code in a file is never run: .npz files are read without pickled objects, and of a pickle only
+    arrays and plain values are built. StyleGAN divides its covariance by N; it is brought to N - 1.
+    Raises UserError, which names `option`, for everything else.
+    """
+    try:
+        entries = _read_pickle(path) if path.suffix == ".pkl" else _read_npz(path)
+        mean, covariance, count = _moments(entries)
+        origin = _origin_by_name(path)
+        if "about" in entries:
+            about = json.loads(str(entries["about"]))
+            count, origin = about["n"], Origin(*(about[name] for name in Origin._fields))
+    except OSError as error:
+        reason = error.strerror or "not a file of numpy's"
+        raise UserError(f"{option} {path}: cannot be read ({reason}); name another") from error
+    except _DAMAGES as error:
+        words = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"{option} {path}: holds no statistics ({words}); give an .npz with mu and sigma"
+        ) from error
+    return SavedStatistics(mean, covariance, count, origin, f"{option} {path}")
+
+
+def check_comparable(saved: SavedStatistics, wanted: Origin, published: bool) -> None:
+    """Raise UserError where the statistics were made in another way than `wanted`.
+
+    published: the weights of `wanted` are the published ones. What the file does not say is
+    trusted, and told on stderr.
+    """
+    made = saved.origin
+    if len(saved.mean) != (wanted.layer or len(saved.mean)):
+        raise UserError(
+            f"{saved.label}: statistics of {len(saved.mean)} channels, and --layer {wanted.layer} "
+            "is measured; give the layer or the statistics that fit"
+        )
+    unknown = []
+    for name, old, new in zip(Origin._fields, made, wanted, strict=True):
+        if name == "weights_sha256" and old in PUBLISHED_SHA256 and published:
+            continue
+        if old is None and new is not None and name != "layer":
+            unknown.append(name)
+        elif old != new and not (old is None and name == "layer"):
+            raise UserError(
+                f"{saved.label}: made with {name} {old}, and {new} is measured; numbers of two "
+                f"kinds cannot be compared: give the {name} or the statistics that fit"
+            )
+    if unknown:
+        print(
+            f"{saved.label}: does not say its {' and '.join(unknown)}; trusted to be "
+            f"{wanted.protocol or wanted.features} with the same network",
+            file=sys.stderr,
+        )
+
+
+# What the readers raise for damaged files: RuntimeError for an unknown kind of compression,
+# TokenError for the header of an array.
+_DAMAGES = (
+    *(ValueError, LookupError, TypeError, EOFError, AttributeError, ArithmeticError),
+    *(MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+    *(pickle.UnpicklingError, struct.error),
+)
+
+
+def _moments(entries: dict) -> tuple[Tensor, Tensor, int | None]:
+    count = None
+    if "raw_mean" in entries:
+        count = int(entries["num_items"])
+        if count < 2:
+            raise ValueError(f"of {count} images; a covariance needs 2")
+        mean = np.asarray(entries["raw_mean"], np.float64) / count
+        covariance = np.asarray(entries["raw_cov"], np.float64) / count - np.outer(mean, mean)
+        covariance *= count / (count - 1)
+    else:
+        for name in ("mu", "sigma"):
+            if name not in entries:
+                raise ValueError(f"no array {name} in it, but {', '.join(entries) or 'nothing'}")
+        mean, covariance = (np.asarray(entries[name], np.float64) for name in ("mu", "sigma"))
+    if mean.ndim != 1 or covariance.shape != (mean.size, mean.size):
+        raise ValueError(f"mu of shape {mean.shape} beside sigma of shape {covariance.shape}")
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise ValueError("its values are not all finite")
+    return torch.from_numpy(mean), torch.from_numpy(covariance), count
+
+
+def _read_npz(path: Path) -> dict:
+    with np.load(path, allow_pickle=False) as file:
+        # Other tools' files may hold the images as well: read no more than is needed.
+        return {name: file[name] for name in file.files if name in ("mu", "sigma", "about")}
+
+
+def _origin_by_name(path: Path) -> Origin:
+    """clean-fid says in a file's name how it was made."""
+    for mark, protocol in (
+        ("_clean_", "clean"),
+        ("_legacy_pytorch_", "torch"),
+        ("_legacy_tensorflow_", "tf"),
+    ):
+        if mark in path.name:
+            return Origin(protocol=protocol)
+    return Origin()
+
+
+class _NumberType:
+    """Stands in for numpy's dtype, whose own state may claim that numbers are pointers."""
+
+    def __init__(self, name: str, *_flags: object):
+        if not re.fullmatch("b1|[iuf][1248]", name):
+            raise pickle.UnpicklingError(f"it holds arrays of type {name[:20]}")
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: tuple) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _PickledArray:
+    """Stands in for an array while it is unpickled, and turns into one from its bytes alone."""
+
+    def __init__(self, values: np.ndarray):
+        self.values = values
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, kind, is_fortran, content = state
+        self.values = _array(content, kind, shape, "F" if is_fortran else "C").values
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype)
+
+
+def _array(
+    content: bytes, kind: _NumberType, shape: tuple[int, ...], order: str, *_axes: object
+) -> _PickledArray:
+    return _PickledArray(np.frombuffer(content, kind.dtype).reshape(shape, order=order))
+
+
+def _number(kind: _NumberType, content: bytes) -> np.generic:
+    return np.frombuffer(content, kind.dtype)[0]
+
+
+def _encode_latin1(text: str, encoding: str = "latin1") -> bytes:
+    """Pickles of protocol 2 hold bytes as text."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes as {encoding}")
+    return text.encode("latin1")
+
+
+# What pickled arrays and numpy's numbers ask for.
+_ALLOWED: dict[tuple[str, str], Callable] = {
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy", "dtype"): _NumberType,
+    ("numpy._core.multiarray", "_reconstruct"): lambda *_: _PickledArray(np.empty(0)),
+    ("numpy._core.multiarray", "scalar"): _number,
+    ("numpy._core.numeric", "_frombuffer"): _array,
+    ("_codecs", "encode"): _encode_latin1,
+    ("dnnlib.util", "EasyDict"): dict,
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Builds arrays and single values of numbers, strings, lists and dicts; refuses the rest."""
+
+    def find_class(self, module: str, name: str) -> Callable:
+        try:
+            return _ALLOWED[module.replace("numpy.core", "numpy._core"), name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
+
+
+def _read_pickle(path: Path) -> dict:
+    with open(path, "rb") as file:
+        entries = _ArraysOnly(file).load()
+    if not isinstance(entries, dict):
+        raise ValueError("it is no table of arrays")
+    return entries

@@ -1,0 +1,36 @@
+"""Random weights of FID's Inception network whose features are of order 1, as the real ones'."""
+
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+
+
+def write_inception_weights(path: Path) -> None:
+    """Write a state dict under torchvision's names.
+
+    The norms' statistics are those of six smooth random pictures: without them features would
+    be near 1e-8 at the last layer, and every distance 0.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = torchvision.models.inception_v3(
+            num_classes=1008, aux_logits=False, weights=None, init_weights=False
+        )
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.constant_(module.weight, 0.5)
+                nn.init.normal_(module.bias, 0.5, 0.1)
+                module.momentum = None  # the statistics of the one batch, not a moving mean
+            elif isinstance(module, nn.Dropout):
+                module.p = 0.0
+        nn.init.normal_(network.fc.weight, 0, 0.05)
+        nn.init.normal_(network.fc.bias, 0, 0.05)
+        smooth = F.interpolate(torch.rand(6, 3, 12, 12), 299, mode="bicubic").clamp(0, 1)
+        with torch.no_grad():
+            network.train()(smooth * 2 - 1)
+        torch.save(network.state_dict(), path)
