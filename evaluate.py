@@ -7,7 +7,7 @@ be a file of statistics, or what a trained translator makes of --source.
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,6 +39,8 @@ class Options(metrics.Measures):
     """Instead of --fake: a translator (run folder, .safetensors, official .pth); needs --source."""
     source: Path | None = None
     """Folder of pictures that --checkpoint translates."""
+    direction: Literal["a2b", "b2a"] | None = None
+    """For a run that learns both ways: from A to B or from B to A."""
     save_stats: Path | None = None
     """Write the statistics of --real to this .npz, for later use as --real."""
     json: Path | None = None
@@ -147,34 +149,29 @@ def open_set(path: Path | None, option: str, workers: int) -> evaluation.Set:
     if path.suffix.lower() in STATISTICS and not path.is_dir():
         return metrics.load_statistics(path, option)
     files = data.list_images(path, option)
-    return evaluation.FilePictures(f"{option} {path}", files, path, workers)
+    return evaluation.file_pictures(f"{option} {path}", files, path, workers)
 
 
 def translated(options: Options, device: torch.device) -> evaluation.TranslatedPictures:
     """Open what the checkpoint makes of the source folder."""
-    network = models.load_generator(options.checkpoint, "--checkpoint").network
+    saved = models.load_generator(options.checkpoint, "--checkpoint", options.direction)
+    source, target = data.contents_of(
+        saved.description, saved.network.in_channels, saved.network.out_channels, "--checkpoint"
+    )
     label = f"--checkpoint {options.checkpoint} of --source {options.source}"
     files = data.list_images(options.source, "--source")
-    return evaluation.TranslatedPictures(
-        label, network.to(device), files, options.source, device, options.workers
-    )
+    sources = evaluation.file_pictures(label, files, options.source, options.workers, source)
+    network = saved.network.to(device)
+    return evaluation.TranslatedPictures(label, sources, network, device, target.to_view)
 
 
 def save(path: Path, real: metrics.Collection, origin: metrics.Origin) -> None:
     """Write the statistics of the reals, whole or not at all."""
     moments = real.moments
     found = metrics.SavedStatistics(moments.mean(), moments.covariance(), real.count, origin)
-    write(path, "--save_stats", lambda temporary: metrics.save_statistics(temporary, found))
-
-
-def write(path: Path, option: str, write_to: Callable[[Path], object]) -> None:
-    """Write a file whole or not at all."""
-    try:
-        training.write_atomically(path, write_to)
-    except OSError as error:
-        raise UserError(
-            f"{option} {path}: cannot be written ({error.strerror}); name another place"
-        ) from error
+    training.write_output(
+        path, "--save_stats", lambda temporary: metrics.save_statistics(temporary, found)
+    )
 
 
 def tell(result: dict[str, object], options: Options) -> None:
@@ -187,7 +184,9 @@ def tell(result: dict[str, object], options: Options) -> None:
     Console().print(table)
     line = json.dumps(finite(result))
     if options.json:
-        write(options.json, "--json", lambda path: path.write_text(line + "\n", encoding="utf-8"))
+        training.write_output(
+            options.json, "--json", lambda path: path.write_text(line + "\n", encoding="utf-8")
+        )
     print(line)
 
 

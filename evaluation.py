@@ -9,6 +9,8 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -36,41 +38,64 @@ class Pictures(Protocol):
         """Yield the pictures of these indices."""
 
 
-class FilePictures:
-    """Files as the tools of FID see them."""
+@dataclass(frozen=True)
+class ReadPictures:
+    """Pictures from files, or from pairs of files."""
 
-    def __init__(self, label: str, files: Sequence[Path], folder: Path | None, workers: int):
-        self.label, self.files, self.workers = label, files, workers
-        self.names = data.names_below(files, folder)
+    label: str
+    items: Sequence[object]
+    files: Sequence[Path]
+    names: Sequence[str]
+    decode: data.Decode
+    workers: int
 
     def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
-        """Decode by Pillow's `convert("RGB")`."""
-        return data.read_images(self.files, indices, plainly=True, workers=self.workers)
+        """Decode in the reading processes."""
+        return data.read_images(self.items, indices, self.decode, workers=self.workers)
 
 
+def file_pictures(
+    label: str,
+    files: Sequence[Path],
+    folder: Path | None,
+    workers: int,
+    content: data.Content | None = None,
+) -> ReadPictures:
+    """Return files as training and translation see this content; None: as the tools of FID do."""
+    decode = partial(data.content_pixels, content=content) if content else data.plain_levels
+    return ReadPictures(label, files, files, data.names_below(files, folder), decode, workers)
+
+
+@dataclass(frozen=True)
 class TranslatedPictures:
-    """What a generator makes of files: to the bit the PNG files that translate.py writes."""
+    """What a generator makes of sources: to the bit the PNG files that translate.py writes.
 
-    def __init__(
-        self,
-        label: str,
-        generator: nn.Module,
-        files: Sequence[Path],
-        folder: Path | None,
-        device: torch.device,
-        workers: int,
-    ):
-        self.label, self.files, self.workers = label, files, workers
-        self.names = data.names_below(files, folder)
-        self.generator, self.device = generator, device
+    view: from what the generator puts out to RGB [B, 3, H, W] in [-1, 1].
+    """
+
+    label: str
+    sources: ReadPictures
+    generator: nn.Module
+    device: torch.device
+    view: Callable[[Tensor], Tensor] = data.RGB.to_view
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files of the sources."""
+        return self.sources.files
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the sources."""
+        return self.sources.names
 
     def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
         """Translate one picture at a time, as translate.py does."""
-        for found in data.read_images(self.files, indices, plainly=False, workers=self.workers):
-            if found.pixels is not None:
-                source = data.from_levels(found.pixels[None]).to(self.device)
-                translated = models.translate(self.generator, source)[0]
-                found = found._replace(pixels=data.to_levels(translated).cpu())
+        for found in self.sources.read(indices):
+            pixels = found.pixels
+            if pixels is not None:
+                translated = models.translate(self.generator, pixels[None].to(self.device))
+                found = found._replace(pixels=data.to_levels(self.view(translated)[0]).cpu())
             yield found
 
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -38,6 +39,23 @@ class UnpairedOptions(Protocol):
     seed: int
 
 
+class PairedOptions(Protocol):
+    """The options that say what pairs to read."""
+
+    dataroot: Path | None
+    source_dir: Path | None
+    target_dir: Path | None
+    direction: str
+    lab: bool
+    preprocess: str
+    load_size: int
+    crop_size: int
+    flip: bool
+    epoch_images: int
+    workers: int
+    seed: int
+
+
 class TrainedMethod(training.Method, Protocol):
     """A method whose networks can be given away and taken from another run."""
 
@@ -53,14 +71,16 @@ class Data(NamedTuple):
     preview: data.TranslationBatch
     epoch_images: int
     description: dict[str, str]
-    # Test pictures to measure with: file name of a generator -> what it translates, the real ones.
-    tests: dict[str, tuple[list[Path], list[Path]]]
+    # To measure with: file name of a generator -> what it translates, and the real ones.
+    tests: dict[str, tuple[evaluation.ReadPictures, evaluation.ReadPictures]]
+    source: data.Content = data.RGB
+    target: data.Content = data.RGB
 
 
 def open_unpaired(options: UnpairedOptions) -> Data:
     """Find the files and check what can be known of them before training."""
     domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
-    tests = {"generator.safetensors": (domains.test_source, domains.test_target)}
+    tests = {"generator.safetensors": unpaired_tests(domains, options.workers)}
     description = {
         "source": data.fingerprint(domains.source),
         "target": data.fingerprint(domains.target),
@@ -94,6 +114,65 @@ def open_unpaired(options: UnpairedOptions) -> Data:
     )
     preview = shown.preview(PREVIEW_PICTURES)
     return Data(dataset, preview, epoch_images, description, tests)
+
+
+def unpaired_tests(
+    domains: data.Domains, workers: int, *, backward: bool = False
+) -> tuple[evaluation.ReadPictures, evaluation.ReadPictures]:
+    """Return the test pictures that are translated, and the real ones of the other side."""
+    sources, targets = domains.test_source, domains.test_target
+    if backward:
+        sources, targets = targets, sources
+    return (
+        evaluation.file_pictures("test pictures", sources, None, workers, data.RGB),
+        evaluation.file_pictures("real test pictures", targets, None, workers),
+    )
+
+
+def open_paired(
+    options: PairedOptions,
+    source: data.Content,
+    target: data.Content,
+    size_multiple: int,
+) -> Data:
+    """Find the pairs and check what can be known of them before training."""
+    if options.lab:
+        pairs = data.find_pictures(options.dataroot)
+    else:
+        pairs = data.find_pairs(
+            options.dataroot, options.source_dir, options.target_dir, options.direction
+        )
+    preprocessing = data.Preprocessing(
+        options.preprocess, options.load_size, options.crop_size, options.flip, size_multiple
+    )
+    data.check_pairs([*pairs.train, *pairs.test], preprocessing)
+    dataset = data.PairedFiles(
+        pairs, preprocessing, seed=options.seed, source=source, target=target
+    )
+    files = [pair.source for pair in pairs.test]
+    names = data.names_below(files)
+    test_source, test_target = (
+        evaluation.ReadPictures(
+            label,
+            pairs.test,
+            files,
+            names,
+            partial(decode, source=source, target=target),
+            options.workers,
+        )
+        for label, decode in (
+            ("test sources", data.source_of_pair),
+            ("test targets", data.target_of_pair),
+        )
+    )
+    description = {
+        side: data.fingerprint([pair[place] for pair in pairs.train])
+        for place, side in enumerate(("source", "target"))
+    }
+    tests = {"generator.safetensors": (test_source, test_target)}
+    preview = dataset.preview(PREVIEW_PICTURES)
+    epoch_images = options.epoch_images or dataset.epoch_images
+    return Data(dataset, preview, epoch_images, description, tests, source, target)
 
 
 def train(
@@ -161,7 +240,7 @@ def _train(
         options.evaluate_every,
     )
     exports = {
-        name: lambda path, seen, network=network: export(path, network, seen, config)
+        name: lambda path, seen, network=network: export(path, network, seen, config, files)
         for name, network in method.generators.items()
     }
     try:
@@ -188,15 +267,19 @@ def monitor(
     evaluator = evaluation.Evaluator(
         measures(options), device, processes, batch_size=EVALUATED_TOGETHER, skip_unreadable=True
     )
-    tests = {}
-    for name, (sources, targets) in files.tests.items():
-        generator = method.generators[name]
-        tests[name] = (
+    tests = {
+        name: (
             evaluation.TranslatedPictures(
-                "translated test pictures", generator, sources, None, device, options.workers
+                f"translated {sources.label}",
+                sources,
+                method.generators[name],
+                device,
+                files.target.to_view,
             ),
-            evaluation.FilePictures("test pictures", targets, None, options.workers),
+            targets,
         )
+        for name, (sources, targets) in files.tests.items()
+    }
     return evaluation.RunMonitor(evaluator, run, tests, exports)
 
 
@@ -212,11 +295,12 @@ def measures(options: cli.RunOptions) -> metrics.Measures:
     return wanted
 
 
-def export(path: Path, network: nn.Module, images_seen: int, config: dict) -> None:
+def export(path: Path, network: nn.Module, images_seen: int, config: dict, files: Data) -> None:
     """Write a generator to use and to give away."""
     options = config["options"]
     kept = ("preset", "preprocess", "load_size", "crop_size", "ema_halflife_images")
     about = {name: options[name] for name in kept if name in options}
+    about |= {"source": files.source.describe(), "target": files.target.describe()}
     command = {"command": config["command"], "images_seen": images_seen}
     models.save_generator(path, network, command | about)
 

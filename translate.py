@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor, nn
+from torch import Tensor
 
 import cli
 import data
@@ -54,12 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UserError(f"--{name} {value}: below {least}; give {least} or more")
     device = training.choose_device(options.device, training.Processes())
     outputs = plan_outputs(options.input, options.output)
-    network = load_network(options).to(device)
+    saved = models.load_generator(options.checkpoint, "--checkpoint", options.direction)
+    network = saved.network.to(device)
+    source, target = data.contents_of(
+        saved.description, network.in_channels, network.out_channels, "--checkpoint"
+    )
     batch_size = 1 if options.batch_statistics else options.batch_size
     unreadable: dict[Path, str] = {}
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("translating", total=len(outputs))
-        for paths, pictures in batches(list(outputs), batch_size, unreadable):
+        for paths, pictures in batches(list(outputs), source, batch_size, unreadable):
             translated = models.translate(
                 network,
                 pictures.to(device),
@@ -67,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 seed=seed_of(paths[0], options),
             ).cpu()
             for path, picture in zip(paths, translated, strict=True):
-                write_picture(outputs[path], picture)
+                write_picture(outputs[path], target.to_image(picture))
             progress.advance(task, len(paths))
     written = len(outputs) - len(unreadable)
     print(f"{written} pictures written to {options.output}", file=sys.stderr)
@@ -77,17 +82,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--input {options.input}: {len(unreadable)} of {len(outputs)} pictures cannot be "
             f"read, mend or remove them: {names}"
         )
-
-
-def load_network(options: Options) -> nn.Module:
-    """Read the generator; raises UserError for one that does not translate RGB into RGB."""
-    network = models.load_generator(options.checkpoint, "--checkpoint", options.direction).network
-    if (network.in_channels, network.out_channels) != (3, 3):
-        raise UserError(
-            f"--checkpoint {options.checkpoint}: translates {network.in_channels} channels into "
-            f"{network.out_channels}; this command reads and writes RGB"
-        )
-    return network
 
 
 def seed_of(path: Path, options: Options) -> int:
@@ -127,14 +121,14 @@ def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
 
 
 def batches(
-    paths: Sequence[Path], batch_size: int, unreadable: dict[Path, str]
+    paths: Sequence[Path], content: data.Content, batch_size: int, unreadable: dict[Path, str]
 ) -> Iterator[tuple[list[Path], Tensor]]:
-    """Read pictures [B, 3, H, W] in order, as many a batch as have one size; note what fails."""
+    """Read pictures [B, C, H, W] in order, as many a batch as have one size; note what fails."""
     held: list[Path] = []
     pictures: list[Tensor] = []
     for path in paths:
         try:
-            picture = data.to_tensor(data.decode_image(path))
+            picture = content.to_tensor(content.decode(path))
         except data.UnreadableImageError as error:
             unreadable[path] = error.reason
             continue
@@ -147,9 +141,8 @@ def batches(
         yield held, torch.stack(pictures)
 
 
-def write_picture(path: Path, picture: Tensor) -> None:
-    """Write [3, H, W] in [-1, 1] as PNG, rounded to 8 bits, whole or not at all."""
-    image = data.to_image(picture)
+def write_picture(path: Path, image: Image.Image) -> None:
+    """Write a picture as PNG, whole or not at all."""
     training.write_output(path, "--output", lambda temporary: image.save(temporary, "PNG"))
 
 

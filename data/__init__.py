@@ -1,7 +1,7 @@
 """Files on disk -> typed batches of pictures."""
 
 from data.batch import TranslationBatch
-from data.content import RGB, Content, label_colours
+from data.content import RGB, Content, contents_of, label_colours
 from data.decode import UnreadableImageError, decode_image, decode_plainly
 from data.files import (
     IMAGE_EXTENSIONS,
@@ -19,7 +19,15 @@ from data.pocket import REGIONS, render_scene, write_pocket
 from data.pocket_pairs import render_labelled_scene, write_pocket_pairs
 from data.preflight import check_pairs, check_sizes
 from data.randomness import generator_for
-from data.reading import ReadImage, read_images
+from data.reading import (
+    Decode,
+    ReadImage,
+    content_pixels,
+    plain_levels,
+    read_images,
+    source_of_pair,
+    target_of_pair,
+)
 from data.single_image import SingleImagePatches
 from data.stream import Stream
 from data.transforms import Geometry, Preprocessing
@@ -30,6 +38,7 @@ __all__ = [
     "REGIONS",
     "RGB",
     "Content",
+    "Decode",
     "Domains",
     "Geometry",
     "Item",
@@ -46,6 +55,8 @@ __all__ = [
     "UnreadableImageError",
     "check_pairs",
     "check_sizes",
+    "content_pixels",
+    "contents_of",
     "decode_image",
     "decode_pair",
     "decode_plainly",
@@ -58,10 +69,13 @@ __all__ = [
     "label_colours",
     "list_images",
     "names_below",
+    "plain_levels",
     "read_images",
     "read_pair",
     "render_labelled_scene",
     "render_scene",
+    "source_of_pair",
+    "target_of_pair",
     "to_image",
     "to_levels",
     "to_tensor",

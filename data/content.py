@@ -167,6 +167,31 @@ class Content:
 RGB = Content()
 
 
+def contents_of(
+    description: Mapping, in_channels: int, out_channels: int, option: str
+) -> tuple[Content, Content]:
+    """Return what a saved generator reads and makes: as its file says, or else by its channels.
+
+    Raises `UserError`, which names `option`, for channels that no file has, and where file and
+    network do not agree.
+    """
+    sides = []
+    for side, channels in (("source", in_channels), ("target", out_channels)):
+        if side in description:
+            content = Content.from_description(description[side])
+        elif channels in _MODES:
+            content = Content(channels=channels)
+        else:
+            content = None
+        if content is None or content.tensor_channels != channels:
+            raise UserError(
+                f"{option}: its generator has {channels} {side} channels, which its file does not "
+                "explain; name one for pictures of 1, 3 or 4 channels, or a run with label maps"
+            )
+        sides.append(content)
+    return sides[0], sides[1]
+
+
 def label_colours(classes: int) -> np.ndarray:
     """Return a colour for each class, uint8 [classes, 3]: those of PASCAL VOC's label maps.
 

@@ -7,14 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data.decode import UnreadableImageError, decode_image, decode_plainly
+from data.content import Content
+from data.decode import UnreadableImageError, decode_plainly
+from data.paired import read_pair
+from data.pairs import Pair
+from data.pixels import to_levels
 from data.stream import prepare_worker
+from errors import UserError
 
-_FILES_AT_ONCE = 8
+_ITEMS_AT_ONCE = 8
 
 
 class ReadImage(NamedTuple):
@@ -26,20 +30,23 @@ class ReadImage(NamedTuple):
     loss: str  # what Pillow's conversion to RGB dropped; "" for nothing
 
 
-def read_images(
-    files: Sequence[Path], indices: Sequence[int], *, plainly: bool, workers: int
-) -> Iterator[ReadImage]:
-    """Read the files of these indices in order, in `workers` processes (0: in this one).
+Decode = Callable[[object], tuple[Tensor, str]]
 
-    plainly: as the tools of FID read them (`decode_plainly`), or else as training and translation
-    do (`decode_image`).
+
+def read_images(
+    items: Sequence[object], indices: Sequence[int], decode: Decode, *, workers: int
+) -> Iterator[ReadImage]:
+    """Read the items of these indices in order, in `workers` processes (0: in this one).
+
+    decode: from an item, a path or a pair, to pixels [C, H, W] and what was lost; it raises
+    `UnreadableImageError` for one that cannot be read.
     """
-    groups = [indices[at : at + _FILES_AT_ONCE] for at in range(0, len(indices), _FILES_AT_ONCE)]
+    groups = [indices[at : at + _ITEMS_AT_ONCE] for at in range(0, len(indices), _ITEMS_AT_ONCE)]
     with warnings.catch_warnings():
         # PyTorch warns of more workers than cores; they wait for the disk half of the time.
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         loader = DataLoader(
-            _Reader(files, _plain if plainly else _upright),
+            _Reader(items, decode),
             batch_size=None,
             sampler=groups,
             collate_fn=_unchanged,
@@ -51,35 +58,50 @@ def read_images(
     try:
         for group in iterator:
             for index, pixels, reason, loss in group:
-                tensor = None if pixels is None else torch.from_numpy(pixels).permute(2, 0, 1)
+                tensor = None if pixels is None else torch.from_numpy(pixels)
                 yield ReadImage(index, tensor, reason, loss)
     finally:
         del iterator  # its destructor ends the workers and waits for them
 
 
-def _plain(path: Path) -> tuple[Image.Image, str]:
-    return decode_plainly(path)
+def plain_levels(path: Path) -> tuple[Tensor, str]:
+    """Decode a file as the tools of FID do (`decode_plainly`): uint8 [3, H, W]."""
+    picture, loss = decode_plainly(path)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1), loss
 
 
-def _upright(path: Path) -> tuple[Image.Image, str]:
-    return decode_image(path), ""
+def content_pixels(path: Path, content: Content) -> tuple[Tensor, str]:
+    """Decode a file as training and translation do: float [C, H, W]."""
+    return content.to_tensor(content.decode(path)), ""
+
+
+def source_of_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, str]:
+    """Decode the source of a pair as it is translated: float [C, H, W]."""
+    return read_pair(pair, source, target)[0], ""
+
+
+def target_of_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, str]:
+    """Decode the target of a pair as a picture to measure with: uint8 RGB [3, H, W]."""
+    return to_levels(target.to_view(read_pair(pair, source, target)[1][None])[0]), ""
 
 
 class _Reader(Dataset):
-    """Reads groups of files into arrays [H, W, 3], which travel without shared-memory files."""
+    """Reads groups of items into arrays, which travel without shared-memory files."""
 
-    def __init__(self, files: Sequence[Path], decode: Callable[[Path], tuple[Image.Image, str]]):
-        self.files, self.decode = files, decode
+    def __init__(self, items: Sequence[object], decode: Decode):
+        self.items, self.decode = items, decode
 
     def __getitem__(self, indices: Sequence[int]) -> list[tuple[int, np.ndarray | None, str, str]]:
         return [self._read(index) for index in indices]
 
     def _read(self, index: int) -> tuple[int, np.ndarray | None, str, str]:
         try:
-            picture, loss = self.decode(self.files[index])
+            pixels, loss = self.decode(self.items[index])
         except UnreadableImageError as error:
             return index, None, error.reason, ""
-        return index, np.array(picture), "", loss
+        except UserError as error:  # the loader would make a traceback of it
+            return index, None, str(error), ""
+        return index, pixels.numpy(), "", loss
 
 
 def _unchanged(group: list) -> list:

@@ -59,7 +59,7 @@ def load_statistics(path: Path, option: str) -> SavedStatistics:
     Raises UserError, which names `option`, for everything else.
     """
     try:
-        entries = _read_pickle(path) if path.suffix == ".pkl" else _read_npz(path)
+        entries = _read_pickle(path) if path.suffix.lower() == ".pkl" else _read_npz(path)
         mean, covariance, count = _moments(entries)
         origin = _origin_by_name(path)
         if "about" in entries:

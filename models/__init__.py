@@ -1,6 +1,7 @@
 """Networks: generators, discriminators, the patch projector; reading, writing and using them."""
 
 from models.build import build_discriminator, build_generator, check_picture_size, describe
+from models.colorizer import join_lab, split_lab
 from models.features import feature_channels
 from models.inference import translate
 from models.initialization import initialize
@@ -20,10 +21,12 @@ __all__ = [
     "draw_positions",
     "feature_channels",
     "initialize",
+    "join_lab",
     "load_generator",
     "official_state",
     "run_together",
     "save_generator",
     "save_official",
+    "split_lab",
     "translate",
 ]

@@ -4,6 +4,7 @@ import re
 
 from torch import Tensor, nn
 
+from models.colorizer import Colorizer
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.stylegan2 import Stylegan2Generator, Stylegan2GeneratorSizes
 from models.unet import UnetGenerator, UnetSizes
@@ -13,13 +14,15 @@ def build_like(state: dict[str, Tensor]) -> nn.Module:
     """Build the generator that a normalised state (see `normalize_state`) belongs to.
 
     U-Nets come with dropout, pix2pix's default: their names are the same with and without it, and
-    it is off in eval mode. Raises KeyError, IndexError or ValueError where the state belongs to no
-    generator.
+    it is off in eval mode. One from one channel to two is pix2pix's for colorization. Raises
+    KeyError, IndexError or ValueError where the state belongs to no generator.
     """
     if "encoder.convs.1.0.weight" in state:
         return Stylegan2Generator(_stylegan2_sizes(state))
     if "model.model.0.weight" in state:
-        return UnetGenerator(_unet_sizes(state))
+        sizes = _unet_sizes(state)
+        colours = (sizes.in_channels, sizes.out_channels) == (1, 2)
+        return Colorizer(sizes) if colours else UnetGenerator(sizes)
     if "model.1.weight" in state:
         return ResnetGenerator(_resnet_sizes(state))
     raise ValueError(f"unknown names such as {next(iter(state), 'none at all')}")

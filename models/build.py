@@ -3,6 +3,7 @@
 from torch import nn
 
 from errors import UserError
+from models.colorizer import Colorizer
 from models.patchgan import PatchGAN, PatchGANSizes, PixelGAN, PixelGANSizes
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.stylegan2 import (
@@ -27,11 +28,13 @@ def build_generator(
     crop_px: int,
     in_channels: int = 3,
     out_channels: int = 3,
+    lab: bool = False,
 ) -> nn.Module:
     """Build a translator: resnet_9blocks, resnet_6blocks, unet_256, unet_128 or a StyleGAN2 kind.
 
     The StyleGAN2 kinds, stylegan2 and smallstylegan2, take their widths from `crop_px` and
     translate 3 channels into 3; norm and dropout are for the others, antialias for the ResNets.
+    lab: a U-Net that colours pictures, from one channel to two inside.
     Raises UserError for sizes that do not fit and ValueError for another name.
     """
     if base_channels < 1:
@@ -48,6 +51,10 @@ def build_generator(
                 base_channels, crop_px, blocks=2 if small else 6, inject_noise=not small
             )
         )
+    if lab:
+        if name not in UNET_HALVINGS:
+            raise UserError(f"--generator {name}: --lab needs a U-Net; use unet_256 or unet_128")
+        return Colorizer(UnetSizes(1, 2, base_channels, UNET_HALVINGS[name], norm, dropout))
     if name in UNET_HALVINGS:
         return UnetGenerator(
             UnetSizes(in_channels, out_channels, base_channels, UNET_HALVINGS[name], norm, dropout)

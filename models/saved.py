@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from errors import UserError
+from models.colorizer import Colorizer
 from models.official import read_official_generator
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.stylegan2 import Stylegan2Generator, Stylegan2GeneratorSizes
@@ -20,6 +21,7 @@ GENERATORS = {
     "resnet": (ResnetGenerator, ResnetSizes),
     "stylegan2": (Stylegan2Generator, Stylegan2GeneratorSizes),
     "unet": (UnetGenerator, UnetSizes),
+    "colorizer": (Colorizer, UnetSizes),
 }
 DIRECTIONS = ("a2b", "b2a")
 

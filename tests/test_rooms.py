@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {
-    "models": {"torch", "safetensors"},
+    "models": {"torch", "kornia", "safetensors"},
     "losses": {"torch"},
     "data": {"torch", "PIL", "numpy"},
     "training": {"torch", "PIL", "rich"},

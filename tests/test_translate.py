@@ -185,8 +185,8 @@ def test_options_that_do_not_fit_are_named(checkpoint, tmp_path):
         translated(checkpoint, source, out, "--direction", "a2b")
     with pytest.raises(UserError, match="--seed -1: below 0"):
         translated(checkpoint, source, out, "--batch_statistics", "--seed", "-1")
-    colourless = UnetGenerator(UnetSizes(in_channels=1, base_channels=1, halvings=5))
-    models.save_official(tmp_path / "grey.pth", colourless)
-    with pytest.raises(UserError, match="--checkpoint .*grey.pth: translates 1 channels into 3"):
-        translated(tmp_path / "grey.pth", source, out)
+    unexplained = UnetGenerator(UnetSizes(in_channels=5, base_channels=1, halvings=5))
+    models.save_official(tmp_path / "five.pth", unexplained)
+    with pytest.raises(UserError, match="--checkpoint: its generator has 5 source channels"):
+        translated(tmp_path / "five.pth", source, out)
     assert not out.exists()

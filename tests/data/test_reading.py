@@ -8,11 +8,24 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from data import decode_image, decode_plainly, read_images
+from data import (
+    RGB,
+    content_pixels,
+    decode_image,
+    decode_plainly,
+    plain_levels,
+    read_images,
+    to_levels,
+)
 from data.reading import _Reader
 from tests.data.pictures import noise, png_16_bit, save_noise
 
 ORIENTATION = 0x0112
+
+
+def upright_levels(path):
+    pixels, loss = content_pixels(path, RGB)
+    return to_levels(pixels), loss
 
 
 @pytest.fixture
@@ -31,8 +44,8 @@ def saved_turned(path, orientation):
     return path
 
 
-def read_one(path, *, plainly):
-    (found,) = read_images([path], [0], plainly=plainly, workers=0)
+def read_one(path, decode):
+    (found,) = read_images([path], [0], decode, workers=0)
     assert found.index == 0 and found.reason == ""
     assert found.pixels.dtype == torch.uint8 and found.pixels.shape[0] == 3
     return found.pixels.permute(1, 2, 0).numpy(), found.loss
@@ -42,7 +55,8 @@ def read_one(path, *, plainly):
 @pytest.mark.parametrize("plainly", [True, False])
 def test_files_come_in_the_order_of_the_indices(files, workers, plainly):
     indices = [20, 3, 0, 1, 17, 2, 9, 8, 7, 6, 5, 20]
-    found = list(read_images(files, indices, plainly=plainly, workers=workers))
+    decode = plain_levels if plainly else upright_levels
+    found = list(read_images(files, indices, decode, workers=workers))
     assert [one.index for one in found] == indices
     for one in found:
         if one.index in (3, 17):
@@ -57,7 +71,7 @@ def test_files_come_in_the_order_of_the_indices(files, workers, plainly):
 
 def test_the_number_of_workers_changes_nothing(files):
     runs = [
-        list(read_images(files, range(21), plainly=True, workers=workers)) for workers in (0, 1, 2)
+        list(read_images(files, range(21), plain_levels, workers=workers)) for workers in (0, 1, 2)
     ]
     for run in runs[1:]:
         for one, other in zip(run, runs[0], strict=True):
@@ -72,29 +86,29 @@ def test_pictures_may_differ_in_size(tmp_path):
     for path, size in zip(files, sizes, strict=True):
         noise(*size).save(path)
     for workers in (0, 2):
-        found = [one.pixels for one in read_images(files, range(3), plainly=True, workers=workers)]
+        found = [one.pixels for one in read_images(files, range(3), plain_levels, workers=workers)]
         assert [(p.shape[2], p.shape[1]) for p in found] == sizes
 
 
 def test_pixels_are_no_memory_of_pillows_that_may_not_be_written_to(files):
-    ((_, pixels, _, _),) = _Reader(files, decode_plainly)[[0]]
-    assert pixels.flags.writeable and pixels.flags.owndata
+    ((_, pixels, _, _),) = _Reader(files, plain_levels)[[0]]
+    assert pixels.flags.writeable
 
 
 def test_a_missing_file_is_reported_and_not_raised(files):
     files[1].unlink()
-    found = list(read_images(files, [0, 1, 2], plainly=True, workers=0))
+    found = list(read_images(files, [0, 1, 2], plain_levels, workers=0))
     assert [one.reason for one in found] == ["", "No such file or directory", ""]
 
 
 def test_no_indices_are_no_pictures(files):
     for workers in (0, 2):
-        assert list(read_images(files, [], plainly=True, workers=workers)) == []
+        assert list(read_images(files, [], plain_levels, workers=workers)) == []
 
 
 def test_nothing_is_read_before_it_is_asked_for_and_no_process_is_left(files):
     before = set(multiprocessing.active_children())
-    stream = read_images(files, range(21), plainly=True, workers=2)
+    stream = read_images(files, range(21), plain_levels, workers=2)
     assert set(multiprocessing.active_children()) == before
     next(stream)
     started = set(multiprocessing.active_children()) - before
@@ -112,9 +126,9 @@ def test_plainly_transparency_is_dropped_and_upright_it_is_laid_over_white(tmp_p
     picture = noise(6, 4).convert("RGBA")
     picture.putalpha(Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10))
     picture.save(path)
-    pixels, loss = read_one(path, plainly=True)
+    pixels, loss = read_one(path, plain_levels)
     assert np.array_equal(pixels, np.asarray(noise(6, 4))) and loss == "transparency dropped"
-    upright, loss = read_one(path, plainly=False)
+    upright, loss = read_one(path, upright_levels)
     assert loss == "" and (upright[0, 0] == 255).all()
     assert not np.array_equal(upright, pixels)
 
@@ -123,20 +137,20 @@ def test_plainly_16_bits_are_clipped_and_upright_they_are_scaled(tmp_path):
     path = tmp_path / "a.png"
     values = np.array([[0, 100, 255, 256, 40000, 65535]], dtype=np.uint16)
     path.write_bytes(png_16_bit(values[..., None], color_type=0))
-    pixels, loss = read_one(path, plainly=True)
+    pixels, loss = read_one(path, plain_levels)
     assert pixels[0, :, 0].tolist() == [0, 100, 255, 255, 255, 255]
     assert loss == "mode I;16 clipped to 8 bits"
-    upright, loss = read_one(path, plainly=False)
+    upright, loss = read_one(path, upright_levels)
     assert upright[0, :, 1].tolist() == [0, 0, 1, 1, 156, 255] and loss == ""
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_plainly_a_picture_is_not_turned_and_upright_it_is(tmp_path, orientation):
     path = saved_turned(tmp_path / "a.png", orientation)
-    pixels, loss = read_one(path, plainly=True)
+    pixels, loss = read_one(path, plain_levels)
     assert np.array_equal(pixels, np.asarray(noise(6, 4)))
     assert loss == ("" if orientation == 1 else "orientation ignored")
-    upright, loss = read_one(path, plainly=False)
+    upright, loss = read_one(path, upright_levels)
     with Image.open(path) as image:
         assert np.array_equal(upright, np.asarray(ImageOps.exif_transpose(image)))
     assert loss == ""
@@ -147,15 +161,15 @@ def test_several_losses_are_told_together(tmp_path):
     exif = Image.Exif()
     exif[ORIENTATION] = 8
     noise(6, 4).convert("RGBA").save(path, exif=exif)
-    assert read_one(path, plainly=True)[1] == "transparency dropped, orientation ignored"
+    assert read_one(path, plain_levels)[1] == "transparency dropped, orientation ignored"
 
 
 def test_plainly_floating_point_is_clipped_where_upright_refuses_it(tmp_path):
     path = tmp_path / "a.tif"
     Image.fromarray(np.array([[-3.0, 0.6, 77.0, 1e6]], dtype=np.float32)).save(path)
-    pixels, loss = read_one(path, plainly=True)
+    pixels, loss = read_one(path, plain_levels)
     assert pixels[0, :, 2].tolist() == [0, 0, 77, 255] and loss == "mode F clipped to 8 bits"
-    (found,) = read_images([path], [0], plainly=False, workers=0)
+    (found,) = read_images([path], [0], upright_levels, workers=0)
     assert found.pixels is None and "mode F have no fixed 8-bit range" in found.reason
 
 
@@ -174,7 +188,7 @@ def test_plainly_is_pillows_conversion_of_every_mode(tmp_path, mode):
         expected = np.asarray(image.convert("RGB"))
     found = decode_plainly(path)
     assert np.array_equal(np.asarray(found.picture), expected)
-    assert np.array_equal(read_one(path, plainly=True)[0], expected)
+    assert np.array_equal(read_one(path, plain_levels)[0], expected)
     assert bool(found.loss) == (mode in ("LA", "RGBA", "I;16", "I"))
 
 
@@ -185,6 +199,6 @@ def test_a_palette_with_a_transparent_colour_loses_it(tmp_path):
 
 
 def test_upright_is_what_training_reads(files):
-    for one in read_images(files, [0, 1, 2], plainly=False, workers=0):
+    for one in read_images(files, [0, 1, 2], upright_levels, workers=0):
         expected = np.asarray(decode_image(files[one.index]))
         assert np.array_equal(one.pixels.permute(1, 2, 0).numpy(), expected)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from errors import UserError
 from models.build import build_discriminator, build_generator
 from models.official import normalize_state
 from models.patch_projector import PatchProjector
@@ -139,6 +140,30 @@ def test_every_generator_keeps_the_size_and_passes_gradients(generator, norm, an
     assert len(trained) > 10 and all(
         p.grad is not None and p.grad.isfinite().all() for p in trained
     )
+
+
+GENERATOR = {"base_channels": 1, "norm": "batch", "antialias": False, "dropout": True}
+DISCRIMINATOR = {"base_channels": 1, "layers": 2, "norm": "batch", "antialias": True}
+
+
+@pytest.mark.parametrize("name", ["resnet_9blocks", "resnet_6blocks", "unet_128"])
+def test_generators_translate_between_other_channel_counts(name):
+    network = build_generator(name, **GENERATOR, crop_px=128, in_channels=1, out_channels=2)
+    assert (network.in_channels, network.out_channels) == (1, 2)
+    assert network(torch.zeros(1, 1, 128, 128)).shape == (1, 2, 128, 128)
+
+
+@pytest.mark.parametrize("name", ["patch", "pixel"])
+def test_discriminators_see_other_channel_counts(name):
+    network = build_discriminator(name, **DISCRIMINATOR, crop_px=32, in_channels=6)
+    assert network(torch.zeros(1, 6, 32, 32)).shape[1] == 1
+
+
+def test_stylegan2_networks_refuse_other_channel_counts():
+    with pytest.raises(UserError, match="--generator smallstylegan2: .*not 1 into 2"):
+        build_generator("smallstylegan2", **GENERATOR, crop_px=32, in_channels=1, out_channels=2)
+    with pytest.raises(UserError, match="--discriminator stylegan2: .*not 6"):
+        build_discriminator("stylegan2", **DISCRIMINATOR, crop_px=32, in_channels=6)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3, 4])

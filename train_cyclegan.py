@@ -1,0 +1,253 @@
+"""Train two translators, there and back, between two unpaired folders of pictures by CycleGAN.
+
+Each must fool a discriminator of its target domain, and a picture that goes there and back must
+come out as it was (Zhu et al. 2017). Networks, losses and schedule are those of the authors'
+program, in the version whose learning rate falls at an epoch's end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import cli
+import data
+import launch
+import losses
+import method
+import models
+import training
+
+
+@dataclass(frozen=True)
+class Options(cli.TranslatorOptions):
+    """CycleGAN's own options, after those that all trainings of translators share."""
+
+    preset: Literal["cyclegan"] = "cyclegan"
+    """Row of defaults that the other options are read on top of."""
+    jitter_in_decay: bool = True
+    """Go on with resizing to load_size while the learning rate falls."""
+    generator: Literal["resnet_9blocks", "resnet_6blocks", "unet_128", "unet_256"] = (
+        "resnet_9blocks"
+    )
+    """Architecture of both generators."""
+    discriminator: Literal["patch", "pixel"] = "patch"
+    """Architecture of both discriminators."""
+    cycle_weight: float = 10.0
+    """Weight of L1 between a picture and what comes back of it."""
+    identity_weight: float = 5.0
+    """Weight of L1 between a target picture and its translation; 0: off."""
+    history_size: int = 50
+    """Earlier translations of each kind kept for the discriminators; 0: off."""
+
+
+PRESETS = {"cyclegan": {}}
+
+
+class Side(NamedTuple):
+    """One way of translation: what the letters mean while it is learned."""
+
+    way: str  # a2b or b2a, also in the names of losses
+    start: str  # the domain that it starts from
+    goal: str  # the domain that it leads to
+
+
+SIDES = (Side("a2b", "a", "b"), Side("b2a", "b", "a"))
+
+
+class CycleGan:
+    """Two generators, two discriminators and their step."""
+
+    def __init__(self, options: Options, device: torch.device, processes: training.Processes):
+        """Build the networks; `epoch_images` and `precision` of the options are resolved."""
+        self.options, self.device, self.processes = options, device, processes
+        self.adversarial = losses.ADVERSARIAL_LOSSES[options.adversarial]
+        self.networks: dict[str, nn.Module] = {}
+        for side in SIDES:
+            self.networks[f"generator_{side.way}"] = models.build_generator(
+                options.generator,
+                base_channels=options.base_channels,
+                norm=options.generator_norm,
+                antialias=options.antialias,
+                dropout=options.dropout,
+                crop_px=options.crop_size,
+            )
+            self.networks[f"discriminator_{side.goal}"] = models.build_discriminator(
+                options.discriminator,
+                base_channels=options.discriminator_channels,
+                layers=options.discriminator_layers,
+                norm=options.discriminator_norm,
+                antialias=options.antialias,
+                crop_px=options.crop_size,
+            )
+        models.check_picture_size(options.crop_size, "--crop_size", *self.networks.values())
+        method.draw_weights(self.networks, options, device)
+        self.optimizers = method.build_optimizers(self.networks, options)
+        self.averages = method.build_averages(self.networks, options)
+        self.pools = {}
+        if options.history_size:
+            self.pools = {side.goal: training.FakePool(options.history_size) for side in SIDES}
+
+    # The three members that the loop knows.
+
+    def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
+        """Update the generators, then the discriminators; return the losses."""
+        learning_rate = method.begin_step(
+            self.networks, self.optimizers, self.options, self.processes, images_seen
+        )
+        values = self.update(batch, images_seen)
+        for name, average in self.averages.items():
+            average.update(self.networks[name], self.options.batch_size)
+        return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
+
+    @torch.no_grad()
+    def preview(self, batch: data.TranslationBatch) -> Tensor:
+        """Show each kind, its translation, what comes back, and what should stay as it is."""
+        there, back = self.generators.values()
+        rows = []
+        for pictures, forward, backward in (
+            (batch.source.to(self.device), there, back),
+            (batch.target.to(self.device), back, there),
+        ):
+            translated = models.translate(forward, pictures)
+            returned = models.translate(backward, translated)
+            rows += [pictures, translated, returned, models.translate(backward, pictures)]
+        return training.sheet(rows)
+
+    def state(self) -> dict[str, training.Stateful]:
+        """Everything to be saved."""
+        parts = method.saved_parts(self.networks, self.optimizers, self.averages)
+        return parts | {f"pool_{domain}": pool for domain, pool in self.pools.items()}
+
+    @property
+    def generators(self) -> dict[str, nn.Module]:
+        """The generators to use and to give away: moving averages where there are some."""
+        return method.generators_to_use(self.networks, self.averages)
+
+    # The method.
+
+    def update(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
+        """Make one update of all networks in the official order; return detached losses.
+
+        As the official program reports them: discriminators after their factor 1/2, cycle and
+        identity with their weights.
+        """
+        pictures = {"a": batch.source, "b": batch.target}
+        short_side_px = min(batch.source.shape[2:] + batch.target.shape[2:])
+        models.check_picture_size(
+            short_side_px, "a picture's short side of", *self.networks.values()
+        )
+        values: dict[str, Tensor] = {}
+        fakes = {}
+        for side in SIDES:
+            fakes[side.goal] = self._learn_to_translate(side, pictures, values)
+        for side in SIDES:
+            self._descend(f"generator_{side.way}")
+        for side in SIDES:
+            fake = self._mixed_with_pool(side.goal, fakes[side.goal], images_seen)
+            values[f"discriminator_{side.goal}"] = self._learn_to_judge(
+                side.goal, fake, pictures[side.goal]
+            )
+        return values
+
+    def _learn_to_translate(
+        self, side: Side, pictures: dict[str, Tensor], values: dict[str, Tensor]
+    ) -> Tensor:
+        """Add one way's gradients to both generators; return the fakes, detached.
+
+        Each term sends its gradient back to the fakes as soon as it is made, which frees its graph
+        before the next one is built; what has gathered there goes through the generator once.
+        """
+        options = self.options
+        forward = self.networks[f"generator_{side.way}"]
+        backward = self.networks[f"generator_{side.goal}2{side.start}"]
+        judge = self.networks[f"discriminator_{side.goal}"]
+        start, goal = pictures[side.start], pictures[side.goal]
+
+        with self._autocast():
+            if options.identity_weight:
+                outputs = models.run_together(forward, start, goal)
+            else:
+                outputs = (forward(start),)
+        leaves = [output.detach().requires_grad_() for output in outputs]
+        fake = leaves[0]
+
+        def learn(name: str, value: Tensor) -> None:
+            value.backward()
+            values[name] = value.detach()
+
+        with self._autocast():
+            returned = backward(fake)
+        learn(f"cycle_{side.start}", options.cycle_weight * losses.l1(returned, start))
+        del returned
+        with training.frozen(judge), self._autocast():
+            logits = judge(fake)
+        learn(f"adversarial_{side.way}", self.adversarial.generator(logits))
+        if options.identity_weight:
+            stays = options.identity_weight * losses.l1(leaves[1], goal)
+            learn(f"identity_{side.goal}", stays)
+        torch.autograd.backward(outputs, [leaf.grad for leaf in leaves])
+        return fake.detach()
+
+    def _learn_to_judge(self, domain: str, fake: Tensor, real: Tensor) -> Tensor:
+        """Update the discriminator of a domain; return its loss."""
+        name = f"discriminator_{domain}"
+        with self._autocast():
+            on_fake, on_real = models.run_together(self.networks[name], fake, real)
+        loss = (self.adversarial.on_fake(on_fake) + self.adversarial.on_real(on_real)) / 2
+        loss.backward()
+        self._descend(name)
+        return loss.detach()
+
+    def _mixed_with_pool(self, domain: str, fake: Tensor, images_seen: int) -> Tensor:
+        """Every process keeps the whole pool and takes its own rows of the mixed batch."""
+        if not self.pools:
+            return fake
+        random = training.generator_for(
+            method.CPU, self.options.seed, images_seen, f"pool {domain}"
+        )
+        mixed = self.pools[domain].mix(training.gather_rows(fake.float()), random)
+        return mixed.chunk(self.processes.world_size)[self.processes.rank]
+
+    def _descend(self, name: str) -> None:
+        training.descend(self.networks[name], self.optimizers[name])
+
+    def _autocast(self) -> torch.autocast:
+        return training.autocast(self.device, self.options.precision)
+
+
+def open_both_ways(options: Options) -> launch.Data:
+    """Open the folders; each generator is measured on the test pictures that it starts from."""
+    files = launch.open_unpaired(options)
+    domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
+    return files._replace(
+        tests={
+            f"generator_{side.way}.safetensors": launch.unpaired_tests(
+                domains, options.workers, backward=side.start == "b"
+            )
+            for side in SIDES
+        }
+    )
+
+
+def check(options: Options) -> None:
+    """Raise UserError for values that cannot train."""
+    cli.check_translator_options(options)
+    cli.check_ranges(
+        options,
+        above_zero=(),
+        at_least_zero=("cycle_weight", "identity_weight", "history_size"),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, check, train."""
+    options = cli.parse(Options, arguments, PRESETS)
+    check(options)
+    launch.train(options, open_both_ways, CycleGan)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,234 @@
+"""Train a translator on pairs of pictures by pix2pix.
+
+A U-Net must come close to the target (L1) and fool a discriminator that sees source and target
+together (Isola et al. 2017). Sources may be pictures or label maps. Presets: pix2pix, and
+colorization, which takes single pictures and learns to colour them from their lightness.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+import cli
+import data
+import launch
+import losses
+import method
+import models
+import training
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class Options(cli.TranslatorOptions):
+    """pix2pix's own options and defaults, after those that all trainings of translators share."""
+
+    preset: Literal["pix2pix", "colorization"] = "pix2pix"
+    """Row of defaults that the other options are read on top of."""
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    """Which side of --dataroot is the source: A is the left half, or trainA."""
+    source_channels: Literal[1, 3, 4] = 3
+    """Channels of the sources: grey, RGB or RGBA."""
+    target_channels: Literal[1, 3, 4] = 3
+    """Channels of the targets: grey, RGB or RGBA."""
+    source_bits: Literal[8, 16] = 8
+    """16 keeps all levels of 16-bit grey sources."""
+    target_bits: Literal[8, 16] = 8
+    """16 keeps all levels of 16-bit grey targets."""
+    source_classes: int = 0
+    """The sources are label maps (palette or grey PNG) of so many classes; 0: pictures."""
+    lab: bool = False
+    """Learn the colours (a, b of Lab) of single pictures from their lightness."""
+
+    generator: Literal["unet_256", "unet_128", "resnet_9blocks", "resnet_6blocks"] = "unet_256"
+    """Architecture of the generator."""
+    discriminator: Literal["patch", "pixel"] = "patch"
+    """Architecture of the discriminator."""
+    generator_norm: Literal["instance", "batch", "none"] = "batch"
+    discriminator_norm: Literal["instance", "batch", "none"] = "batch"
+    dropout: bool = True
+    adversarial: Literal["lsgan", "minimax", "non_saturating", "hinge", "wgan"] = "non_saturating"
+    adversarial_weight: float = 1.0
+    """Weight of the adversarial loss in the generator's."""
+    l1_weight: float = 100.0
+    """Weight of L1 between translation and target."""
+    evaluate_every: int = 5000
+    metrics: str = "l1,psnr,ssim"
+
+
+PRESETS = {"pix2pix": {}, "colorization": {"lab": True}}
+
+
+class Pix2Pix:
+    """The generator, the discriminator of pairs, and their step."""
+
+    def __init__(self, options: Options, device: torch.device, processes: training.Processes):
+        """Build the networks; `epoch_images` and `precision` of the options are resolved."""
+        self.options, self.device, self.processes = options, device, processes
+        self.adversarial = losses.ADVERSARIAL_LOSSES[options.adversarial]
+        self.source, self.target = contents(options)
+        self.generator = build_generator(options)
+        pair_channels = self.source.tensor_channels + self.target.tensor_channels
+        self.discriminator = models.build_discriminator(
+            options.discriminator,
+            base_channels=options.discriminator_channels,
+            layers=options.discriminator_layers,
+            norm=options.discriminator_norm,
+            antialias=options.antialias,
+            crop_px=options.crop_size,
+            in_channels=1 + 2 if options.lab else pair_channels,
+        )
+        self.networks = {"generator": self.generator, "discriminator": self.discriminator}
+        models.check_picture_size(options.crop_size, "--crop_size", *self.networks.values())
+        method.draw_weights(self.networks, options, device)
+        self.optimizers = method.build_optimizers(self.networks, options)
+        self.averages = method.build_averages(self.networks, options)
+
+    # The three members that the loop knows.
+
+    def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
+        """Update discriminator, then generator; return the losses."""
+        learning_rate = method.begin_step(
+            self.networks, self.optimizers, self.options, self.processes, images_seen
+        )
+        values = self.update(batch)
+        for name, average in self.averages.items():
+            average.update(self.networks[name], self.options.batch_size)
+        return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
+
+    @torch.no_grad()
+    def preview(self, batch: data.TranslationBatch) -> Tensor:
+        """Show source, translation and target below one another."""
+        (network,) = self.generators.values()
+        source = batch.source.to(self.device)
+        shown = self.source.to_view(source)
+        if self.options.lab:
+            lightness, _ = models.split_lab(source)
+            shown = models.join_lab(lightness, torch.zeros_like(source[:, :2]))
+        translated = self.target.to_view(models.translate(network, source))
+        return training.sheet(
+            [shown, translated, self.target.to_view(batch.target).to(self.device)]
+        )
+
+    def state(self) -> dict[str, training.Stateful]:
+        """Everything to be saved."""
+        return method.saved_parts(self.networks, self.optimizers, self.averages)
+
+    @property
+    def generators(self) -> dict[str, nn.Module]:
+        """The generator to use and to give away: the moving average where there is one."""
+        return method.generators_to_use(self.networks, self.averages)
+
+    # The method.
+
+    def update(self, batch: data.TranslationBatch) -> dict[str, Tensor]:
+        """Make one update of both networks in the official order; return detached losses.
+
+        As the official program reports them: the discriminator's terms before their factor 1/2, L1
+        with its weight.
+        """
+        source, target = batch
+        short_side_px = min(source.shape[2:])
+        models.check_picture_size(
+            short_side_px, "a picture's short side of", *self.networks.values()
+        )
+        if self.options.lab:
+            source, target = models.split_lab(source)
+        with self._autocast():
+            fake = self.generator.colours(source) if self.options.lab else self.generator(source)
+        values = self._update_discriminator(source, fake.detach(), target)
+        values["l1"] = self.options.l1_weight * losses.l1(fake, target)
+        with training.frozen(self.discriminator), self._autocast():
+            logits = self.discriminator(torch.cat([source, fake], 1))
+        fooling = self.options.adversarial_weight * self.adversarial.generator(logits)
+        (values["l1"] + fooling).backward()
+        training.descend(self.generator, self.optimizers["generator"])
+        values["adversarial"] = fooling
+        return {name: value.detach() for name, value in values.items()}
+
+    def _update_discriminator(
+        self, source: Tensor, fake: Tensor, target: Tensor
+    ) -> dict[str, Tensor]:
+        pairs = [torch.cat([source, pictures], 1) for pictures in (fake, target)]
+        with self._autocast():
+            on_fake, on_real = models.run_together(self.discriminator, *pairs)
+        values = {
+            "discriminator_real": self.adversarial.on_real(on_real),
+            "discriminator_fake": self.adversarial.on_fake(on_fake),
+        }
+        (sum(values.values()) / 2).backward()
+        training.descend(self.discriminator, self.optimizers["discriminator"])
+        return values
+
+    def _autocast(self) -> torch.autocast:
+        return training.autocast(self.device, self.options.precision)
+
+
+def contents(options: Options) -> tuple[data.Content, data.Content]:
+    """Return what the files of each side hold."""
+    target = data.Content("colour", options.target_channels, bits=options.target_bits)
+    if options.source_classes:
+        return data.Content("labels", classes=options.source_classes), target
+    return data.Content("colour", options.source_channels, bits=options.source_bits), target
+
+
+def build_generator(options: Options) -> nn.Module:
+    """Build the translator between the two sides' channels."""
+    source, target = contents(options)
+    return models.build_generator(
+        options.generator,
+        base_channels=options.base_channels,
+        norm=options.generator_norm,
+        antialias=options.antialias,
+        dropout=options.dropout,
+        crop_px=options.crop_size,
+        in_channels=source.tensor_channels,
+        out_channels=target.tensor_channels,
+        lab=options.lab,
+    )
+
+
+def open_pairs(options: Options) -> launch.Data:
+    """Open the pairs in sizes that the generator takes."""
+    source, target = contents(options)
+    with torch.device("meta"):
+        size_multiple = build_generator(options).size_multiple
+    return launch.open_paired(options, source, target, size_multiple)
+
+
+def check(options: Options) -> None:
+    """Raise UserError for values and combinations that cannot train."""
+    cli.check_translator_options(options)
+    cli.check_ranges(options, above_zero=(), at_least_zero=("adversarial_weight", "l1_weight"))
+    if options.source_classes < 0 or options.source_classes == 1:
+        raise UserError(
+            f"--source_classes {options.source_classes}: give 2 or more for label maps, 0 for "
+            "pictures"
+        )
+    for side, channels, bits in (
+        ("source", options.source_channels, options.source_bits),
+        ("target", options.target_channels, options.target_bits),
+    ):
+        if bits == 16 and channels != 1:
+            raise UserError(
+                f"--{side}_bits 16: needs --{side}_channels 1; files of more channels have 8 bits"
+            )
+    plain = (options.source_channels, options.target_channels, options.source_classes) == (3, 3, 0)
+    if options.lab and not plain:
+        raise UserError("--lab: colours RGB pictures; leave out channels and --source_classes")
+    if options.lab and (options.source_dir or options.target_dir):
+        raise UserError("--lab: reads single pictures from --dataroot; leave out the other folders")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, check, train."""
+    options = cli.parse(Options, arguments, PRESETS)
+    check(options)
+    launch.train(options, open_pairs, Pix2Pix)
+
+
+if __name__ == "__main__":
+    cli.run(main)
