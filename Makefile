@@ -1,6 +1,6 @@
 PYTHON ?= python3
 PY := .venv/bin/python
-.PHONY: install test lint demo soak benchmarks clean
+.PHONY: install test lint demo demo-cyclegan demo-pix2pix soak benchmarks clean
 
 install: .venv/installed
 
@@ -31,12 +31,42 @@ DEMO := --generator resnet_6blocks --base_channels 16 --discriminator_channels 1
 	--batch_size 4 --learning_rate 4e-4 --constant_epochs 13 --decay_epochs 7 \
 	--ema_halflife_images 300 --workers 1 --log_every 256 --preview_every 512 --save_every 1024
 
+# The same pictures, both ways, by CycleGAN: demo-cyclegan/sheet.png.
+demo-cyclegan: install
+	rm -rf demo-cyclegan
+	$(PY) pocket.py draw --output demo-cyclegan/data
+	$(PY) train_cyclegan.py --dataroot demo-cyclegan/data --run_dir demo-cyclegan/run $(DEMO_CYCLEGAN)
+	$(PY) translate.py --checkpoint demo-cyclegan/run --direction a2b --input demo-cyclegan/data/testA --output demo-cyclegan/translated --batch_size 8
+	$(PY) pocket.py score --data demo-cyclegan/data --translated demo-cyclegan/translated --sheet demo-cyclegan/sheet.png
+
+DEMO_CYCLEGAN := --generator resnet_6blocks --base_channels 16 --discriminator_channels 16 \
+	--discriminator_layers 2 --load_size 70 --crop_size 64 --batch_size 4 --learning_rate 4e-4 \
+	--identity_weight 1 --constant_epochs 13 --decay_epochs 7 --ema_halflife_images 300 \
+	--workers 1 --log_every 256 --preview_every 512 --save_every 1024
+
+# Label maps to zebras by pix2pix; the last preview is the sheet.
+demo-pix2pix: install
+	rm -rf demo-pix2pix
+	$(PY) pocket.py draw --output demo-pix2pix/data --pairs --size 128
+	$(PY) train_pix2pix.py --dataroot demo-pix2pix/data --run_dir demo-pix2pix/run $(DEMO_PIX2PIX)
+	$(PY) translate.py --checkpoint demo-pix2pix/run --input demo-pix2pix/data/testA --output demo-pix2pix/translated --batch_size 8
+	$(PY) evaluate.py --real demo-pix2pix/data/testB --fake demo-pix2pix/translated --metrics l1,psnr,ssim
+
+DEMO_PIX2PIX := --source_classes 11 --generator unet_128 --base_channels 16 \
+	--discriminator_channels 16 --load_size 138 --crop_size 128 --batch_size 4 \
+	--learning_rate 4e-4 --constant_epochs 13 --decay_epochs 7 --workers 1 --log_every 256 \
+	--preview_every 1024 --save_every 1024 --evaluate_every 1024
+
 # Ten SIGKILLs at random moments; the run must end as the one left alone.
 soak: install
 	$(PY) tests/soak.py
 
 benchmarks: install
 	$(PY) benchmarks/cut_step.py
+	$(PY) benchmarks/cyclegan_step.py
+	$(PY) benchmarks/pix2pix_step.py
+	$(PY) benchmarks/frechet.py
+	$(PY) benchmarks/fid.py
 
 clean:
-	rm -rf .venv demo build *.egg-info
+	rm -rf .venv demo demo-cyclegan demo-pix2pix build *.egg-info

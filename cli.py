@@ -232,7 +232,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
 def config(options: RunOptions, data_description: Mapping[str, str]) -> dict:
     """Return what config.json holds: command, resolved options, data, versions."""
     return {
-        "command": Path(sys.argv[0]).name,
+        "command": Path(sys.modules[type(options).__module__].__file__).name,
         "options": plain_values(options),
         "data": dict(data_description),
         "versions": versions(),

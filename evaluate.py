@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import cli
@@ -91,11 +92,19 @@ def check(options: Options) -> None:
         raise UserError(
             f"--fake {options.fake}: is the same as --real, every distance would be 0; name another"
         )
+    for outer, inner in ((options.real, options.fake), (options.fake, options.real)):
+        both = outer and inner and outer.is_dir() and inner.is_dir()
+        if both and inner.resolve().is_relative_to(outer.resolve()):
+            raise UserError(
+                f"--real {options.real}: one of --real and --fake lies in the other, with whose "
+                "pictures it would be compared; name folders apart"
+            )
     if options.save_stats and options.save_stats.suffix.lower() != ".npz":
         raise UserError(f"--save_stats {options.save_stats}: statistics are an .npz; end it so")
     for name, path in (("save_stats", options.save_stats), ("json", options.json)):
-        if path and not path.absolute().parent.is_dir():
-            raise UserError(f"--{name} {path}: its folder does not exist; make it or name another")
+        if path and (path.is_dir() or not path.absolute().parent.is_dir()):
+            reason = "is a folder" if path.is_dir() else "its folder does not exist"
+            raise UserError(f"--{name} {path}: {reason}; name another file")
 
 
 def evaluate(
@@ -116,17 +125,19 @@ def evaluate(
         processes,
         batch_size=options.batch_size,
         skip_unreadable=options.skip_unreadable,
-        moments=options.save_stats is not None,
+        moments_of_reals=options.save_stats is not None,
+        needs_network=not all(isinstance(found, metrics.SavedStatistics) for found in (real, fake)),
     )
-    smaller_set = evaluation.smaller_set(real, fake)
-    partners = real if options.needs(*metrics.OF_PAIRS) else None
-    found_real = evaluator.collect(real, smaller_set)
-    found_fake = evaluator.collect(fake, smaller_set, is_fake=True, partners=partners)
+    found_real, found_fake = evaluator.collect_both(real, fake)
     if not processes.writes:
         return {}
+    numbers = {}
+    if found_fake:
+        numbers = metrics.compare(found_real, found_fake, options)
+    elif options.noise_floor:
+        numbers = {"noise_floor": metrics.noise_floor(found_real, options)}
     if options.save_stats:
         save(options.save_stats, found_real, evaluator.origin)
-    numbers = metrics.compare(found_real, found_fake, options) if found_fake else {}
     origin = evaluator.origin
     return {
         **numbers,
@@ -136,7 +147,7 @@ def evaluate(
         "n_real": found_real.count if found_real else None,
         "n_fake": found_fake.count if found_fake else None,
         "weights_sha256": origin.weights_sha256,
-        "weights_published": evaluator.published,
+        "weights_published": evaluator.published if origin.weights_sha256 else None,
         "exact": options.exact,
         "versions": cli.versions(),
     }
@@ -148,6 +159,8 @@ def open_set(path: Path | None, option: str, workers: int) -> evaluation.Set:
         return None
     if path.suffix.lower() in STATISTICS and not path.is_dir():
         return metrics.load_statistics(path, option)
+    if path.is_file():
+        raise UserError(f"{option} {path}: neither a folder nor statistics (.npz, .pkl)")
     files = data.list_images(path, option)
     return evaluation.file_pictures(f"{option} {path}", files, path, workers)
 
@@ -180,29 +193,36 @@ def tell(result: dict[str, object], options: Options) -> None:
         print(remark, file=sys.stderr)
     table = Table("metric", "value", box=None)
     for name, value in rows(result):
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     Console().print(table)
     line = json.dumps(finite(result))
+    print(line, flush=True)
     if options.json:
         training.write_output(
             options.json, "--json", lambda path: path.write_text(line + "\n", encoding="utf-8")
         )
-    print(line)
 
 
 def remarks(result: dict[str, object], options: Options) -> Iterator[str]:
     """Say what a reader of the numbers should know."""
     name = "frechet_distance" if options.features else "fid"
-    bias = result.get(f"{name}_bias")
+    bias, halves = result.get(f"{name}_bias"), result.get(f"{name}_of_real_halves")
     counts = [count for count in (result["n_real"], result["n_fake"]) if count]
     if name in result and counts and min(counts) < metrics.MANY_IMAGES:
         size = "" if bias is None else f" by about {bias:.3g}"
+        if halves is not None:
+            size = f" by an amount of the order of {halves:.3g} (two halves of the reals)"
         yield (
             f"{name}: too high{size}, since the smaller set has {min(counts)} pictures and not "
-            f"{metrics.MANY_IMAGES} or more; compare it only between sets of equal numbers, or "
-            "use KID, which has no such bias"
+            f"{metrics.MANY_IMAGES} or more; compare it only between sets of equal numbers"
+            + ("" if options.features else " (KID has no such bias)")
         )
-    if not result["weights_published"] and not options.features:
+    if f"{name}_infinity" in result and result["n_fake"] < 10 * (result["layer"] or 0):
+        yield (
+            f"{name}_infinity: still too high; its line through {result['n_fake'] // 10} and more "
+            f"fakes is straight only where they are more than the {result['layer']} channels"
+        )
+    if result["weights_published"] is False and not options.features:
         yield (
             f"--weights {options.weights}: not the published Inception network (sha256 "
             f"{result['weights_sha256'][:8]}...); the numbers compare with nobody else's"

@@ -3,11 +3,8 @@
 For evaluate.py, and for the training scripts, which measure while they train.
 """
 
-import hashlib
-import importlib
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +14,7 @@ from typing import Protocol
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from torch import Tensor, nn
 
@@ -25,6 +23,7 @@ import metrics
 import models
 import training
 from errors import UserError
+from extractors import build_extractor
 
 
 class Pictures(Protocol):
@@ -102,14 +101,27 @@ class TranslatedPictures:
 Set = Pictures | metrics.SavedStatistics | None
 
 
-def smaller_set(real: Set, fake: Set) -> int:
-    """Return the number of pictures of the smaller set, 0 where neither is known."""
-    counts = [
-        found.count if isinstance(found, metrics.SavedStatistics) else len(found.names)
-        for found in (real, fake)
-        if found
-    ]
-    return min((count for count in counts if count), default=0)
+def size(found: Set) -> int | None:
+    """Return the number of pictures of a set, None where it is not known."""
+    if found is None:
+        return None
+    return found.count if isinstance(found, metrics.SavedStatistics) else len(found.names)
+
+
+def kept_features(real: Set, fake: Set) -> tuple[int, int]:
+    """Return of how many pictures of each set features are kept that no metric asks for.
+
+    With few pictures KID is shown beside FID, which needs those of both sets, and FID's excess is
+    told, which needs all of one.
+    """
+    sizes = [size(found) for found in (real, fake)]
+    if None not in (real, fake) and not any(
+        isinstance(found, metrics.SavedStatistics) for found in (real, fake)
+    ):
+        few = metrics.MANY_IMAGES if min(sizes) < metrics.MANY_IMAGES else 0
+        return few, few
+    few = [metrics.MANY_IMAGES if count and count < metrics.MANY_IMAGES else 0 for count in sizes]
+    return few[0], few[1]
 
 
 class Evaluator:
@@ -123,16 +135,21 @@ class Evaluator:
         *,
         batch_size: int,
         skip_unreadable: bool = False,
-        moments: bool = False,
+        moments_of_reals: bool = False,
+        needs_network: bool = True,
     ):
-        """Load the networks that the metrics need. moments: of all sets, to be saved."""
+        """Load the networks that the metrics need.
+
+        moments_of_reals: they are wanted in any case, to be saved. needs_network: some set is
+        pictures.
+        """
         self.measures, self.device, self.processes = measures, device, processes
         self.batch_size, self.skip_unreadable = batch_size, skip_unreadable
-        self.moments = moments
+        self.moments_of_reals = moments_of_reals
         self.sharing = metrics.Sharing(training.add_over_processes, training.gather_objects)
         self.extractor, self.lpips = None, None
         self.published = True  # the weights are those that all published numbers rest on
-        if moments or measures.needs_features:
+        if needs_network and (moments_of_reals or measures.needs_features):
             with training.first_process_first():  # which downloads, where that is needed
                 self.extractor, self.published = build_extractor(measures, device, batch_size)
         if isinstance(self.extractor, metrics.InceptionExtractor):
@@ -148,33 +165,54 @@ class Evaluator:
         """How this evaluator makes features."""
         return self.extractor.origin if self.extractor else metrics.Origin()
 
+    def check(self, real: Set, fake: Set) -> None:
+        """Raise UserError for what can be known of two sets before the first picture is read."""
+        counts = []
+        for found, is_fake in ((real, False), (fake, True)):
+            is_saved = isinstance(found, metrics.SavedStatistics)
+            counts.append(None if is_saved else size(found))
+            if is_saved:
+                metrics.check_statistics_suffice(self.measures, is_fake)
+                if self.extractor:
+                    metrics.check_comparable(found, self.origin, self.published)
+            elif found and len(found.names) < 2:
+                raise UserError(f"{found.label}: a single picture; give 2 or more")
+        if not self.extractor and all(
+            isinstance(found, metrics.SavedStatistics) for found in (real, fake)
+        ):
+            metrics.check_comparable(fake, real.origin, self.published)
+        metrics.check_counts(self.measures, *counts)
+
+    def collect_both(self, real: Set, fake: Set) -> tuple[metrics.Found, metrics.Found]:
+        """Check both sets, then go through each of them."""
+        self.check(real, fake)
+        keep_real, keep_fake = kept_features(real, fake)
+        partners = real if self.measures.needs(*metrics.OF_PAIRS) else None
+        return (
+            self.collect(real, keep_real),
+            self.collect(fake, keep_fake, is_fake=True, partners=partners),
+        )
+
     def collect(
         self,
-        found: Set,
-        smaller_set: int,
+        pictures: Set,
+        keep_at_least: int,
         *,
         is_fake: bool = False,
-        partners: Set = None,
+        partners: Pictures | None = None,
     ) -> metrics.Found:
         """Go once through a set, of which every process takes its share.
 
-        found: a file of statistics comes back as it is, if it compares with what is measured here.
-        smaller_set: pictures in the smaller of the two sets that are compared. partners: the set
-        in which metrics of pairs find each picture's partner, by its name.
+        pictures: anything else, a file of statistics or nothing, comes back as it is.
+        keep_at_least: features of so many pictures are kept whatever the metrics need. partners:
+        the set in which metrics of pairs find each picture's partner, by its name.
 
-        Raises UserError for less than two pictures, unreadable ones that are not to be skipped,
-        missing partners, and what a metric cannot use.
+        Raises UserError for unreadable pictures that are not to be skipped, missing partners, and
+        what a metric cannot use.
         """
-        if found is None:
-            return None
-        if isinstance(found, metrics.SavedStatistics):
-            metrics.check_statistics_suffice(self.measures, is_fake)
-            metrics.check_comparable(found, self.origin, self.published)
-            return found
-        pictures = found
-        if len(pictures.names) < 2:
-            raise UserError(f"{pictures.label}: a single picture; give 2 or more")
-        collection = self._empty(pictures, is_fake, smaller_set, bool(partners))
+        if pictures is None or isinstance(pictures, metrics.SavedStatistics):
+            return pictures
+        collection = self._empty(pictures, is_fake, keep_at_least, partners is not None)
         indices = share(len(pictures.names), self.processes)
         stream = pictures.read(indices)
         if partners:
@@ -196,11 +234,10 @@ class Evaluator:
         return collection
 
     def _empty(
-        self, pictures: Pictures, is_fake: bool, smaller_set: int, paired: bool
+        self, pictures: Pictures, is_fake: bool, keep_at_least: int, paired: bool
     ) -> metrics.Collection:
         measures = self.measures
         every = measures.noise_floor or measures.needs("kid", "prdc", "fid_infinity")
-        few = metrics.MANY_IMAGES if smaller_set < metrics.MANY_IMAGES else 0
         pairs = None
         if paired:
             names = [name for name in measures.names if name in metrics.OF_PAIRS]
@@ -210,9 +247,9 @@ class Evaluator:
             pictures.names,
             measures,
             self.extractor,
-            keep_at_most=None if every else few,
+            keep_at_most=None if every else keep_at_least,
             is_fake=is_fake,
-            moments=self.moments,
+            moments=self.moments_of_reals and not is_fake,
             pairs=pairs,
         )
 
@@ -220,7 +257,7 @@ class Evaluator:
     def _progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
         shown = self.processes.writes and sys.stderr.isatty()
         with Progress(console=Console(stderr=True), disable=not shown) as progress:
-            task = progress.add_task(label, total=total)
+            task = progress.add_task(escape(label), total=total)
             yield lambda done: progress.advance(task, done)
 
     def _tell(self, pictures: Pictures, unreadable: dict[str, str], losses: dict[str, str]) -> None:
@@ -245,71 +282,6 @@ class Evaluator:
             raise UserError(f"{message}, mend them or give --skip_unreadable: {named}")
         if self.processes.writes:
             print(f"{message} and are left out: {named}", file=sys.stderr)
-
-
-class RunMonitor:
-    """Measures the generators of a run on test pictures, and keeps the best ones.
-
-    tests: file name of a generator in the run folder -> the pictures that it translates and the
-    real ones. exports: the same names -> function of (path, images seen) that writes the network.
-    """
-
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        run: training.RunFolder,
-        tests: Mapping[str, tuple[Pictures, Pictures]],
-        exports: Mapping[str, Callable[[Path, int], object]],
-    ):
-        """Collect the reals, once for the whole run, and rehearse.
-
-        What a metric cannot use would otherwise end the run hours later.
-        """
-        self.evaluator, self.run, self.tests, self.exports = evaluator, run, tests, exports
-        self.decisive = metrics.headline(evaluator.measures.names[0])
-        self.reals = {
-            name: evaluator.collect(real, smaller_set(real, fake))
-            for name, (fake, real) in tests.items()
-        }
-        for _ in self._measured():
-            pass
-
-    def __call__(self, images_seen: int) -> dict[str, float]:
-        """Measure all generators; return the numbers in the writing process, {} in others."""
-        numbers: dict[str, float] = {}
-        for name, found in self._measured():
-            part = name.removeprefix("generator").removesuffix(".safetensors")
-            found = {f"{key}{part}": value for key, value in scalars(found)}
-            self._keep_best(name, f"{self.decisive}{part}", found, images_seen)
-            numbers |= found
-        return numbers
-
-    def _measured(self) -> Iterator[tuple[str, dict]]:
-        """Yield each generator's numbers in the writing process, nothing in others."""
-        for name, (fake, real) in self.tests.items():
-            paired = self.evaluator.measures.needs(*metrics.OF_PAIRS)
-            found = self.evaluator.collect(
-                fake, smaller_set(real, fake), is_fake=True, partners=real if paired else None
-            )
-            if self.evaluator.processes.writes:
-                yield name, metrics.compare(self.reals[name], found, self.evaluator.measures)
-
-    def _keep_best(
-        self, name: str, decisive: str, found: Mapping[str, float], images_seen: int
-    ) -> None:
-        """Export the network if it beats all before it, before the line that says so is written."""
-        lines = training.log_lines(self.run.metrics) if self.run.metrics.exists() else []
-        earlier = [line[decisive] for line in lines if decisive in line]
-        if all(metrics.is_better(self.decisive, found[decisive], old) for old in earlier):
-            target = self.run.folder / name.replace("generator", "best")
-            training.write_atomically(target, lambda path: self.exports[name](path, images_seen))
-
-
-def scalars(numbers: Mapping[str, object]) -> Iterator[tuple[str, float]]:
-    """Yield the plain numbers, which can be drawn over time."""
-    for name, value in numbers.items():
-        if isinstance(value, float):
-            yield name, value
 
 
 def share(images: int, processes: training.Processes) -> list[int]:
@@ -359,70 +331,3 @@ def _pairing(
         if found.pixels is not None and partner.pixels is not None:
             collection.add_pair(found.index, found.pixels, partner.pixels)
         yield found
-
-
-def build_extractor(
-    measures: metrics.Measures, device: torch.device, batch_size: int
-) -> tuple[metrics.Extractor, bool]:
-    """Return what makes features, and whether published numbers rest on the same weights."""
-    if measures.features:
-        function, origin = load_function(measures.features, device)
-        try:
-            return metrics.CustomExtractor(function, origin, device), False
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise UserError(
-                f"--features {measures.features}: does not turn uint8 [B, 3, H, W] into float "
-                f"[B, D] ({error})"
-            ) from error
-    weights = metrics.load_inception_weights(measures.weights)
-    network = metrics.FidInception()
-    network.load_state_dict(weights.state)
-    origin = metrics.Origin(measures.protocol, measures.layer, weights.sha256)
-    extractor = metrics.InceptionExtractor(
-        network,
-        metrics.PROTOCOLS[measures.protocol],
-        origin,
-        device,
-        images_a_pass=batch_size,
-        exact=measures.exact,
-    )
-    return extractor, weights.published
-
-
-def load_function(
-    name: str, device: torch.device
-) -> tuple[Callable[[Tensor], Tensor], metrics.Origin]:
-    """Return a feature extractor of the user's: a TorchScript file, or module:function called.
-
-    Both are programs that the user asks to run.
-    """
-    option, path = f"--features {name}", Path(name)
-    if path.is_file():
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # TorchScript's end is announced
-                network = torch.jit.load(name, map_location=device).eval()
-        except (RuntimeError, ValueError) as error:
-            raise UserError(f"{option}: not a whole TorchScript file; give another") from error
-        return network, metrics.Origin(features=path.name, weights_sha256=sha256)
-    module_name, _, function_name = name.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        function = vars(importlib.import_module(module_name))[function_name]
-    except (ImportError, SyntaxError, KeyError, ValueError) as error:
-        raise UserError(
-            f"{option}: neither a file nor module:function that can be imported ({error})"
-        ) from error
-    finally:
-        sys.path.pop(0)
-    try:
-        made = function()
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(
-            f"{option}: {function_name}() does not return a function of pictures "
-            f"({type(error).__name__}: {error})"
-        ) from error
-    if isinstance(made, nn.Module):
-        made = made.to(device).eval()
-    return made, metrics.Origin(features=name)

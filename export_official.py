@@ -36,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     training.write_output(
         options.output, "--output", lambda temporary: models.save_official(temporary, network)
     )
-    print(f"{models.describe(network)}: written to {options.output}", file=sys.stderr)
+    print(
+        f"{models.describe(network)}: written to {options.output}; the official programs read it "
+        f"with {models.official_options(network)}",
+        file=sys.stderr,
+    )
 
 
 def check_output(path: Path, checkpoint: Path) -> None:

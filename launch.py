@@ -1,7 +1,7 @@
 """Bring data, method and loop together, as every training script does."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import metrics
 import models
 import training
 from errors import UserError
+from monitor import RunMonitor
 
 PREVIEW_PICTURES = 6
 EVALUATED_TOGETHER = 16
@@ -36,6 +37,7 @@ class UnpairedOptions(Protocol):
     constant_epochs: float
     epoch_images: int
     batch_size: int
+    workers: int
     seed: int
 
 
@@ -77,7 +79,7 @@ class Data(NamedTuple):
     target: data.Content = data.RGB
 
 
-def open_unpaired(options: UnpairedOptions) -> Data:
+def open_unpaired(options: UnpairedOptions, size_multiple: int = 4) -> Data:
     """Find the files and check what can be known of them before training."""
     domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
     tests = {"generator.safetensors": unpaired_tests(domains, options.workers)}
@@ -97,7 +99,7 @@ def open_unpaired(options: UnpairedOptions) -> Data:
         epoch_images = options.epoch_images or dataset.epoch_images
         return Data(dataset, dataset.preview(1), epoch_images, description, tests)
     preprocessing = data.Preprocessing(
-        options.preprocess, options.load_size, options.crop_size, options.flip
+        options.preprocess, options.load_size, options.crop_size, options.flip, size_multiple
     )
     data.check_sizes([*domains.source, *domains.target], preprocessing)
     epoch_images = options.epoch_images or max(len(domains.source), len(domains.target))
@@ -124,9 +126,13 @@ def unpaired_tests(
     if backward:
         sources, targets = targets, sources
     return (
-        evaluation.file_pictures("test pictures", sources, None, workers, data.RGB),
-        evaluation.file_pictures("real test pictures", targets, None, workers),
+        evaluation.file_pictures(_test_label(sources), sources, None, workers, data.RGB),
+        evaluation.file_pictures(_test_label(targets), targets, None, workers),
     )
+
+
+def _test_label(files: Sequence[Path]) -> str:
+    return f"--evaluate_every: the test pictures in {files[0].parent}"
 
 
 def open_paired(
@@ -161,8 +167,8 @@ def open_paired(
             options.workers,
         )
         for label, decode in (
-            ("test sources", data.source_of_pair),
-            ("test targets", data.target_of_pair),
+            (_test_label(files), data.source_of_pair),
+            (_test_label([pair.target for pair in pairs.test]), data.target_of_pair),
         )
     )
     description = {
@@ -262,7 +268,7 @@ def monitor(
     exports: dict[str, Callable[[Path, int], None]],
     device: torch.device,
     processes: training.Processes,
-) -> evaluation.RunMonitor:
+) -> RunMonitor:
     """Prepare to measure the generators on the test pictures while they learn."""
     evaluator = evaluation.Evaluator(
         measures(options), device, processes, batch_size=EVALUATED_TOGETHER, skip_unreadable=True
@@ -270,7 +276,7 @@ def monitor(
     tests = {
         name: (
             evaluation.TranslatedPictures(
-                f"translated {sources.label}",
+                sources.label,
                 sources,
                 method.generators[name],
                 device,
@@ -280,7 +286,7 @@ def monitor(
         )
         for name, (sources, targets) in files.tests.items()
     }
-    return evaluation.RunMonitor(evaluator, run, tests, exports)
+    return RunMonitor(evaluator, run, tests, exports)
 
 
 def measures(options: cli.RunOptions) -> metrics.Measures:
@@ -291,6 +297,8 @@ def measures(options: cli.RunOptions) -> metrics.Measures:
         layer=options.layer,
         weights=options.weights,
     )
+    if wanted.needs("lpips"):
+        raise UserError(f"--metrics {options.metrics}: lpips is for evaluate.py; leave it out")
     wanted.check()
     return wanted
 

@@ -1,4 +1,4 @@
-"""What the methods share: weights drawn, optimisers, moving averages, the start of a step."""
+"""What the methods share: weights drawn, optimisers, moving averages, start and end of a step."""
 
 from collections.abc import Mapping
 
@@ -75,6 +75,18 @@ def begin_step(
                 processes.world_size,
             )
     return learning_rate
+
+
+def end_step(
+    networks: Mapping[str, nn.Module],
+    averages: Mapping[str, training.MovingAverage],
+    images: int,
+) -> None:
+    """Make running statistics those of all processes; let the averages follow the networks."""
+    for network in networks.values():
+        training.average_statistics(network)
+    for name, average in averages.items():
+        average.update(networks[name], images)
 
 
 def saved_parts(

@@ -210,8 +210,7 @@ class Cut:
         )
         draws = Draws(options.seed, images_seen, options.nce_patches, self.device)
         values = self.update(batch, draws)
-        for name, average in self.averages.items():
-            average.update(self.networks[name], options.batch_size)
+        method.end_step(self.networks, self.averages, options.batch_size)
         return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
 
     @torch.no_grad()

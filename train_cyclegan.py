@@ -19,6 +19,7 @@ import losses
 import method
 import models
 import training
+from errors import UserError
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Options(cli.TranslatorOptions):
 
 PRESETS = {"cyclegan": {}}
 
+# Modes of --preprocess after which pictures may differ in size.
+MIXED_SIZES = ("scale_width", "scale_shortside", "none")
+
 
 class Side(NamedTuple):
     """One way of translation: what the letters mean while it is learned."""
@@ -66,14 +70,7 @@ class CycleGan:
         self.adversarial = losses.ADVERSARIAL_LOSSES[options.adversarial]
         self.networks: dict[str, nn.Module] = {}
         for side in SIDES:
-            self.networks[f"generator_{side.way}"] = models.build_generator(
-                options.generator,
-                base_channels=options.base_channels,
-                norm=options.generator_norm,
-                antialias=options.antialias,
-                dropout=options.dropout,
-                crop_px=options.crop_size,
-            )
+            self.networks[f"generator_{side.way}"] = build_generator(options)
             self.networks[f"discriminator_{side.goal}"] = models.build_discriminator(
                 options.discriminator,
                 base_channels=options.discriminator_channels,
@@ -98,8 +95,7 @@ class CycleGan:
             self.networks, self.optimizers, self.options, self.processes, images_seen
         )
         values = self.update(batch, images_seen)
-        for name, average in self.averages.items():
-            average.update(self.networks[name], self.options.batch_size)
+        method.end_step(self.networks, self.averages, self.options.batch_size)
         return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
 
     @torch.no_grad()
@@ -205,6 +201,14 @@ class CycleGan:
         """Every process keeps the whole pool and takes its own rows of the mixed batch."""
         if not self.pools:
             return fake
+        if self.options.preprocess in MIXED_SIZES:
+            sizes = set(training.gather_objects(tuple(fake.shape[2:])))
+            if len(sizes) > 1:
+                raise UserError(
+                    f"--history_size {self.options.history_size}: the processes share the pool, "
+                    f"and their pictures differ in size ({len(sizes)} sizes in the step after "
+                    f"{images_seen} images); give a --preprocess mode that crops, or 0"
+                )
         random = training.generator_for(
             method.CPU, self.options.seed, images_seen, f"pool {domain}"
         )
@@ -218,9 +222,26 @@ class CycleGan:
         return training.autocast(self.device, self.options.precision)
 
 
+def build_generator(options: Options) -> nn.Module:
+    """Build a translator of one way."""
+    return models.build_generator(
+        options.generator,
+        base_channels=options.base_channels,
+        norm=options.generator_norm,
+        antialias=options.antialias,
+        dropout=options.dropout,
+        crop_px=options.crop_size,
+    )
+
+
 def open_both_ways(options: Options) -> launch.Data:
-    """Open the folders; each generator is measured on the test pictures that it starts from."""
-    files = launch.open_unpaired(options)
+    """Open the folders, in sizes that the generators take.
+
+    Each generator is measured on the test pictures that it starts from.
+    """
+    with torch.device("meta"):
+        size_multiple = build_generator(options).size_multiple
+    files = launch.open_unpaired(options, size_multiple)
     domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
     return files._replace(
         tests={

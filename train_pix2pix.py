@@ -95,8 +95,7 @@ class Pix2Pix:
             self.networks, self.optimizers, self.options, self.processes, images_seen
         )
         values = self.update(batch)
-        for name, average in self.averages.items():
-            average.update(self.networks[name], self.options.batch_size)
+        method.end_step(self.networks, self.averages, self.options.batch_size)
         return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
 
     @torch.no_grad()

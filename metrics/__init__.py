@@ -3,6 +3,7 @@
 from metrics.collection import ALONE, Collection, Sharing
 from metrics.comparison import (
     Found,
+    check_counts,
     check_statistics_suffice,
     compare,
     headline,
@@ -63,6 +64,7 @@ __all__ = [
     "SavedStatistics",
     "Sharing",
     "check_comparable",
+    "check_counts",
     "check_statistics_suffice",
     "compare",
     "density_coverage",

@@ -17,6 +17,8 @@ from metrics.pairs import PairMeans
 from metrics.sliced_wasserstein import PatchDescriptors
 from metrics.structural import ms_ssim
 
+SWD_IMAGES = 16_384  # of each set; their patches are 1.15 GiB a level
+
 
 class Sharing(NamedTuple):
     """How the processes that share a set bring their parts together."""
@@ -120,6 +122,9 @@ class Collection:
             )
         if measures.needs("ms_ssim"):
             self.diversity = Diversity()
+        # Pictures of whose patches SWD sees some -> their place among these.
+        chosen = KeptFeatures(len(names), SWD_IMAGES, seed).chosen
+        self.described = {index: place for place, index in enumerate(sorted(chosen))}
 
     def add(self, indices: Sequence[int], pictures: Sequence[Tensor]) -> None:
         """Count in pictures uint8 [3, H, W] of any size; raises UserError for NaN in features."""
@@ -169,8 +174,7 @@ class Collection:
     def _sums(self, sharing: Sharing) -> list[Tensor]:
         sums = [*self.moments.sums()] if self.moments else []
         if self.inception_score:
-            score = self.inception_score
-            sums += [score.counts, score.sums, score.plogp]
+            sums += self.inception_score.state()
         if self.pairs:
             sums.append(self.pairs.sums)
         if self.diversity:
@@ -199,6 +203,7 @@ class Collection:
             )
 
     def _add_patches(self, indices: Sequence[int], pictures: Sequence[Tensor]) -> None:
+        """Take the patches of a seeded choice of pictures, as many as the paper's."""
         if not self.descriptors:
             height, width = pictures[0].shape[1:]
             if height != width:
@@ -208,11 +213,12 @@ class Collection:
                 )
             self.descriptors = self._patches(height)
         for index, picture in zip(indices, pictures, strict=True):
-            self.descriptors.add([index], picture[None])
+            if index in self.described:
+                self.descriptors.add([self.described[index]], picture[None])
 
     def _patches(self, side_px: int) -> PatchDescriptors:
         seed = self.measures.metric_seed + self.is_fake
-        return PatchDescriptors(len(self.names), side_px, seed)
+        return PatchDescriptors(len(self.described), side_px, seed)
 
 
 def _size(picture: Tensor) -> str:

@@ -15,8 +15,9 @@ from metrics.frechet import (
     gaussian_of_covariance,
     gaussian_of_features,
 )
-from metrics.kernel_distance import FEWEST_IMAGES, kernel_distance
-from metrics.manifold import density_coverage, precision_recall
+from metrics.inception_score import check_splits
+from metrics.kernel_distance import FEWEST_IMAGES, checked_subset_size, kernel_distance
+from metrics.manifold import check_neighbours, density_coverage, precision_recall
 from metrics.measures import MANY_IMAGES, OF_PAIRS, WITHOUT_REALS, Measures
 from metrics.sliced_wasserstein import sliced_wasserstein
 from metrics.statistics_file import SavedStatistics
@@ -26,6 +27,9 @@ Found = Collection | SavedStatistics | None  # what is known of a set
 HIGHER_IS_BETTER = frozenset(
     ("is_mean", "precision", "recall", "density", "coverage", "psnr", "ssim")
 )
+COVERAGE_NEIGHBOURS = 5
+# Where c/N describes FID's excess over infinitely many pictures.
+IMAGES_A_CHANNEL = 2
 # The number that stands for a metric where one has to decide.
 HEADLINES = {"kid": "kid_mean", "is": "is_mean", "prdc": "precision"}
 # No number of another network than FID's is called by FID's or KID's name.
@@ -33,6 +37,7 @@ OTHER_NETWORK = {
     "fid": "frechet_distance",
     "fid_bias": "frechet_distance_bias",
     "fid_infinity": "frechet_distance_infinity",
+    "fid_of_real_halves": "frechet_distance_of_real_halves",
     "kid_mean": "kernel_distance_mean",
     "kid_std": "kernel_distance_std",
     "kid_interval": "kernel_distance_interval",
@@ -81,16 +86,11 @@ def _of_features(real: Found, fake: Found, measures: Measures) -> dict[str, floa
     few = few_images(real, fake)
     if measures.needs("fid"):
         numbers["fid"] = frechet_distance(gaussian(real), gaussian(fake))
-        bias = fid_bias(numbers["fid"], real, fake, measures.metric_seed) if few else None
-        if bias is not None:
-            numbers["fid_bias"] = bias
+        if few:
+            numbers |= _excess(numbers["fid"], real, fake, measures.metric_seed)
     if measures.needs("fid_infinity"):
         features = _collected(fake, "fid_infinity").features()
-        if len(features) < FEWEST_IMAGES:
-            raise UserError(
-                f"--metrics fid_infinity: a line through subsets of {len(features)} fakes says "
-                f"nothing; give at least {FEWEST_IMAGES}, or leave fid_infinity out"
-            )
+        _check_line(len(features))
         numbers["fid_infinity"] = frechet_infinity(
             gaussian(real), features, seed=measures.metric_seed
         )
@@ -138,9 +138,12 @@ def _sliced_wasserstein(real: Collection, fake: Collection, measures: Measures) 
 
 
 def noise_floor(real: Collection, measures: Measures) -> dict[str, float]:
-    """Return the metrics of features between two random halves of the reals."""
+    """Return the metrics of features between two random halves of the reals.
+
+    Each half has half of the pictures: FID's excess is about twice that of the whole sets.
+    """
     halves = _split(real.features(), measures.metric_seed)
-    numbers = {}
+    numbers: dict = {"n": len(halves[-1])}
     if measures.needs("fid"):
         numbers["fid"] = frechet_distance(*map(gaussian_of_features, halves))
     return numbers | _of_kept(*halves, measures)
@@ -151,6 +154,22 @@ def few_images(real: Found, fake: Found) -> int:
     counts = [found.count for found in (real, fake) if found and found.count]
     smallest = min(counts, default=MANY_IMAGES)
     return smallest if smallest < MANY_IMAGES else 0
+
+
+def _excess(fid: float, real: Found, fake: Found, seed: int) -> dict[str, float]:
+    """Return what tells how much too high FID is for its number of pictures.
+
+    c/N describes the excess where both sets have well more pictures than channels. Below that it
+    flattens out and an estimate would be several times too small: there the distance between two
+    halves of the reals, which is all excess, gives the scale.
+    """
+    sizes = [found.count / found.extractor.channels for found in (real, fake) if _all_kept(found)]
+    if sizes and min(sizes) >= IMAGES_A_CHANNEL:
+        bias = fid_bias(fid, real, fake, seed)
+        return {} if bias is None else {"fid_bias": bias}
+    if _all_kept(real) and real.count >= 4:
+        return {"fid_of_real_halves": frechet_distance(*_halves(real, seed))}
+    return {}
 
 
 def fid_bias(fid: float, real: Found, fake: Found, seed: int) -> float | None:
@@ -211,6 +230,38 @@ def gaussian(found: Collection | SavedStatistics) -> Gaussian:
     if isinstance(found, SavedStatistics):
         return gaussian_of_covariance(found.mean, found.covariance)
     return found.gaussian()
+
+
+def check_counts(measures: Measures, real: int | None, fake: int | None) -> None:
+    """Raise UserError where the sets have too few pictures for a metric; None: not pictures.
+
+    What is known from the names alone, before the first picture is read.
+    """
+    if fake is not None and measures.needs("is"):
+        check_splits(fake, measures.is_splits)
+    if fake is not None and measures.needs("fid_infinity"):
+        _check_line(fake)
+    least = FEWEST_IMAGES if measures.needs("kid") else COVERAGE_NEIGHBOURS + 1
+    compares_pictures = measures.noise_floor and measures.needs("kid", "prdc")
+    if compares_pictures and real is not None and real // 2 < least:
+        raise UserError(
+            f"--noise_floor: halves of {real} real pictures are too few for kid and prdc; give "
+            f"{2 * least} or more, or leave --noise_floor out"
+        )
+    if real is None or fake is None:
+        return
+    if measures.needs("kid"):
+        checked_subset_size(real, fake, measures.kid_subsets, measures.kid_subset_size)
+    if measures.needs("prdc"):
+        check_neighbours(real, fake, COVERAGE_NEIGHBOURS)
+
+
+def _check_line(fakes: int) -> None:
+    if fakes < FEWEST_IMAGES:
+        raise UserError(
+            f"--metrics fid_infinity: a line through subsets of {fakes} fakes says nothing; give "
+            f"at least {FEWEST_IMAGES}, or leave fid_infinity out"
+        )
 
 
 def check_statistics_suffice(measures: Measures, is_fake: bool) -> None:

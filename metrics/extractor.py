@@ -38,13 +38,14 @@ class InceptionExtractor:
         origin: Origin,
         device: torch.device,
         *,
-        images_a_pass: int,
+        batch_size: int,
         exact: bool = False,
     ):
         self.origin, self.channels = origin, origin.layer
         self.device = device
         self.prepare = protocol.prepare_exactly if exact else protocol.prepare
-        self.images_a_pass = CPU_IMAGES_A_PASS if device.type == "cpu" else images_a_pass
+        self.resized_together = batch_size
+        self.images_a_pass = CPU_IMAGES_A_PASS if device.type == "cpu" else batch_size
         self.memory_format = torch.contiguous_format
         if not exact:
             network.fold()
@@ -57,7 +58,13 @@ class InceptionExtractor:
         wanted = [self.channels] + [LOGITS_WITHOUT_BIAS] * logits
         # TF32 would change the third digit of a result.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            inputs = torch.cat([self.prepare(batch.to(self.device)) for batch in by_size(images)])
+            inputs = torch.cat(
+                [
+                    self.prepare(part.to(self.device))
+                    for batch in by_size(images)
+                    for part in batch.split(self.resized_together)
+                ]
+            )
             passes = [self._look(part, wanted) for part in inputs.split(self.images_a_pass)]
         found = {name: torch.cat([part[name] for part in passes]).cpu() for name in wanted}
         return Features(found[self.channels], found.get(LOGITS_WITHOUT_BIAS))
@@ -79,6 +86,7 @@ class CustomExtractor:
 
     def __init__(self, function: Callable[[Tensor], Tensor], origin: Origin, device: torch.device):
         self.function, self.origin, self.device = function, origin, device
+        self.channels = None
         with torch.no_grad():
             self.channels = self._look(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape[1]
 
@@ -89,9 +97,11 @@ class CustomExtractor:
 
     def _look(self, batch: Tensor) -> Tensor:
         found = self.function(batch.to(self.device))
-        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(batch):
-            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise ValueError(f"gave {shape} for {len(batch)} images, not [{len(batch)}, D]")
+        shape = list(found.shape) if isinstance(found, Tensor) else [type(found).__name__]
+        if len(shape) != 2 or shape != [len(batch), self.channels or shape[1]]:
+            raise ValueError(
+                f"gave {shape} for {len(batch)} images, not [{len(batch)}, {self.channels or 'D'}]"
+            )
         return found.float().cpu()
 
 

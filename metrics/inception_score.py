@@ -7,8 +7,18 @@ import torch
 from torch import Tensor
 
 from errors import UserError
+from metrics.inception import CLASSES
 
-CLASSES = 1008
+
+def check_splits(images: int, splits: int) -> None:
+    """Raise UserError for fewer than one split or fewer images than splits."""
+    if splits < 1:
+        raise UserError(f"--is_splits {splits}: below 1; give 10, as others do, or at least 1")
+    if images < splits:
+        raise UserError(
+            f"--is_splits {splits}: more than the {images} images; give fewer splits or more "
+            "images, or leave is out of --metrics"
+        )
 
 
 class InceptionScore:
@@ -37,13 +47,7 @@ class InceptionScore:
         classes: int = CLASSES,
         device: torch.device | str = "cpu",
     ):
-        if splits < 1:
-            raise UserError(f"--is_splits {splits}: below 1; give 10, as others do, or at least 1")
-        if images < splits:
-            raise UserError(
-                f"--is_splits {splits}: more than the {images} images; "
-                "give fewer splits or more images"
-            )
+        check_splits(images, splits)
         self._plan = (images, splits, seed)
         self._split_of = _splits_of_images(images, splits, seed)
         self.counts = torch.zeros(splits, dtype=torch.float64, device=device)

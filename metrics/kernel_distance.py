@@ -57,7 +57,9 @@ def kernel_distance(
 
     Source: Binkowski et al. 2018 (section 4); Gretton et al. 2012, equation 3.
     """
-    subset_size = _checked_subset_size(real, fake, subsets, subset_size)
+    if real.dim() != 2 or fake.dim() != 2 or real.shape[1] != fake.shape[1]:
+        raise ValueError(f"features {list(real.shape)}, {list(fake.shape)} are not [N, D], [M, D]")
+    subset_size = checked_subset_size(len(real), len(fake), subsets, subset_size)
     if not 0 < interval < 1:
         raise ValueError(f"interval {interval} is not between 0 and 1")
     of_subsets = _subsets(len(fake), len(real), subsets, subset_size, seed)
@@ -72,18 +74,17 @@ def kernel_distance(
     return KernelDistance(float(mean), float(std), float(low), float(high), subset_size)
 
 
-def _checked_subset_size(real: Tensor, fake: Tensor, subsets: int, subset_size: int | None) -> int:
-    if real.dim() != 2 or fake.dim() != 2 or real.shape[1] != fake.shape[1]:
-        raise ValueError(f"features {list(real.shape)}, {list(fake.shape)} are not [N, D], [M, D]")
-    for name, features in (("real", real), ("fake", fake)):
-        if len(features) < FEWEST_IMAGES:
+def checked_subset_size(real: int, fake: int, subsets: int, subset_size: int | None) -> int:
+    """Return the size of the subsets of so many images; UserError as `kernel_distance`."""
+    for name, images in (("real", real), ("fake", fake)):
+        if images < FEWEST_IMAGES:
             raise UserError(
-                f"--metrics kid: {len(features)} {name} images, fewer than {FEWEST_IMAGES}; "
+                f"--metrics kid: {images} {name} images, fewer than {FEWEST_IMAGES}; "
                 "give more images or leave kid out"
             )
     if subsets < 1:
         raise UserError(f"--kid_subsets {subsets}: below 1; give 100, as others do, or at least 1")
-    smaller = min(len(real), len(fake))
+    smaller = min(real, fake)
     if subset_size is None:
         return LARGEST_DEFAULT_SUBSET if smaller >= LARGEST_DEFAULT_SUBSET else smaller // 2
     if not 2 <= subset_size <= smaller:

@@ -75,14 +75,20 @@ def _check(real: Tensor, fake: Tensor, k: int) -> None:
         raise ValueError(f"features {list(real.shape)}, {list(fake.shape)} are not [N, D], [M, D]")
     if k < 1:
         raise ValueError(f"k {k} is below 1")
+    check_neighbours(len(real), len(fake), k)
     for name, features in (("real", real), ("fake", fake)):
-        if len(features) < k + 1:
-            raise UserError(
-                f"--metrics prdc: {len(features)} {name} images, fewer than the {k + 1} that have "
-                f"{k} neighbours each; give more images or leave prdc out"
-            )
         if not features.isfinite().all():
             raise ValueError(f"{name} features have values that are not finite")
+
+
+def check_neighbours(real: int, fake: int, k: int) -> None:
+    """Raise UserError for fewer than k + 1 images in a set."""
+    for name, images in (("real", real), ("fake", fake)):
+        if images < k + 1:
+            raise UserError(
+                f"--metrics prdc: {images} {name} images, fewer than the {k + 1} that have "
+                f"{k} neighbours each; give more images or leave prdc out"
+            )
 
 
 def _origin(real: Tensor, fake: Tensor) -> Tensor:

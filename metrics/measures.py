@@ -6,6 +6,7 @@ from typing import Literal
 
 from errors import UserError
 from metrics.inception import LAYERS
+from metrics.lpips import REMEDY
 
 OF_FEATURES = ("fid", "kid", "prdc", "fid_infinity")
 OF_LOGITS = ("is",)
@@ -37,7 +38,7 @@ class Measures:
     """Another network instead of FID's: a TorchScript file, or module:function that returns a
     function of uint8 [B, 3, H, W] -> float [B, D]."""
     exact: bool = False
-    """Bit for bit the features of the tool that the protocol is named for; half as fast."""
+    """Bit for bit the features of the tool that the protocol is named for; slower."""
     kid_subsets: int = 100
     """Pairs of subsets that KID is averaged over."""
     kid_subset_size: int | None = None
@@ -54,7 +55,7 @@ class Measures:
     @property
     def names(self) -> tuple[str, ...]:
         """The metrics' names, each once."""
-        return tuple(dict.fromkeys(name.strip() for name in self.metrics.split(",")))
+        return tuple(dict.fromkeys(name.strip().lower() for name in self.metrics.split(",")))
 
     def needs(self, *kind: str) -> bool:
         """Tell whether any of these metrics is wanted."""
@@ -71,7 +72,8 @@ class Measures:
             if name not in METRICS:
                 raise UserError(
                     f"--metrics {self.metrics}: there is no metric '{name}'; give names of "
-                    f"{', '.join(METRICS)}, separated by commas"
+                    f"{', '.join(METRICS)}, separated by commas (prdc: precision, recall, density, "
+                    "coverage)"
                 )
         if self.layer not in LAYERS:
             raise UserError(
@@ -90,8 +92,4 @@ class Measures:
                 "prdc, which it is measured by; add one, or leave --noise_floor out"
             )
         if self.needs("lpips") and self.lpips_weights is None:
-            raise UserError(
-                "--lpips_weights is missing, and --metrics has lpips; give a file made by: python "
-                "-c \"import lpips, torch; torch.save(lpips.LPIPS(net='alex').state_dict(), "
-                "'lpips_alex.pth')\""
-            )
+            raise UserError(f"--lpips_weights is missing, and --metrics has lpips; {REMEDY}")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from errors import UserError
 from metrics.lpips import Lpips
 from metrics.structural import l1, psnr, ssim
 
@@ -37,4 +38,8 @@ class PairMeans:
     def means(self) -> dict[str, float]:
         """Return the mean of each metric; psnr is infinite as soon as one pair is equal."""
         pairs, *sums = self.sums.tolist()
-        return {name: total / pairs for name, total in zip(self.measures, sums, strict=True)}
+        if not pairs:
+            raise UserError("--metrics: no pair of which both pictures can be read; mend them")
+        return {"n_pairs": int(pairs)} | {
+            name: total / pairs for name, total in zip(self.measures, sums, strict=True)
+        }

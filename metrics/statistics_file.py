@@ -83,6 +83,11 @@ def check_comparable(saved: SavedStatistics, wanted: Origin, published: bool) ->
     trusted, and told on stderr.
     """
     made = saved.origin
+    if made.features != wanted.features and (made.features or made.weights_sha256):
+        raise UserError(
+            f"{saved.label}: made with {_network(made)}, and {_network(wanted)} is measured; give "
+            "the same --features, or the statistics that fit"
+        )
     if len(saved.mean) != (wanted.layer or len(saved.mean)):
         raise UserError(
             f"{saved.label}: statistics of {len(saved.mean)} channels, and --layer {wanted.layer} "
@@ -97,7 +102,7 @@ def check_comparable(saved: SavedStatistics, wanted: Origin, published: bool) ->
         elif old != new and not (old is None and name == "layer"):
             raise UserError(
                 f"{saved.label}: made with {name} {old}, and {new} is measured; numbers of two "
-                f"kinds cannot be compared: give the {name} or the statistics that fit"
+                f"kinds cannot be compared: give {_OPTIONS[name]} or the statistics that fit"
             )
     if unknown:
         print(
@@ -109,6 +114,17 @@ def check_comparable(saved: SavedStatistics, wanted: Origin, published: bool) ->
 
 # What the readers raise for damaged files: RuntimeError for an unknown kind of compression,
 # TokenError for the header of an array.
+def _network(origin: Origin) -> str:
+    return f"--features {origin.features}" if origin.features else "FID's network"
+
+
+_OPTIONS = {
+    "protocol": "the --protocol",
+    "layer": "the --layer",
+    "weights_sha256": "these --weights",
+    "features": "the --features",
+}
+_ROUNDING = 1e-4  # of the largest entry; some tools accumulate in float32
 _DAMAGES = (
     *(ValueError, LookupError, TypeError, EOFError, AttributeError, ArithmeticError),
     *(MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
@@ -134,13 +150,25 @@ def _moments(entries: dict) -> tuple[Tensor, Tensor, int | None]:
         raise ValueError(f"mu of shape {mean.shape} beside sigma of shape {covariance.shape}")
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise ValueError("its values are not all finite")
-    return torch.from_numpy(mean), torch.from_numpy(covariance), count
+    mean, covariance = torch.from_numpy(mean), torch.from_numpy(covariance)
+    largest = covariance.abs().max()
+    asymmetry = (covariance - covariance.T).abs().max()
+    lowest = torch.linalg.eigvalsh((covariance + covariance.T) / 2).min()
+    if asymmetry > _ROUNDING * largest or lowest < -_ROUNDING * largest:
+        raise ValueError("its sigma is no covariance: not symmetric or not positive semi-definite")
+    return mean, covariance, count
 
 
 def _read_npz(path: Path) -> dict:
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("no .npz file")
     with np.load(path, allow_pickle=False) as file:
         # Other tools' files may hold the images as well: read no more than is needed.
-        return {name: file[name] for name in file.files if name in ("mu", "sigma", "about")}
+        found = {name: file[name] for name in file.files if name in ("mu", "sigma", "about")}
+        if not found:
+            raise ValueError(f"no array mu in it, but {', '.join(file.files) or 'nothing'}")
+        return found
 
 
 def _origin_by_name(path: Path) -> Origin:
@@ -225,4 +253,6 @@ def _read_pickle(path: Path) -> dict:
         entries = _ArraysOnly(file).load()
     if not isinstance(entries, dict):
         raise ValueError("it is no table of arrays")
+    if isinstance(entries.get("fid"), dict):  # EDM2 keeps several metrics' statistics in a file
+        return entries["fid"]
     return entries

@@ -5,7 +5,7 @@ from models.colorizer import join_lab, split_lab
 from models.features import feature_channels
 from models.inference import translate
 from models.initialization import initialize
-from models.official import official_state, save_official
+from models.official import official_options, official_state, save_official
 from models.patch_projector import PatchProjector, draw_positions
 from models.saved import SavedGenerator, load_generator, save_generator
 from models.together import couples_a_batch, run_together
@@ -23,6 +23,7 @@ __all__ = [
     "initialize",
     "join_lab",
     "load_generator",
+    "official_options",
     "official_state",
     "run_together",
     "save_generator",

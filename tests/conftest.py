@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import cli
 from tests.inception_weights import write_inception_weights
 
 # Tiny tensors: more threads would only wait for one another, and badly so on a busy machine.
@@ -57,5 +58,23 @@ def command():
             timeout=240,
             **options,
         )
+
+    return run
+
+
+@pytest.fixture
+def fails(monkeypatch, capsys):
+    """Return a function that runs a command as its script does and returns its one line."""
+
+    def run(module, arguments, code=2, before=0):
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.run(module.main)
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert end.value.code == code, lines
+        assert lines[-1].startswith("error: ")
+        assert not any("Traceback" in line for line in lines)
+        return lines[-1]
 
     return run

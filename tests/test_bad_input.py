@@ -16,26 +16,9 @@ import cli
 import train_cut
 import training
 import translate
-from tests.test_train_cut import PRESETS, folders, states, train
+from tests.test_train_cut import PRESETS, train
+from tests.training_runs import folders, states
 from training.checkpoint import first_not_finite
-
-
-@pytest.fixture
-def fails(monkeypatch, capsys):
-    """Return a function that runs a command as its script does and returns its one line."""
-
-    def run(module, arguments, code=2, before=0):
-        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.run(module.main)
-        lines = capsys.readouterr().err.strip().splitlines()
-        assert end.value.code == code, lines
-        assert lines[-1].startswith("error: ")
-        assert not any("Traceback" in line for line in lines)
-        return lines[-1]
-
-    return run
 
 
 def arguments(dataroot, run_dir, *more):

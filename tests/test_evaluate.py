@@ -111,7 +111,8 @@ def test_few_pictures_are_told_with_the_bias_and_kid_beside_fid(quick):
     told = [line for line in finished.err.splitlines() if "too high" in line]
     assert len(told) == 1
     assert f"{COUNT} pictures" in told[0] and "10000" in told[0] and "KID" in told[0]
-    assert numbers["fid_bias"] > 0 and f"{numbers['fid_bias']:.3g}" in told[0]
+    halves = numbers["fid_of_real_halves"]
+    assert halves > 0 and f"{halves:.3g} (two halves of the reals)" in told[0]
 
 
 def test_equal_pictures_have_an_infinite_psnr_which_json_holds_as_null(folders, tmp_path):

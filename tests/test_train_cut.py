@@ -5,12 +5,8 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
-import time
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,11 +17,26 @@ import data
 import models
 import train_cut
 import training
-from models.official import normalize_state
-from tests.conftest import ROOT
-from training.log import log_lines
+from tests import training_runs
+from tests.training_runs import (
+    CPU,
+    assert_equal,
+    assert_gradients_agree,
+    assert_logs_agree,
+    assert_official,
+    assert_same_run,
+    folders,
+    free_port,
+    has_saved,
+    initial_state,
+    kept_gradients,
+    random_batch,
+    states,
+    torchrun,
+    train_in_two_processes,
+    wait_for,
+)
 
-CPU = torch.device("cpu")
 TINY = {
     "base_channels": 4,
     "discriminator_channels": 4,
@@ -83,36 +94,19 @@ def test_three_steps_give_the_official_losses(preset, reference):
         )
     )
     for network, letter in zip(cut.networks.values(), "GDF", strict=True):
-        prefix = f"initial/{letter}/"
-        state = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-        state = {re.sub(r"^mlp_", "heads.", k): v for k, v in normalize_state(state).items()}
-        network.load_state_dict(state)
+        state = initial_state(arrays, letter)
+        network.load_state_dict({re.sub(r"^mlp_", "heads.", k): v for k, v in state.items()})
     for step in (1, 2, 3):
         batch = data.TranslationBatch(arrays[f"step{step}/source"], arrays[f"step{step}/target"])
         losses = cut.update(batch, ScriptedDraws(arrays, step))
-        assert len(losses) == (6 if preset == "cut" else 5)
-        for name, value in losses.items():
-            official = arrays[f"step{step}/loss/{OFFICIAL_NAMES[name]}"].item()
-            assert value.item() == pytest.approx(official, rel=1e-4), (step, name)
-
-
-def random_batch(batch, size=32, seed=0):
-    random = torch.Generator().manual_seed(seed)
-    source, target = torch.rand(2, batch, 3, size, size, generator=random) * 2 - 1
-    return data.TranslationBatch(source, target)
+        names = {name: OFFICIAL_NAMES[name] for name in losses}
+        assert len(names) == (6 if preset == "cut" else 5)
+        assert_official(losses, arrays, step, names, rel=1e-4)
 
 
 def gradients(cut, batch):
     """The gradients that one update hands to the generator's and the projector's optimisers."""
-    found = {}
-
-    def keep(name):
-        for key, parameter in cut.networks[name].named_parameters():
-            if parameter.requires_grad:
-                found[f"{name}.{key}"] = parameter.grad.clone()
-        cut.optimizers[name].zero_grad()
-
-    cut._descend = keep
+    found = kept_gradients(cut)
     cut.update(batch, train_cut.Draws(5, 0, cut.options.nce_patches, CPU))
     return {key: value for key, value in found.items() if not key.startswith("discriminator")}
 
@@ -122,7 +116,8 @@ def gradients(cut, batch):
 @pytest.mark.parametrize("preset", ["cut", "fastcut"])
 def test_gradients_of_the_generator_loss_are_those_of_float64(batch, layout, preset):
     """The official program fails this at batch 1 on the CPU by a half of the gradient."""
-    cut = method(options(preset, **TINY, initialization="normal", batch_size=batch))
+    chosen = options(preset, **TINY, initialization="normal", batch_size=batch, learning_rate=0.0)
+    cut = method(chosen)
     exact = copy.deepcopy(cut)
     for network in exact.networks.values():
         network.double()
@@ -133,9 +128,7 @@ def test_gradients_of_the_generator_loss_are_those_of_float64(batch, layout, pre
         cut, data.TranslationBatch(*(p.contiguous(memory_format=layout) for p in pictures))
     )
     truth = gradients(exact, data.TranslationBatch(*(p.double() for p in pictures)))
-    assert len(truth) > 30
-    for name, gradient in truth.items():
-        assert (ours[name].double() - gradient).norm() <= 1e-4 * gradient.norm(), name
+    assert_gradients_agree(ours, truth, rel=1e-4)
 
 
 def test_an_update_moves_every_network_and_the_average():
@@ -170,20 +163,6 @@ def test_bf16_changes_the_losses_by_a_few_percent_only():
         assert values["bf16"][name].item() == pytest.approx(value.item(), rel=0.03), name
 
 
-def folders(tmp_path, count=5, size=44):
-    """Two domains of noise, one reddish, one greenish, as files."""
-    random = np.random.default_rng(0)
-    for letter, channel in (("A", 0), ("B", 1)):
-        for split in ("train", "test"):
-            folder = tmp_path / "data" / f"{split}{letter}"
-            folder.mkdir(parents=True)
-            for number in range(count):
-                levels = random.integers(0, 256, (size, size, 3), dtype=np.uint8)
-                levels[..., channel] |= 128
-                Image.fromarray(levels).save(folder / f"{number}.png")
-    return tmp_path / "data"
-
-
 COMMAND = [
     *("--base_channels", "4", "--discriminator_channels", "4", "--nce_channels", "8"),
     *("--workers", "0", "--device", "cpu", "--log_every", "2", "--preview_every", "4"),
@@ -211,30 +190,6 @@ def train(dataroot, run_dir, preset, *more):
     )
 
 
-def states(run_dir, images_seen):
-    path = training.list_checkpoints(run_dir / "checkpoints")[0]
-    checkpoint = training.read_checkpoint(path)
-    assert checkpoint.images_seen == images_seen
-    return checkpoint.states
-
-
-def assert_equal(a, b, place="state"):
-    """Nested states, bit for bit."""
-    assert type(a) is type(b), place
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), place
-        for key in a:
-            assert_equal(a[key], b[key], f"{place}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), place
-        for index, pair in enumerate(zip(a, b, strict=True)):
-            assert_equal(*pair, f"{place}.{index}")
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), place
-    else:
-        assert a == b, place
-
-
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_resumed_run_is_the_run_that_was_never_stopped(preset, tmp_path):
     dataroot = folders(tmp_path, count=1 if preset == "sincut" else 5)
@@ -242,17 +197,7 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(preset, tmp_path):
     train(dataroot, tmp_path / "parts", preset, "--total_images", "4", "--save_every", "2")
     train(dataroot, tmp_path / "parts", preset, "--total_images", "10", "--workers", "2")
     train(dataroot, tmp_path / "parts", preset, "--total_images", "14", "--workers", "1")
-    assert_equal(states(tmp_path / "whole", 14), states(tmp_path / "parts", 14))
-    weights = [load_file(tmp_path / run / "generator.safetensors") for run in ("whole", "parts")]
-    assert_equal(*weights)
-    logs = [log_lines(tmp_path / run / "log.jsonl") for run in ("whole", "parts")]
-    for log in logs:
-        for line in log:
-            del line["images_per_second"], line["peak_memory_gb"]
-    assert logs[0] == logs[1] and len(logs[0]) == 7
-    previews = [sorted((tmp_path / run / "previews").iterdir()) for run in ("whole", "parts")]
-    assert [path.name for path in previews[0]] == [path.name for path in previews[1]]
-    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*previews, strict=True))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts", 14, log_lines_expected=7)
 
 
 def test_the_run_folder_holds_what_is_promised(tmp_path):
@@ -303,27 +248,8 @@ def test_help_tells_each_option_with_its_default(command):
 
 
 def start(dataroot, run_dir, *more, launcher=()):
-    arguments = ["--dataroot", str(dataroot), "--run_dir", str(run_dir), *PRESETS["cut"], *more]
-    return subprocess.Popen(
-        [sys.executable, *launcher, "train_cut.py", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def wait_for(condition, process, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def has_saved(run_dir):
-    return lambda: bool(training.list_checkpoints(run_dir / "checkpoints"))
+    arguments = ["--dataroot", dataroot, "--run_dir", run_dir, *PRESETS["cut"], *more]
+    return training_runs.start("train_cut.py", arguments, launcher)
 
 
 ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -350,9 +276,6 @@ def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(killer, tmp_path):
     assert_equal(states(run, end), states(tmp_path / "whole", end))
 
 
-TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
-
-
 @pytest.mark.parametrize("preset", ["cut-with-all", "simgan"])
 def test_two_processes_make_the_steps_of_one(preset, tmp_path):
     dataroot = folders(tmp_path)
@@ -361,21 +284,9 @@ def test_two_processes_make_the_steps_of_one(preset, tmp_path):
     # the tolerance. Adam would also hide a wrong scale of the gradients: the next test sees that.
     more += ["--initialization", "normal", "--learning_rate", "2e-5"]
     train(dataroot, tmp_path / "one", preset, *more)
-    arguments = ["--dataroot", str(dataroot), "--run_dir", str(tmp_path / "two"), *PRESETS[preset]]
-    finished = subprocess.run(
-        [sys.executable, *TORCHRUN, str(free_port()), "train_cut.py", *arguments, *more],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert finished.returncode == 0, finished.stderr
-    logs = [log_lines(tmp_path / run / "log.jsonl") for run in ("one", "two")]
-    assert len(logs[0]) == len(logs[1]) == 3
-    for one, two in zip(*logs, strict=True):
-        for name in one.keys() - {"images_per_second", "peak_memory_gb"}:
-            assert two[name] == pytest.approx(one[name], rel=1e-5, abs=1e-6), name
+    arguments = ["--dataroot", dataroot, "--run_dir", tmp_path / "two", *PRESETS[preset], *more]
+    train_in_two_processes("train_cut.py", arguments)
+    assert_logs_agree(tmp_path / "one", tmp_path / "two", lines=3)
     outputs = [
         models.translate(
             models.load_generator(tmp_path / run, "--checkpoint").network, random_batch(1).source
@@ -423,7 +334,7 @@ def test_two_processes_average_to_the_gradients_of_one(tmp_path):
 def test_sigterm_to_torchrun_saves_in_all_processes(tmp_path):
     dataroot, run = folders(tmp_path), tmp_path / "run"
     more = ("--batch_size", "2", "--total_images", "100000", "--save_every", "4")
-    process = start(dataroot, run, *more, launcher=[*TORCHRUN, str(free_port())])
+    process = start(dataroot, run, *more, launcher=torchrun())
     wait_for(has_saved(run), process)
     process.send_signal(signal.SIGTERM)
     told = process.communicate(timeout=60)[1]
@@ -432,17 +343,10 @@ def test_sigterm_to_torchrun_saves_in_all_processes(tmp_path):
     assert f"stopped and saved at {reached} images" in told
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def test_a_process_that_dies_ends_the_run_and_one_process_resumes_it(tmp_path):
     dataroot, run = folders(tmp_path), tmp_path / "run"
-    launcher = [*TORCHRUN, str(free_port())]
     more = ("--batch_size", "2", "--total_images", "100000", "--save_every", "4")
-    process = start(dataroot, run, *more, launcher=launcher)
+    process = start(dataroot, run, *more, launcher=torchrun())
     wait_for(has_saved(run), process)
     children = subprocess.run(
         ["pgrep", "-P", str(process.pid), "-f", "train_cut.py"], capture_output=True, text=True

@@ -5,7 +5,7 @@ gradients is the gradient of the global batch.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -73,16 +73,28 @@ def _lost_processes_named() -> Iterator[None]:
 
 def average_gradients(network: nn.Module) -> None:
     """Replace the network's gradients by their mean over the processes, in one all-reduce."""
-    if not dist.is_initialized():
+    _average_together([p.grad for p in network.parameters() if p.grad is not None])
+
+
+def average_statistics(network: nn.Module) -> None:
+    """Replace the running statistics of batch norms by their mean over the processes.
+
+    Each process gathers those of its own batches; without this, every process would translate by
+    statistics of its own.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    _average_together([part for norm in norms for part in (norm.running_mean, norm.running_var)])
+
+
+def _average_together(tensors: Sequence[Tensor]) -> None:
+    """Replace the tensors by their means over the processes, in one all-reduce."""
+    if not dist.is_initialized() or not tensors:
         return
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    if not gradients:
-        return
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
     average_tensor(flat)
-    parts = flat.split([gradient.numel() for gradient in gradients])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view_as(gradient))
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 def average_tensor(values: Tensor) -> Tensor:

@@ -128,14 +128,15 @@ class RunLog:
         if self.progress.disable:
             print(f"{images_seen} images  {losses}  {speed:.2f} images/s", file=sys.stderr)
 
-    def metrics(self, images_seen: int, numbers: Mapping[str, float]) -> None:
-        """Write one line of metrics.jsonl."""
+    def metrics(self, images_seen: int, numbers: Mapping[str, object]) -> None:
+        """Write one line of metrics.jsonl: numbers, and words that say how they were made."""
         record = {"images": images_seen, **numbers}
         with open(self.metrics_path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        for name, value in numbers.items():
+        drawn = {name: value for name, value in numbers.items() if isinstance(value, float)}
+        for name, value in drawn.items():
             self.tensorboard.add_scalar(f"metrics/{name}", value, images_seen)
-        told = " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        told = " ".join(f"{name} {value:.4g}" for name, value in drawn.items())
         print(f"{images_seen} images  {told}", file=sys.stderr)
 
     def picture(self, name: str, sheet: Tensor, images_seen: int) -> None:

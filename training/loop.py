@@ -84,7 +84,7 @@ def fit(
     exports: Mapping[str, Callable[[Path, int], object]],
     processes: Processes,
     device: torch.device,
-    evaluate: Callable[[int], Mapping[str, float]] | None = None,
+    evaluate: Callable[[int], Mapping[str, object]] | None = None,
 ) -> None:
     """Train until `pace.total_images`, from the newest checkpoint of the run folder if it has one.
 
@@ -137,30 +137,29 @@ def fit(
                 # Tell.
                 if log:
                     log.advance(images_seen)
+                at_end = images_seen >= pace.total_images
                 with _disk_errors_told(run, images_seen):
-                    if crossed(before, images_seen, pace.log_every):
+                    if at_end or crossed(before, images_seen, pace.log_every):
                         values = means.take()
                         if log:
                             log.line(images_seen, values, device)
-                    if log and crossed(before, images_seen, pace.preview_every):
+                    shown = crossed(before, images_seen, pace.preview_every)
+                    if log and pace.preview_every and (at_end or shown):
                         picture = method.preview(preview_batch).cpu()
                         save_sheet(run.previews / f"{images_seen:09d}.png", picture)
                         log.picture("preview", (picture + 1) / 2, images_seen)
-
-                # Measure.
-                if evaluate and (
-                    crossed(before, images_seen, pace.evaluate_every)
-                    or images_seen >= pace.total_images
-                ):
-                    with _disk_errors_told(run, images_seen):
-                        numbers = evaluate(images_seen)
-                        if log:
-                            log.metrics(images_seen, numbers)
 
                 # Save.
                 if crossed(before, images_seen, pace.save_every):
                     save()
                     saved_at = images_seen
+
+                # Measure.
+                if evaluate and (at_end or crossed(before, images_seen, pace.evaluate_every)):
+                    numbers = evaluate(images_seen)
+                    with _disk_errors_told(run, images_seen):
+                        if log:
+                            log.metrics(images_seen, numbers)
             batches.close()  # no reading process outlives its use while the end is saved
             if saved_at != images_seen:
                 save()

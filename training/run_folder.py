@@ -95,6 +95,12 @@ class RunFolder:
         if not list_checkpoints(self.checkpoints):  # nothing is lost by other options
             return
         started_with = self._read_config(option)
+        old, new = started_with.get("command"), config["command"]
+        if old != new:
+            raise UserError(
+                f"{option}: is a run of {old}, not of {new}; name another folder (--init_from "
+                "takes weights along)"
+            )
         for section in ("options", "data"):
             old, new = started_with.get(section, {}), config[section]
             for name in sorted((old.keys() | new.keys()) - set(may_change)):

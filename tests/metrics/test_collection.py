@@ -330,8 +330,8 @@ def test_means_of_pairs():
         pairs.add(*pair)
     batches = torch.stack(fake), torch.stack(real)
     expected = {measure.__name__: measure(*batches).mean().item() for measure in (ssim, l1, psnr)}
-    assert pairs.means() == pytest.approx(expected)
-    assert list(pairs.means()) == ["ssim", "l1", "psnr"]
+    assert pairs.means() == pytest.approx({"n_pairs": 5, **expected})
+    assert list(pairs.means()) == ["n_pairs", "ssim", "l1", "psnr"]
     pairs.add(fake[0], fake[0])
     assert pairs.means()["psnr"] == float("inf")
     assert pairs.means()["l1"] == pytest.approx(expected["l1"] * 5 / 6)
@@ -351,12 +351,12 @@ def test_the_noise_floor_has_the_metrics_of_features_between_halves_of_the_reals
     numbers = compare(*both(measures, pictures(40), pictures(40, seed=1, darker=0.3)), measures)
     floor = numbers["noise_floor"]
     kid = {"kid_mean", "kid_std", "kid_interval", "kid_subset_size"}
-    assert floor.keys() == {"fid", *kid, "precision", "recall", "density", "coverage"}
+    assert floor.keys() == {"n", "fid", *kid, "precision", "recall", "density", "coverage"}
     assert 0 < floor["fid"] < numbers["fid"]
     assert floor["kid_mean"] < numbers["kid_mean"]
     only = Measures(metrics="fid", noise_floor=True)
     again = compare(*both(only, pictures(40), pictures(40, seed=1)), only)["noise_floor"]
-    assert again == {"fid": floor["fid"]}
+    assert again == {"n": 20, "fid": floor["fid"]}
 
 
 def test_a_noise_floor_without_metrics_of_features_is_refused():

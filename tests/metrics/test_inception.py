@@ -60,7 +60,7 @@ def pictures(count, height=40, width=56, seed=0):
 
 def extractor(network, protocol, layer, **options):
     origin = Origin(protocol, layer, "abc")
-    return InceptionExtractor(network, PROTOCOLS[protocol], origin, CPU, images_a_pass=5, **options)
+    return InceptionExtractor(network, PROTOCOLS[protocol], origin, CPU, batch_size=5, **options)
 
 
 def test_it_has_the_published_number_of_parameters_and_torchvisions_names(network, inception_file):
@@ -213,7 +213,7 @@ def test_another_network_gets_the_pictures_at_their_own_size():
     [
         (lambda batch: batch.float(), r"gave \[1, 3, 64, 64\] for 1 images"),
         (lambda batch: torch.zeros(7, 5), r"gave \[7, 5\] for 1 images"),
-        (lambda batch: [batch], "gave list for 1 images"),
+        (lambda batch: [batch], "for 1 images, not"),
     ],
 )
 def test_another_network_with_results_of_another_shape_is_refused(function, gave):

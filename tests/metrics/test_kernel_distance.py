@@ -12,9 +12,9 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from errors import UserError
 from metrics.kernel_distance import (
     KernelDistance,
-    _checked_subset_size,
     _resamples,
     _unbiased_mmd,
+    checked_subset_size,
     kernel_distance,
 )
 
@@ -167,7 +167,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others():
 )
 def test_the_default_subset_size(real_images, fake_images, expected):
     real, fake = features(real_images, 1, seed=0), features(fake_images, 1, seed=1)
-    assert _checked_subset_size(real, fake, 100, None) == expected
+    assert checked_subset_size(len(real), len(fake), 100, None) == expected
 
 
 def test_defaults_are_torch_fidelitys():

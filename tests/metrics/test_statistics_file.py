@@ -110,7 +110,7 @@ def test_an_array_of_objects_is_not_unpickled(tmp_path):
     [
         ({"sigma": SIGMA}, "no array mu in it, but sigma"),
         ({"mu": MU}, "no array sigma in it, but mu"),
-        ({"feats": np.zeros((3, 4))}, "no array mu in it, but nothing"),
+        ({"feats": np.zeros((3, 4))}, "no array mu in it, but feats"),
         ({"mu": MU[:3], "sigma": SIGMA}, "mu of shape (3,) beside sigma of shape (4, 4)"),
         ({"mu": MU[None], "sigma": SIGMA}, "mu of shape (1, 4) beside sigma of shape (4, 4)"),
         ({"mu": MU, "sigma": SIGMA[0]}, "mu of shape (4,) beside sigma of shape (4,)"),
@@ -230,16 +230,27 @@ def test_statistics_of_stylegan_at_every_protocol_of_pickle(tmp_path, protocol):
 
 
 @pytest.mark.parametrize("protocol", [2, 5])
-def test_rows_and_columns_keep_their_places(tmp_path, protocol):
-    """A covariance that is not symmetric tells one order of the memory from the other."""
-    table, found = np.arange(16.0).reshape(4, 4), []
+def test_arrays_in_either_order_of_memory_are_read(tmp_path, protocol):
+    mixing = np.arange(16.0).reshape(4, 4)
+    table = mixing @ mixing.T
     for order in ("C", "F"):
         path = tmp_path / "a.pkl"
         entries = of_stylegan(raw_mean=np.zeros(4), raw_cov=np.array(table, order=order))
         path.write_bytes(pickle.dumps(entries, protocol))
-        found.append(load_statistics(path, "--real").covariance.numpy())
-    for covariance in found:
-        assert np.allclose(covariance, table / 29, rtol=1e-14)
+        assert np.allclose(load_statistics(path, "--real").covariance, table / 29, rtol=1e-14)
+
+
+@pytest.mark.parametrize("sigma", [-np.eye(4), np.triu(np.ones((4, 4)))])
+def test_a_sigma_that_is_no_covariance_is_refused(tmp_path, sigma):
+    path = write_npz(tmp_path / "a.npz", mu=np.zeros(4), sigma=sigma)
+    with pytest.raises(UserError, match="its sigma is no covariance"):
+        load_statistics(path, "--real")
+
+
+def test_statistics_of_edm2_are_read(tmp_path):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"fid": {"mu": MU, "sigma": SIGMA}, "num_images": 30}))
+    assert np.allclose(load_statistics(path, "--real").mean, MU)
 
 
 def test_pickles_of_numpy_before_2_are_read(tmp_path):
@@ -364,12 +375,20 @@ def test_statistics_made_alike_compare_in_silence(capsys):
         (ORIGIN, ORIGIN._replace(protocol="tf"), "made with protocol clean, and tf is measured"),
         (ORIGIN, ORIGIN._replace(weights_sha256="def"), "made with weights_sha256 abc, and def"),
         (ORIGIN, ORIGIN._replace(layer=192), "64 channels, and --layer 192 is measured"),
-        (ORIGIN, Origin(features="clip.pt"), "made with protocol clean, and None is measured"),
-        (Origin(features="clip.pt"), ORIGIN, "made with features clip.pt, and None is measured"),
+        (
+            ORIGIN,
+            Origin(features="clip.pt"),
+            "made with FID's network, and --features clip.pt is measured",
+        ),
+        (
+            Origin(features="clip.pt"),
+            ORIGIN,
+            "made with --features clip.pt, and FID's network is measured",
+        ),
         (
             Origin(features="a.pt"),
             Origin(features="b.pt"),
-            "made with features a.pt, and b.pt is measured",
+            "made with --features a.pt, and --features b.pt is measured",
         ),
         (Origin(), ORIGIN._replace(layer=2048), "64 channels, and --layer 2048 is measured"),
     ],

@@ -1,0 +1,81 @@
+"""The networks that make features for the metrics: FID's, or one that the user brings."""
+
+import hashlib
+import importlib
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import metrics
+from errors import UserError
+
+
+def build_extractor(
+    measures: metrics.Measures, device: torch.device, batch_size: int
+) -> tuple[metrics.Extractor, bool]:
+    """Return what makes features, and whether published numbers rest on the same weights."""
+    if measures.features:
+        function, origin = load_function(measures.features, device)
+        try:
+            return metrics.CustomExtractor(function, origin, device), False
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(
+                f"--features {measures.features}: does not turn uint8 [B, 3, H, W] into float "
+                f"[B, D] ({error})"
+            ) from error
+    weights = metrics.load_inception_weights(measures.weights)
+    network = metrics.FidInception()
+    network.load_state_dict(weights.state)
+    origin = metrics.Origin(measures.protocol, measures.layer, weights.sha256)
+    extractor = metrics.InceptionExtractor(
+        network,
+        metrics.PROTOCOLS[measures.protocol],
+        origin,
+        device,
+        batch_size=batch_size,
+        exact=measures.exact,
+    )
+    return extractor, weights.published
+
+
+def load_function(
+    name: str, device: torch.device
+) -> tuple[Callable[[Tensor], Tensor], metrics.Origin]:
+    """Return a feature extractor of the user's: a TorchScript file, or module:function called.
+
+    Both are programs that the user asks to run.
+    """
+    option, path = f"--features {name}", Path(name)
+    if path.is_file():
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # TorchScript's end is announced
+                network = torch.jit.load(name, map_location=device).eval()
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"{option}: not a whole TorchScript file; give another") from error
+        return network, metrics.Origin(features=path.name, weights_sha256=sha256)
+    module_name, _, function_name = name.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = vars(importlib.import_module(module_name))[function_name]
+    except (ImportError, SyntaxError, KeyError, ValueError) as error:
+        raise UserError(
+            f"{option}: neither a file nor module:function that can be imported ({error})"
+        ) from error
+    finally:
+        sys.path.pop(0)
+    try:
+        made = function()
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(
+            f"{option}: {function_name}() does not return a function of pictures "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if isinstance(made, nn.Module):
+        made = made.to(device).eval()
+    return made, metrics.Origin(features=name)
