@@ -1,0 +1,119 @@
+"""DCGAN (Radford et al. 2016): strided 4x4 convolutions with batch norm, no hidden linear layer.
+
+Widths and the missing biases are those of PyTorch's example, the usual form at 64 px.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.gan.inputs import check_counts, check_latents, check_pictures, check_side, with_one_hot
+from models.initialization import initialize
+from models.layers import norm_layer
+
+SMALLEST_PX = 16
+
+
+def _widths(base_channels: int, size_px: int) -> list[int]:
+    """Channels from half the picture's size down to 4x4: each halving doubles them."""
+    return [base_channels * 2**halving for halving in range(round(math.log2(size_px)) - 2)]
+
+
+@dataclass(frozen=True)
+class DcganGeneratorSizes:
+    """What a DCGAN generator is built from; ValueError for a size that is no power of two."""
+
+    size_px: int = 64  # a power of two from 16
+    out_channels: int = 3
+    latent_channels: int = 100
+    base_channels: int = 64  # before the last layer; each halving has twice as many
+    classes: int = 0
+
+    def __post_init__(self):
+        check_side(self.size_px, SMALLEST_PX)
+        check_counts(
+            out_channels=self.out_channels,
+            latent_channels=self.latent_channels,
+            base_channels=self.base_channels,
+        )
+
+
+class DcganGenerator(nn.Module):
+    """Transposed convolutions from 1x1 to 4x4 and on, batch norm and ReLU between, tanh at the end.
+
+    Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, S, S] in (-1, 1).
+    With classes, the one-hot label is joined to the latent (Mirza and Osindero 2014).
+    Errors: ValueError for latents or labels of another shape.
+    """
+
+    def __init__(self, sizes: DcganGeneratorSizes | None = None):
+        super().__init__()
+        self.sizes = sizes = sizes or DcganGeneratorSizes()
+        self.latent_channels, self.classes = sizes.latent_channels, sizes.classes
+        self.size_px, self.out_channels = sizes.size_px, sizes.out_channels
+        widths = _widths(sizes.base_channels, sizes.size_px)[::-1]
+        entrance = sizes.latent_channels + sizes.classes
+        layers: list[nn.Module] = [nn.ConvTranspose2d(entrance, widths[0], 4, bias=False)]
+        for before, after in zip(widths, [*widths[1:], sizes.out_channels], strict=True):
+            layers += [nn.BatchNorm2d(before), nn.ReLU()]
+            layers.append(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False))
+        self.layers = nn.Sequential(*layers, nn.Tanh())
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Make pictures from latents [B, latent_channels] and labels, int64 [B]."""
+        check_latents(latents, self.latent_channels)
+        return self.layers(with_one_hot(latents, labels, self.classes)[:, :, None, None])
+
+    def draw_weights(self, generator: torch.Generator) -> None:
+        """Draw convolutions from N(0, 0.02^2), batch norm's scales from N(1, 0.02^2)."""
+        initialize(self, generator, "normal", 0.02)
+
+
+@dataclass(frozen=True)
+class DcganDiscriminatorSizes:
+    """What a DCGAN discriminator is built from; ValueError for a size that is no power of two."""
+
+    size_px: int = 64  # a power of two from 16
+    in_channels: int = 3
+    base_channels: int = 64  # after the first layer; each halving has twice as many
+    norm: str = "batch"  # batch (the paper's), or instance or none, for penalties on the gradient
+    classes: int = 0
+
+    def __post_init__(self):
+        check_side(self.size_px, SMALLEST_PX)
+        check_counts(in_channels=self.in_channels, base_channels=self.base_channels)
+
+
+class DcganDiscriminator(nn.Module):
+    """Strided convolutions down to 4x4, leaky ReLU 0.2, batch norm save at both ends; no sigmoid.
+
+    Shape: pictures [B, in_channels, S, S] in [-1, 1] -> logits [B]. With classes, the one-hot label
+    joins the picture as constant channels. Batch norm mixes the pictures of a batch, so a penalty
+    on each picture's gradient needs another `norm`; "none" gives the convolutions biases instead.
+    Errors: ValueError for pictures or labels of another shape.
+    """
+
+    def __init__(self, sizes: DcganDiscriminatorSizes | None = None):
+        super().__init__()
+        self.sizes = sizes = sizes or DcganDiscriminatorSizes()
+        self.size_px, self.in_channels = sizes.size_px, sizes.in_channels
+        self.classes = sizes.classes
+        widths = _widths(sizes.base_channels, sizes.size_px)
+        entrance = sizes.in_channels + sizes.classes
+        layers: list[nn.Module] = [nn.Conv2d(entrance, widths[0], 4, 2, 1, bias=False)]
+        layers.append(nn.LeakyReLU(0.2))
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=sizes.norm == "none"))
+            layers += [norm_layer(sizes.norm, after), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, bias=False))
+
+    def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Judge pictures [B, in_channels, S, S] with labels, int64 [B]."""
+        check_pictures(pictures, self.in_channels, self.size_px)
+        return self.layers(with_one_hot(pictures, labels, self.classes)).flatten()
+
+    def draw_weights(self, generator: torch.Generator) -> None:
+        """Draw convolutions from N(0, 0.02^2), batch norm's scales from N(1, 0.02^2)."""
+        initialize(self, generator, "normal", 0.02)

@@ -1,0 +1,68 @@
+"""What enters a network that makes pictures from noise or judges them: checks and labels."""
+
+import torch
+from torch import Tensor
+
+
+def check_side(size_px: int, smallest_px: int) -> None:
+    """Raise ValueError unless a picture's side is a power of two from `smallest_px` on."""
+    if size_px < smallest_px or size_px & (size_px - 1):
+        allowed = ", ".join(str(smallest_px << doubling) for doubling in range(4))
+        raise ValueError(f"{size_px} px: not a power of two from {smallest_px} on ({allowed}, ...)")
+
+
+def check_counts(**counts: int) -> None:
+    """Raise ValueError, which names it, for a number of channels or layers below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} {count}: below 1")
+
+
+def check_latents(latents: Tensor, channels: int) -> None:
+    """Raise ValueError unless latents are [B, channels]."""
+    if latents.dim() != 2 or latents.shape[1] != channels:
+        raise ValueError(f"latents {tuple(latents.shape)}: this generator takes [B, {channels}]")
+
+
+def check_pictures(pictures: Tensor, channels: int, size_px: int) -> None:
+    """Raise ValueError unless pictures are [B, channels, size_px, size_px]."""
+    if pictures.dim() != 4 or pictures.shape[1:] != (channels, size_px, size_px):
+        raise ValueError(
+            f"pictures {tuple(pictures.shape)}: this discriminator takes [B, {channels}, "
+            f"{size_px}, {size_px}] here"
+        )
+
+
+def check_labels(labels: Tensor | None, classes: int, batch: int) -> None:
+    """Raise ValueError unless labels are int64 [batch], or None where there are no classes.
+
+    The values themselves are not read, which would wait for the device: a class out of range is
+    refused by the lookup that follows (IndexError on the CPU, a device-side assert on CUDA).
+    """
+    if labels is None:
+        if classes:
+            raise ValueError(f"this network knows {classes} classes and needs labels [B]")
+        return
+    if not classes:
+        raise ValueError("this network is unconditional and takes no labels")
+    if labels.dtype != torch.int64 or labels.shape != (batch,):
+        raise ValueError(
+            f"labels {labels.dtype} {tuple(labels.shape)}: give int64 numbers of classes, [{batch}]"
+        )
+
+
+def with_one_hot(x: Tensor, labels: Tensor | None, classes: int) -> Tensor:
+    """Return x with its label as `classes` further channels, 1 for its class and 0 for the others.
+
+    x: [B, C] or [B, C, H, W]; labels: int64 [B] in 0 .. classes - 1, None where `classes` is 0.
+    Returns [B, C + classes] or [B, C + classes, H, W], the label repeated at every pixel; x itself
+    where there are no classes. Source: Mirza and Osindero 2014, section 3.2.
+
+    Raises ValueError as `check_labels` does.
+    """
+    check_labels(labels, classes, len(x))
+    if labels is None:
+        return x
+    rows = torch.eye(classes, dtype=x.dtype, device=x.device).index_select(0, labels)
+    rows = rows.view(len(x), classes, *[1] * (x.dim() - 2))
+    return torch.cat([x, rows.expand(-1, -1, *x.shape[2:])], 1)

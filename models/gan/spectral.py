@@ -1,0 +1,46 @@
+"""Spectral norm that starts from a seed, and Xavier's weights beneath it."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
+
+FIRST_ITERATIONS = 15
+
+
+def normed(layer: nn.Module, spectral: bool) -> nn.Module:
+    """Divide the layer's weight by its largest singular value if `spectral`; return the layer.
+
+    The weight is a matrix of [outputs, all the rest]. Its singular vectors are followed by one
+    power iteration a forward in training mode and none in eval mode; they are part of the state.
+    Source: Miyato et al. 2018, equation 8 and algorithm 1.
+    """
+    return spectral_norm(layer) if spectral else layer
+
+
+@torch.no_grad()
+def draw_xavier(layer: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:
+    """Draw the weight from U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)); the bias is 0.
+
+    layer: a convolution, linear layer or embedding. Under spectral norm it is the weight before the
+    division, and the singular vectors start anew from `generator`.
+    """
+    spectral = parametrize.is_parametrized(layer)
+    weight = layer.parametrizations.weight.original if spectral else layer.weight
+    nn.init.xavier_uniform_(weight, gain, generator=generator)
+    if spectral:
+        _restart(layer.parametrizations.weight[0], weight, generator)
+    if not isinstance(layer, nn.Embedding) and layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _restart(norm: nn.Module, weight: nn.Parameter, generator: torch.Generator) -> None:
+    for vector in norm.buffers():
+        nn.init.normal_(vector, generator=generator)
+        F.normalize(vector, dim=0, out=vector)
+    mode = norm.training
+    norm.train()
+    for _ in range(FIRST_ITERATIONS):
+        norm(weight)  # each evaluation in training mode is one iteration
+    norm.train(mode)
