@@ -8,7 +8,8 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -117,8 +118,11 @@ def evaluate(
             f"--save_stats {options.save_stats}: --real is a file of statistics; name a folder"
         )
     fake = open_set(options.fake, "--fake", options.workers)
+    partners = None
     if options.checkpoint:
         fake = translated(options, device)
+        if isinstance(real, evaluation.ReadPictures):
+            partners = replace(real, decode=partial(data.viewed_levels, content=fake.target))
     evaluator = evaluation.Evaluator(
         options,
         device,
@@ -128,7 +132,7 @@ def evaluate(
         moments_of_reals=options.save_stats is not None,
         needs_network=not all(isinstance(found, metrics.SavedStatistics) for found in (real, fake)),
     )
-    found_real, found_fake = evaluator.collect_both(real, fake)
+    found_real, found_fake = evaluator.collect_both(real, fake, partners)
     if not processes.writes:
         return {}
     numbers = {}
@@ -175,7 +179,7 @@ def translated(options: Options, device: torch.device) -> evaluation.TranslatedP
     files = data.list_images(options.source, "--source")
     sources = evaluation.file_pictures(label, files, options.source, options.workers, source)
     network = saved.network.to(device)
-    return evaluation.TranslatedPictures(label, sources, network, device, target.to_view)
+    return evaluation.TranslatedPictures(label, sources, network, device, target)
 
 
 def save(path: Path, real: metrics.Collection, origin: metrics.Origin) -> None:

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from torch import Tensor, nn
+from torch import nn
 
 import data
 import metrics
@@ -69,14 +69,14 @@ def file_pictures(
 class TranslatedPictures:
     """What a generator makes of sources: to the bit the PNG files that translate.py writes.
 
-    view: from what the generator puts out to RGB [B, 3, H, W] in [-1, 1].
+    target: what the generator puts out.
     """
 
     label: str
     sources: ReadPictures
     generator: nn.Module
     device: torch.device
-    view: Callable[[Tensor], Tensor] = data.RGB.to_view
+    target: data.Content = data.RGB
 
     @property
     def files(self) -> Sequence[Path]:
@@ -94,7 +94,9 @@ class TranslatedPictures:
             pixels = found.pixels
             if pixels is not None:
                 translated = models.translate(self.generator, pixels[None].to(self.device))
-                found = found._replace(pixels=data.to_levels(self.view(translated)[0]).cpu())
+                found = found._replace(
+                    pixels=data.to_levels(self.target.to_view(translated)[0]).cpu()
+                )
             yield found
 
 
@@ -183,11 +185,16 @@ class Evaluator:
             metrics.check_comparable(fake, real.origin, self.published)
         metrics.check_counts(self.measures, *counts)
 
-    def collect_both(self, real: Set, fake: Set) -> tuple[metrics.Found, metrics.Found]:
-        """Check both sets, then go through each of them."""
+    def collect_both(
+        self, real: Set, fake: Set, partners: Pictures | None = None
+    ) -> tuple[metrics.Found, metrics.Found]:
+        """Check both sets, then go through each of them.
+
+        partners: the reals as metrics of pairs are to see them, where that is another way.
+        """
         self.check(real, fake)
         keep_real, keep_fake = kept_features(real, fake)
-        partners = real if self.measures.needs(*metrics.OF_PAIRS) else None
+        partners = (partners or real) if self.measures.needs(*metrics.OF_PAIRS) else None
         return (
             self.collect(real, keep_real),
             self.collect(fake, keep_fake, is_fake=True, partners=partners),
@@ -221,8 +228,12 @@ class Evaluator:
         losses: dict[str, str] = {}
         readable = _readable(stream, pictures, unreadable, losses)
         # Closed in any case: reading processes that are left over keep a failed command waiting.
-        with closing(readable), self._progress(pictures.label, len(indices)) as advance:
-            while batch := list(islice(readable, self.batch_size)):
+        with (
+            closing(stream),
+            closing(readable),
+            self._progress(pictures.label, len(indices)) as advance,
+        ):
+            for batch in batches(readable, self.batch_size):
                 collection.add([found.index for found in batch], [found.pixels for found in batch])
                 advance(len(batch))
         self._tell(pictures, unreadable, losses)
@@ -284,6 +295,16 @@ class Evaluator:
             print(f"{message} and are left out: {named}", file=sys.stderr)
 
 
+def batches(stream: Iterator[data.ReadImage], size: int) -> Iterator[list[data.ReadImage]]:
+    """Yield `size` pictures at a time; what is left over at the end comes with the last ones."""
+    held = list(islice(stream, size))
+    while len(following := list(islice(stream, size))) == size:
+        yield held
+        held = following
+    if held:
+        yield held + following
+
+
 def share(images: int, processes: training.Processes) -> list[int]:
     """Return the indices that fall to this process; both of a pair of MS-SSIM to the same one."""
     world, rank = processes.world_size, processes.rank
@@ -328,6 +349,12 @@ def _pairing(
         )
     partner_stream = partners.read([places[pictures.names[index]] for index in indices])
     for found, partner in zip(stream, partner_stream, strict=True):
+        for label, side in ((pictures.label, found), (partners.label, partner)):
+            if "clipped" in side.loss:
+                raise UserError(
+                    f"{label}: {pictures.names[found.index]} is {side.loss}, which says nothing of "
+                    "pairs; give --checkpoint and --source, or convert the files"
+                )
         if found.pixels is not None and partner.pixels is not None:
             collection.add_pair(found.index, found.pixels, partner.pixels)
         yield found

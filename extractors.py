@@ -28,8 +28,9 @@ def build_extractor(
                 f"[B, D] ({error})"
             ) from error
     weights = metrics.load_inception_weights(measures.weights)
-    network = metrics.FidInception()
-    network.load_state_dict(weights.state)
+    with torch.device("meta"):
+        network = metrics.FidInception()
+    network.load_state_dict(weights.state, assign=True)
     origin = metrics.Origin(measures.protocol, measures.layer, weights.sha256)
     extractor = metrics.InceptionExtractor(
         network,

@@ -54,6 +54,7 @@ class PairedOptions(Protocol):
     crop_size: int
     flip: bool
     epoch_images: int
+    evaluate_every: int
     workers: int
     seed: int
 
@@ -155,6 +156,12 @@ def open_paired(
     dataset = data.PairedFiles(
         pairs, preprocessing, seed=options.seed, source=source, target=target
     )
+    if pairs.test == pairs.train and options.evaluate_every:
+        print(
+            "no test pairs: --evaluate_every measures on the training pairs; give test or val, "
+            "testA and testB",
+            file=sys.stderr,
+        )
     files = [pair.source for pair in pairs.test]
     names = data.names_below(files)
     test_source, test_target = (
@@ -280,7 +287,7 @@ def monitor(
                 sources,
                 method.generators[name],
                 device,
-                files.target.to_view,
+                files.target,
             ),
             targets,
         )

@@ -37,7 +37,7 @@ class Options(cli.TranslatorOptions):
     discriminator: Literal["patch", "pixel"] = "patch"
     """Architecture of both discriminators."""
     cycle_weight: float = 10.0
-    """Weight of L1 between a picture and what comes back of it."""
+    """Weight of L1 between a picture and what comes back of it; 0: off."""
     identity_weight: float = 5.0
     """Weight of L1 between a target picture and its translation; 0: off."""
     history_size: int = 50
@@ -174,10 +174,11 @@ class CycleGan:
             value.backward()
             values[name] = value.detach()
 
-        with self._autocast():
-            returned = backward(fake)
-        learn(f"cycle_{side.start}", options.cycle_weight * losses.l1(returned, start))
-        del returned
+        if options.cycle_weight:
+            with self._autocast():
+                returned = backward(fake)
+            learn(f"cycle_{side.start}", options.cycle_weight * losses.l1(returned, start))
+            del returned
         with training.frozen(judge), self._autocast():
             logits = judge(fake)
         learn(f"adversarial_{side.way}", self.adversarial.generator(logits))

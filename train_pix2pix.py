@@ -28,7 +28,7 @@ class Options(cli.TranslatorOptions):
 
     preset: Literal["pix2pix", "colorization"] = "pix2pix"
     """Row of defaults that the other options are read on top of."""
-    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    direction: Literal["a2b", "b2a", "AtoB", "BtoA"] = "a2b"
     """Which side of --dataroot is the source: A is the left half, or trainA."""
     source_channels: Literal[1, 3, 4] = 3
     """Channels of the sources: grey, RGB or RGBA."""
@@ -52,9 +52,9 @@ class Options(cli.TranslatorOptions):
     dropout: bool = True
     adversarial: Literal["lsgan", "minimax", "non_saturating", "hinge", "wgan"] = "non_saturating"
     adversarial_weight: float = 1.0
-    """Weight of the adversarial loss in the generator's."""
+    """Weight of the adversarial loss in the generator's; 0: off, and nothing is judged."""
     l1_weight: float = 100.0
-    """Weight of L1 between translation and target."""
+    """Weight of L1 between translation and target; 0: off."""
     evaluate_every: int = 5000
     metrics: str = "l1,psnr,ssim"
 
@@ -138,14 +138,17 @@ class Pix2Pix:
             source, target = models.split_lab(source)
         with self._autocast():
             fake = self.generator.colours(source) if self.options.lab else self.generator(source)
-        values = self._update_discriminator(source, fake.detach(), target)
-        values["l1"] = self.options.l1_weight * losses.l1(fake, target)
-        with training.frozen(self.discriminator), self._autocast():
-            logits = self.discriminator(torch.cat([source, fake], 1))
-        fooling = self.options.adversarial_weight * self.adversarial.generator(logits)
-        (values["l1"] + fooling).backward()
+        values = {}
+        if self.options.adversarial_weight:
+            values = self._update_discriminator(source, fake.detach(), target)
+            with training.frozen(self.discriminator), self._autocast():
+                logits = self.discriminator(torch.cat([source, fake], 1))
+            fooling = self.adversarial.generator(logits)
+            values["adversarial"] = self.options.adversarial_weight * fooling
+        if self.options.l1_weight:
+            values["l1"] = self.options.l1_weight * losses.l1(fake, target)
+        sum(values[name] for name in ("adversarial", "l1") if name in values).backward()
         training.descend(self.generator, self.optimizers["generator"])
-        values["adversarial"] = fooling
         return {name: value.detach() for name, value in values.items()}
 
     def _update_discriminator(
@@ -207,6 +210,16 @@ def check(options: Options) -> None:
             f"--source_classes {options.source_classes}: give 2 or more for label maps, 0 for "
             "pictures"
         )
+    if options.source_classes > data.MOST_CLASSES:
+        raise UserError(
+            f"--source_classes {options.source_classes}: more than {data.MOST_CLASSES}, all that "
+            "16-bit files can tell apart"
+        )
+    if options.source_classes and (options.source_channels, options.source_bits) != (3, 8):
+        raise UserError(
+            f"--source_classes {options.source_classes}: label maps have neither --source_channels "
+            "nor --source_bits; leave them out"
+        )
     for side, channels, bits in (
         ("source", options.source_channels, options.source_bits),
         ("target", options.target_channels, options.target_bits),
@@ -216,10 +229,19 @@ def check(options: Options) -> None:
                 f"--{side}_bits 16: needs --{side}_channels 1; files of more channels have 8 bits"
             )
     plain = (options.source_channels, options.target_channels, options.source_classes) == (3, 3, 0)
+    if not options.adversarial_weight + options.l1_weight:
+        raise UserError(
+            "--adversarial_weight 0 --l1_weight 0: nothing is learned; give one of them"
+        )
     if options.lab and not plain:
         raise UserError("--lab: colours RGB pictures; leave out channels and --source_classes")
-    if options.lab and (options.source_dir or options.target_dir):
-        raise UserError("--lab: reads single pictures from --dataroot; leave out the other folders")
+    if options.lab and (
+        options.source_dir or options.target_dir or options.direction not in ("a2b", "AtoB")
+    ):
+        raise UserError(
+            "--lab: reads single pictures from --dataroot; leave out the other folders and "
+            "--direction"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

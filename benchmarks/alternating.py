@@ -6,12 +6,19 @@ from collections.abc import Callable, Mapping
 
 
 def alternate(
-    actions: Mapping[str, Callable[[int], object]], rounds: int, warm_ups: int = 0
+    actions: Mapping[str, Callable[[int], object]],
+    rounds: int,
+    warm_ups: int = 0,
+    rest_seconds: float = 0,
 ) -> dict[str, list[float]]:
-    """Call each action with the round's number, round by round; return seconds by name."""
+    """Call each action with the round's number, round by round; return seconds by name.
+
+    rest_seconds: between the actions, where one leaves threads behind that spin for a while.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(warm_ups + rounds):
         for name, action in actions.items():
+            time.sleep(rest_seconds)
             started = time.perf_counter()
             action(number)
             seconds[name].append(time.perf_counter() - started)

@@ -65,7 +65,7 @@ def main() -> None:
         }
         results[str(images)] = {
             **values,
-            **compared(alternate(sides, arguments.rounds, warm_ups=1), "ours"),
+            **compared(alternate(sides, arguments.rounds, warm_ups=1, rest_seconds=1), "ours"),
         }
         for name, value in results[str(images)].items():
             print(f"{images} images: {name:25} {value}")

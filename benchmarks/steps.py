@@ -67,11 +67,20 @@ def run(arguments: argparse.Namespace, builders: Mapping[str, Builder]) -> None:
         return
     results = {f"{side}_peak_gb": _peak_memory(side) for side in builders}
     results["memory_ratio"] = results["ours_peak_gb"] / results["official_peak_gb"]
-    steps = {side: build(arguments, device) for side, build in builders.items()}
-    actions = {
-        side: lambda number, step=step: step(batch, number * arguments.batch_size)
-        for side, step in steps.items()
-    }
+    steps, tuned = {}, {}
+    for side, build in builders.items():
+        torch.backends.cudnn.benchmark = False
+        steps[side] = build(arguments, device)
+        tuned[side] = torch.backends.cudnn.benchmark  # the official programs turn it on
+
+    def action(side: str) -> Callable[[int], object]:
+        def call(number: int) -> None:
+            torch.backends.cudnn.benchmark = tuned[side]
+            steps[side](batch, number * arguments.batch_size)
+
+        return call
+
+    actions = {side: action(side) for side in steps}
     results |= compared(alternate(actions, arguments.rounds, warm_ups=2), "ours")
     for name, value in results.items():
         print(f"{name:22} {value}")

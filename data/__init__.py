@@ -1,7 +1,7 @@
 """Files on disk -> typed batches of pictures."""
 
 from data.batch import TranslationBatch
-from data.content import RGB, Content, contents_of, label_colours
+from data.content import MOST_CLASSES, RGB, Content, contents_of, label_colours
 from data.decode import UnreadableImageError, decode_image, decode_plainly
 from data.files import (
     IMAGE_EXTENSIONS,
@@ -27,6 +27,7 @@ from data.reading import (
     read_images,
     source_of_pair,
     target_of_pair,
+    viewed_levels,
 )
 from data.single_image import SingleImagePatches
 from data.stream import Stream
@@ -35,6 +36,7 @@ from data.unpaired import UnpairedFolders
 
 __all__ = [
     "IMAGE_EXTENSIONS",
+    "MOST_CLASSES",
     "REGIONS",
     "RGB",
     "Content",
@@ -79,6 +81,7 @@ __all__ = [
     "to_image",
     "to_levels",
     "to_tensor",
+    "viewed_levels",
     "write_pocket",
     "write_pocket_pairs",
 ]

@@ -16,7 +16,7 @@ from errors import UserError
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _LABEL_MODES = {"1", "L", "P"} | WIDE_MODES
-_MOST_CLASSES = 65536
+MOST_CLASSES = 65536
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Content:
             )
         if self.bits not in (8, 16) or (self.bits == 16 and self._mode != "F"):
             raise UserError(f"bits {self.bits}: not read; give 8, or 16 with pictures of 1 channel")
-        if self.kind == "labels" and not 2 <= self.classes <= _MOST_CLASSES:
-            raise UserError(f"classes {self.classes}: give 2 to {_MOST_CLASSES} for label maps")
+        if self.kind == "labels" and not 2 <= self.classes <= MOST_CLASSES:
+            raise UserError(f"classes {self.classes}: give 2 to {MOST_CLASSES} for label maps")
         if self.kind == "colour" and self.classes:
             raise UserError(f"classes {self.classes}: for label maps only; give 0 for pictures")
 
@@ -158,8 +158,8 @@ class Content:
         for label in (int(values.min()), int(values.max())):
             if not 0 <= label < self.classes:
                 raise UserError(
-                    f"{path}: has label {label}, where --source_classes {self.classes} allows 0 to "
-                    f"{self.classes - 1}; raise --source_classes or mend the file"
+                    f"{path}: has label {label}, and --source_classes {self.classes} of the "
+                    f"training allows 0 to {self.classes - 1}; mend the file"
                 )
         return Image.fromarray(values)
 

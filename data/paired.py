@@ -105,16 +105,24 @@ def decode_pair(pair: Pair, source: Content, target: Content) -> tuple[Image.Ima
     Raises `UnreadableImageError` for a file that cannot be read, and `UserError` for a
     side-by-side picture of odd width, unequal sizes, and what `Content.decode` finds.
     """
-    first = source.decode(pair.source)
-    if pair.source == pair.target and source == target:
-        second = first
-    else:
-        second = target.decode(pair.target)
-    if pair.halves:
-        first, second = _half(first, pair, pair.swapped), _half(second, pair, not pair.swapped)
+    first = decode_source(pair, source)
+    same = pair.source == pair.target and source == target and not pair.halves
+    second = first if same else decode_target(pair, target)
     if first.size != second.size:
         raise UserError(unequal_sizes(pair, first.size, second.size))
     return first, second
+
+
+def decode_source(pair: Pair, content: Content) -> Image.Image:
+    """The source of a pair alone; raises as `decode_pair`, save for unequal sizes."""
+    image = content.decode(pair.source)
+    return _half(image, pair, pair.swapped) if pair.halves else image
+
+
+def decode_target(pair: Pair, content: Content) -> Image.Image:
+    """The target of a pair alone; raises as `decode_pair`, save for unequal sizes."""
+    image = content.decode(pair.target)
+    return _half(image, pair, not pair.swapped) if pair.halves else image
 
 
 def odd_width(path: Path, width: int) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, get_args
 from data.files import find_folders, folder_options, list_images, names_below
 from errors import UserError
 
-Direction = Literal["AtoB", "BtoA"]
+Direction = Literal["a2b", "b2a", "AtoB", "BtoA"]  # the latter as in the official programs
 _LAYOUTS = (
     "give a folder with train (pictures side by side), or with trainA and trainB, or --source_dir "
     "and --target_dir"
@@ -34,7 +34,7 @@ def find_pairs(
     dataroot: Path | None,
     source_dir: Path | None,
     target_dir: Path | None,
-    direction: Direction = "AtoB",
+    direction: Direction = "a2b",
 ) -> Pairs:
     """The pairs of one `--dataroot`, or of two folders.
 
@@ -42,15 +42,15 @@ def find_pairs(
     trainA and trainB, whose files are pairs where their relative names without the ending are
     equal, as those of `source_dir` and `target_dir` are. The test pairs are those of test, else
     val (testA and testB, else valA and valB), else the training pairs. A becomes B, or with
-    `direction` BtoA the other way round.
+    `direction` b2a the other way round.
 
     Raises `UserError` as `find_folders` and `list_images` do, and for files without a partner,
-    two files of one name, a `dataroot` of both kinds, an unknown direction, and BtoA with
+    two files of one name, a `dataroot` of both kinds, an unknown direction, and b2a with
     `source_dir` and `target_dir`.
     """
     if direction not in get_args(Direction):
-        raise UserError(f"--direction {direction}: not known; give AtoB or BtoA")
-    swapped = direction == "BtoA"
+        raise UserError(f"--direction {direction}: not known; give a2b or b2a")
+    swapped = direction in ("b2a", "BtoA")
     if source_dir is None and target_dir is None:
         if dataroot is None:
             raise UserError(f"--dataroot is missing; {_LAYOUTS}")
@@ -58,7 +58,8 @@ def find_pairs(
             return _one_file_each(dataroot, _LAYOUTS, halves=True, swapped=swapped)
     elif swapped:
         raise UserError(
-            "--direction BtoA: is for --dataroot; exchange --source_dir and --target_dir instead"
+            f"--direction {direction}: is for --dataroot; exchange --source_dir and --target_dir "
+            "instead"
         )
     folders = find_folders(dataroot, source_dir, target_dir)
     options = folder_options(dataroot)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.content import Content
 from data.decode import UnreadableImageError, decode_plainly
-from data.paired import read_pair
+from data.paired import decode_source, decode_target
 from data.pairs import Pair
 from data.pixels import to_levels
 from data.stream import prepare_worker
@@ -75,14 +75,23 @@ def content_pixels(path: Path, content: Content) -> tuple[Tensor, str]:
     return content.to_tensor(content.decode(path)), ""
 
 
+def viewed_levels(path: Path, content: Content) -> tuple[Tensor, str]:
+    """Decode a file as training does, to measure what is seen of it: uint8 RGB [3, H, W]."""
+    return _seen(content.to_tensor(content.decode(path)), content), ""
+
+
 def source_of_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, str]:
     """Decode the source of a pair as it is translated: float [C, H, W]."""
-    return read_pair(pair, source, target)[0], ""
+    return source.to_tensor(decode_source(pair, source)), ""
 
 
 def target_of_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, str]:
     """Decode the target of a pair as a picture to measure with: uint8 RGB [3, H, W]."""
-    return to_levels(target.to_view(read_pair(pair, source, target)[1][None])[0]), ""
+    return _seen(target.to_tensor(decode_target(pair, target)), target), ""
+
+
+def _seen(pixels: Tensor, content: Content) -> Tensor:
+    return to_levels(content.to_view(pixels[None])[0])
 
 
 class _Reader(Dataset):

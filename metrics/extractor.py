@@ -11,7 +11,7 @@ from metrics.inception import LOGITS_WITHOUT_BIAS, FidInception
 from metrics.protocols import Protocol
 from metrics.statistics_file import Origin
 
-# On the CPU every pass has this many images: with another number the kernels of oneDNN sum in
+# On the CPU every pass has at least this many images: with fewer the kernels of oneDNN sum in
 # another order, and a number would change with the batch size and the number of processes.
 CPU_IMAGES_A_PASS = 16
 
@@ -65,13 +65,18 @@ class InceptionExtractor:
                     for part in batch.split(self.resized_together)
                 ]
             )
-            passes = [self._look(part, wanted) for part in inputs.split(self.images_a_pass)]
+            passes = [self._look(part, wanted) for part in self._passes(inputs)]
         found = {name: torch.cat([part[name] for part in passes]).cpu() for name in wanted}
         return Features(found[self.channels], found.get(LOGITS_WITHOUT_BIAS))
 
+    def _passes(self, inputs: Tensor) -> Sequence[Tensor]:
+        if self.device.type != "cpu":
+            return inputs.split(self.images_a_pass)
+        return inputs.tensor_split(max(1, len(inputs) // self.images_a_pass))
+
     def _look(self, inputs: Tensor, wanted: Sequence[int | str]) -> dict[int | str, Tensor]:
-        """Run one pass, filled up with empty images to the number that every pass has."""
-        missing = self.images_a_pass - len(inputs)
+        """Run one pass, on the CPU filled up with empty images to the number that it needs."""
+        missing = max(0, self.images_a_pass - len(inputs)) if self.device.type == "cpu" else 0
         padded = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])])
         found = self.network(padded.contiguous(memory_format=self.memory_format), wanted)
         return {name: values[: len(inputs)] for name, values in found.items()}

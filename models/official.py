@@ -141,9 +141,12 @@ def official_options(network: nn.Module) -> str:
     words += [f"--input_nc {sizes.in_channels}", f"--output_nc {sizes.out_channels}"]
     if isinstance(network, UnetGenerator):
         words.insert(0, f"--netG unet_{2**sizes.halvings} --norm {sizes.norm}")
-        return " ".join(words)
+        words.append("(only unet_128 and unet_256 exist there)" * (sizes.halvings not in (7, 8)))
+        return " ".join(words).rstrip()
     words.insert(0, f"--netG resnet_{sizes.blocks}blocks --norm {sizes.norm}")
     words += ["--no_dropout"] * (not sizes.dropout)
     if sizes.antialias_down or sizes.antialias_up:
-        words.append("(CUT's program)")
+        words += ["--no_antialias"] * (not sizes.antialias_down)
+        words += ["--no_antialias_up"] * (not sizes.antialias_up)
+        words = [word.replace("--norm", "--normG") for word in words] + ["(CUT's program)"]
     return " ".join(words)

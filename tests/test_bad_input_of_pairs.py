@@ -112,7 +112,7 @@ def test_lab_with_two_folders(refuses, pairs):
 
 
 def test_what_the_parser_does_not_know(pairs, monkeypatch, capsys):
-    for options in (["--direction", "a2b"], ["--source_channels", "2"], ["--preset", "p2p"]):
+    for options in (["--direction", "a2c"], ["--source_channels", "2"], ["--preset", "p2p"]):
         with pytest.raises(SystemExit) as end:
             train_pix2pix.main([*options, "--dataroot", str(pairs)])
         told = capsys.readouterr().err.replace("_", "-")
