@@ -382,7 +382,7 @@ def test_a_label_beyond_the_classes_ends_the_stream_in_one_line(tmp_path):
     few = Content("labels", classes=3)
     dataset = PairedFiles(find_pairs(tmp_path, None, None), WINDOW, seed=0, source=few)
     message = told(take, Stream(dataset, batch_size=1, workers=1), 1)
-    assert message.startswith(f"{tmp_path / 'trainA' / 'a.png'}: has label 4, where")
+    assert message.startswith(f"{tmp_path / 'trainA' / 'a.png'}: has label 4, and")
 
 
 def test_what_no_script_should_ask_for_is_refused(pairs):
