@@ -31,30 +31,42 @@ ALONE = Sharing(lambda tensor: tensor, lambda value: [value])
 
 
 class KeptFeatures:
-    """Features of all pictures, or of a seeded choice of them, by index."""
+    """Features of all pictures, or of a seeded choice of them, by index.
 
-    def __init__(self, images: int, at_most: int | None, seed: int):
+    The matrix is made at once: many small rows that stay would lie between the large tensors that
+    come and go, and the memory could not be used again.
+    """
+
+    def __init__(self, images: int, at_most: int | None, seed: int, channels: int):
         self.all = at_most is None or images <= at_most
-        self.chosen = set(range(images))
-        if not self.all:
-            order = np.random.RandomState(seed).permutation(images)
-            self.chosen = set(order[:at_most].tolist())
-        self.rows: dict[int, Tensor] = {}
+        self.places = _chosen(images, at_most, seed)
+        self.features = torch.zeros(len(self.places), channels)
+        self.present = torch.zeros(len(self.places), dtype=torch.bool)
 
     def add(self, indices: Sequence[int], features: Tensor) -> None:
         """Keep the rows of features [B, D] whose index is chosen."""
         for index, row in zip(indices, features, strict=True):
-            if index in self.chosen:
-                self.rows[index] = row.clone()  # not the whole batch that it lies in
+            if index in self.places:
+                self.features[self.places[index]] = row
+                self.present[self.places[index]] = True
 
     def merge(self, gather: Callable[[object], list]) -> None:
         """Take over the rows of all processes."""
-        parts = gather(self.rows)
-        self.rows = {index: row for part in parts for index, row in part.items()}
+        for present, rows in gather((self.present.clone(), self.matrix())):
+            self.features[present] = rows
+            self.present |= present
 
     def matrix(self) -> Tensor:
         """Return the features [N, D] in the order of the indices."""
-        return torch.stack([self.rows[index] for index in sorted(self.rows)])
+        return self.features[self.present]
+
+
+def _chosen(images: int, at_most: int | None, seed: int) -> dict[int, int]:
+    """Return a seeded choice of at most so many indices -> their places among these."""
+    indices = range(images)
+    if at_most is not None and images > at_most:
+        indices = sorted(np.random.RandomState(seed).permutation(images)[:at_most].tolist())
+    return {index: place for place, index in enumerate(indices)}
 
 
 class Diversity:
@@ -113,7 +125,7 @@ class Collection:
         self.kept = self.moments = self.inception_score = self.descriptors = self.diversity = None
         seed = measures.metric_seed
         if moments or measures.needs(*OF_FEATURES):
-            self.kept = KeptFeatures(len(names), keep_at_most, seed)
+            self.kept = KeptFeatures(len(names), keep_at_most, seed, extractor.channels)
             if moments or len(names) > extractor.channels or not self.kept.all:
                 self.moments = Moments(extractor.channels, extractor.device)
         if is_fake and measures.needs("is"):
@@ -123,8 +135,7 @@ class Collection:
         if measures.needs("ms_ssim"):
             self.diversity = Diversity()
         # Pictures of whose patches SWD sees some -> their place among these.
-        chosen = KeptFeatures(len(names), SWD_IMAGES, seed).chosen
-        self.described = {index: place for place, index in enumerate(sorted(chosen))}
+        self.described = _chosen(len(names), SWD_IMAGES, seed)
 
     def add(self, indices: Sequence[int], pictures: Sequence[Tensor]) -> None:
         """Count in pictures uint8 [3, H, W] of any size; raises UserError for NaN in features."""

@@ -205,7 +205,7 @@ def _split(features: Tensor, seed: int) -> list[Tensor]:
 
 def _holds_features(found: Found) -> bool:
     """Tell whether single features are there; none are kept of sets that were to be large."""
-    return isinstance(found, Collection) and bool(found.kept.rows)
+    return isinstance(found, Collection) and bool(found.kept.present.any())
 
 
 def _check_channels(real: Found, fake: Found) -> None:

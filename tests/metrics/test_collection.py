@@ -177,13 +177,13 @@ def test_at_most_a_seeded_choice_of_features_is_kept_and_moments_count_all(at_mo
     found = collected(images, measures, keep_at_most=at_most)
     assert found.count == 30
     assert found.kept.all == (at_most in (None, 40))
-    kept = [index for index in range(30) if index in found.kept.rows]
+    kept = [index for index in range(30) if index in found.kept.places]
     assert len(kept) == min(30, at_most or 30)
     assert torch.equal(found.features(), matrix([images[index] for index in kept]))
     again = collected(images, measures, indices=reversed(range(30)), keep_at_most=at_most)
     assert torch.equal(again.features(), found.features())
     other = collected(images, Measures(metric_seed=1), keep_at_most=at_most)
-    assert (other.kept.rows.keys() == found.kept.rows.keys()) == found.kept.all
+    assert (other.kept.places.keys() == found.kept.places.keys()) == found.kept.all
     expected = frechet.gaussian_of_features(matrix(images))
     assert frechet.frechet_distance(found.gaussian(), expected) == pytest.approx(0, abs=1e-10)
 
@@ -199,10 +199,10 @@ def test_moments_and_kept_features_give_the_same_distribution():
         assert frechet.frechet_distance(found.gaussian(), other) == pytest.approx(expected)
 
 
-def test_a_kept_row_does_not_keep_its_batch_alive():
+def test_kept_rows_lie_in_one_matrix_of_their_number():
     found = collected(pictures(30), Measures(), keep_at_most=3)
-    for row in found.kept.rows.values():
-        assert row.untyped_storage().nbytes() == row.numel() * row.element_size()
+    storage = found.kept.features.untyped_storage()
+    assert storage.nbytes() == 3 * found.extractor.channels * 4
 
 
 def test_features_are_not_computed_where_nothing_needs_them():
