@@ -1,10 +1,11 @@
 """Bring data, method and loop together, as every training script does."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import torch
@@ -80,10 +81,20 @@ class Data(NamedTuple):
     target: data.Content = data.RGB
 
 
-def open_unpaired(options: UnpairedOptions, size_multiple: int = 4) -> Data:
-    """Find the files and check what can be known of them before training."""
+def open_unpaired(
+    options: UnpairedOptions,
+    size_multiple: int = 4,
+    backward: Mapping[str, bool] = MappingProxyType({"generator.safetensors": False}),
+) -> Data:
+    """Find the files and check what can be known of them before training.
+
+    backward: file name of each generator -> whether it translates targets into sources.
+    """
     domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
-    tests = {"generator.safetensors": unpaired_tests(domains, options.workers)}
+    tests = {
+        name: unpaired_tests(domains, options.workers, backward=way)
+        for name, way in backward.items()
+    }
     description = {
         "source": data.fingerprint(domains.source),
         "target": data.fingerprint(domains.target),

@@ -12,6 +12,32 @@ import training
 CPU = torch.device("cpu")
 
 
+def build_generator(options: cli.TranslatorOptions, **more: object) -> nn.Module:
+    """Build the generator that the options describe; more: what `models.build_generator` takes."""
+    return models.build_generator(
+        options.generator,
+        base_channels=options.base_channels,
+        norm=options.generator_norm,
+        antialias=options.antialias,
+        dropout=options.dropout,
+        crop_px=options.crop_size,
+        **more,
+    )
+
+
+def build_discriminator(options: cli.TranslatorOptions, in_channels: int = 3) -> nn.Module:
+    """Build the discriminator that the options describe."""
+    return models.build_discriminator(
+        options.discriminator,
+        base_channels=options.discriminator_channels,
+        layers=options.discriminator_layers,
+        norm=options.discriminator_norm,
+        antialias=options.antialias,
+        crop_px=options.crop_size,
+        in_channels=in_channels,
+    )
+
+
 def draw_weights(
     networks: Mapping[str, nn.Module], options: cli.TranslatorOptions, device: torch.device
 ) -> None:

@@ -167,22 +167,8 @@ class Cut:
         self.options, self.device, self.processes = options, device, processes
         self.adversarial = losses.ADVERSARIAL_LOSSES[options.adversarial]
         self.networks = {
-            "generator": models.build_generator(
-                options.generator,
-                base_channels=options.base_channels,
-                norm=options.generator_norm,
-                antialias=options.antialias,
-                dropout=options.dropout,
-                crop_px=options.crop_size,
-            ),
-            "discriminator": models.build_discriminator(
-                options.discriminator,
-                base_channels=options.discriminator_channels,
-                layers=options.discriminator_layers,
-                norm=options.discriminator_norm,
-                antialias=options.antialias,
-                crop_px=options.crop_size,
-            ),
+            "generator": method.build_generator(options),
+            "discriminator": method.build_discriminator(options),
         }
         self.generator, self.discriminator = self.networks.values()
         models.check_picture_size(options.crop_size, "--crop_size", *self.networks.values())

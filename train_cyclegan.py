@@ -70,15 +70,8 @@ class CycleGan:
         self.adversarial = losses.ADVERSARIAL_LOSSES[options.adversarial]
         self.networks: dict[str, nn.Module] = {}
         for side in SIDES:
-            self.networks[f"generator_{side.way}"] = build_generator(options)
-            self.networks[f"discriminator_{side.goal}"] = models.build_discriminator(
-                options.discriminator,
-                base_channels=options.discriminator_channels,
-                layers=options.discriminator_layers,
-                norm=options.discriminator_norm,
-                antialias=options.antialias,
-                crop_px=options.crop_size,
-            )
+            self.networks[f"generator_{side.way}"] = method.build_generator(options)
+            self.networks[f"discriminator_{side.goal}"] = method.build_discriminator(options)
         models.check_picture_size(options.crop_size, "--crop_size", *self.networks.values())
         method.draw_weights(self.networks, options, device)
         self.optimizers = method.build_optimizers(self.networks, options)
@@ -223,35 +216,15 @@ class CycleGan:
         return training.autocast(self.device, self.options.precision)
 
 
-def build_generator(options: Options) -> nn.Module:
-    """Build a translator of one way."""
-    return models.build_generator(
-        options.generator,
-        base_channels=options.base_channels,
-        norm=options.generator_norm,
-        antialias=options.antialias,
-        dropout=options.dropout,
-        crop_px=options.crop_size,
-    )
-
-
 def open_both_ways(options: Options) -> launch.Data:
     """Open the folders, in sizes that the generators take.
 
     Each generator is measured on the test pictures that it starts from.
     """
     with torch.device("meta"):
-        size_multiple = build_generator(options).size_multiple
-    files = launch.open_unpaired(options, size_multiple)
-    domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
-    return files._replace(
-        tests={
-            f"generator_{side.way}.safetensors": launch.unpaired_tests(
-                domains, options.workers, backward=side.start == "b"
-            )
-            for side in SIDES
-        }
-    )
+        size_multiple = method.build_generator(options).size_multiple
+    backward = {f"generator_{side.way}.safetensors": side.start == "b" for side in SIDES}
+    return launch.open_unpaired(options, size_multiple, backward)
 
 
 def check(options: Options) -> None:

@@ -72,14 +72,8 @@ class Pix2Pix:
         self.source, self.target = contents(options)
         self.generator = build_generator(options)
         pair_channels = self.source.tensor_channels + self.target.tensor_channels
-        self.discriminator = models.build_discriminator(
-            options.discriminator,
-            base_channels=options.discriminator_channels,
-            layers=options.discriminator_layers,
-            norm=options.discriminator_norm,
-            antialias=options.antialias,
-            crop_px=options.crop_size,
-            in_channels=1 + 2 if options.lab else pair_channels,
+        self.discriminator = method.build_discriminator(
+            options, in_channels=1 + 2 if options.lab else pair_channels
         )
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
         models.check_picture_size(options.crop_size, "--crop_size", *self.networks.values())
@@ -180,13 +174,8 @@ def contents(options: Options) -> tuple[data.Content, data.Content]:
 def build_generator(options: Options) -> nn.Module:
     """Build the translator between the two sides' channels."""
     source, target = contents(options)
-    return models.build_generator(
-        options.generator,
-        base_channels=options.base_channels,
-        norm=options.generator_norm,
-        antialias=options.antialias,
-        dropout=options.dropout,
-        crop_px=options.crop_size,
+    return method.build_generator(
+        options,
         in_channels=source.tensor_channels,
         out_channels=target.tensor_channels,
         lab=options.lab,
