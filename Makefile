@@ -1,6 +1,6 @@
 PYTHON ?= python3
 PY := .venv/bin/python
-.PHONY: install test lint demo demo-cyclegan demo-pix2pix soak benchmarks clean
+.PHONY: install test lint demo demo-cyclegan demo-pix2pix demo-gan soak benchmarks clean
 
 install: .venv/installed
 
@@ -57,6 +57,18 @@ DEMO_PIX2PIX := --source_classes 11 --generator unet_128 --base_channels 16 \
 	--learning_rate 4e-4 --constant_epochs 13 --decay_epochs 7 --workers 1 --log_every 256 \
 	--preview_every 1024 --save_every 1024 --evaluate_every 1024
 
+# Shapes of four classes from noise: demo-gan/sheet.png, a row a class.
+demo-gan: install
+	rm -rf demo-gan
+	$(PY) pocket.py shapes --output demo-gan/shapes
+	$(PY) train_gan.py --dataroot demo-gan/shapes --run_dir demo-gan/run $(DEMO_GAN)
+	$(PY) generate.py --checkpoint demo-gan/run --output demo-gan/made --num 512 --grid demo-gan/sheet.png --interpolate demo-gan/walk.gif
+	$(PY) evaluate.py --real demo-gan/shapes --fake demo-gan/made --metrics swd
+
+DEMO_GAN := --preset dcgan --labels folders --crop_size 32 --base_channels 32 \
+	--discriminator_channels 32 --batch_size 32 --ema_halflife_images 4000 --total_images 80000 \
+	--workers 1 --log_every 4096 --preview_every 16384 --save_every 16384
+
 # Ten SIGKILLs at random moments; the run must end as the one left alone.
 soak: install
 	$(PY) tests/soak.py
@@ -65,8 +77,10 @@ benchmarks: install
 	$(PY) benchmarks/cut_step.py
 	$(PY) benchmarks/cyclegan_step.py
 	$(PY) benchmarks/pix2pix_step.py
+	$(PY) benchmarks/gan_step.py
+	$(PY) benchmarks/losses.py
 	$(PY) benchmarks/frechet.py
 	$(PY) benchmarks/fid.py
 
 clean:
-	rm -rf .venv demo demo-cyclegan demo-pix2pix build *.egg-info
+	rm -rf .venv demo demo-cyclegan demo-pix2pix demo-gan build *.egg-info

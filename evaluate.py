@@ -1,7 +1,8 @@
 """Measure a set of pictures against real ones: FID, KID, IS, precision and recall, and their kin.
 
 The last line of stdout is one JSON object. Folders are read with their sub-folders; a set may also
-be a file of statistics, or what a trained translator makes of --source.
+be a file of statistics, what a trained translator makes of --source, or --num pictures that a
+generator makes from noise.
 """
 
 import json
@@ -38,11 +39,18 @@ class Options(metrics.Measures):
     fake: Path | None = None
     """Folder of generated pictures, or a file of their statistics."""
     checkpoint: Path | None = None
-    """Instead of --fake: a translator (run folder, .safetensors, official .pth); needs --source."""
+    """Instead of --fake: a run folder or .safetensors, of a translator also an official .pth; needs
+    --source, or --num for a generator that makes pictures from noise."""
     source: Path | None = None
     """Folder of pictures that --checkpoint translates."""
     direction: Literal["a2b", "b2a"] | None = None
     """For a run that learns both ways: from A to B or from B to A."""
+    num: int = 0
+    """Pictures that --checkpoint makes from noise, those of generate.py; 0: it translates."""
+    seed: int = 0
+    """For --num, as in generate.py."""
+    truncation: float = 1.0
+    """For --num, as in generate.py; papers' numbers are at 1."""
     save_stats: Path | None = None
     """Write the statistics of --real to this .npz, for later use as --real."""
     json: Path | None = None
@@ -87,8 +95,7 @@ def check(options: Options) -> None:
         raise UserError("--fake is missing; name a folder of generated pictures, or a --checkpoint")
     if options.fake is not None and options.checkpoint is not None:
         raise UserError(f"--fake {options.fake}: given together with --checkpoint; leave one out")
-    if (options.checkpoint is None) != (options.source is None):
-        raise UserError("--checkpoint and --source: one without the other; give both or neither")
+    check_checkpoint(options)
     if options.real and options.fake and options.real.resolve() == options.fake.resolve():
         raise UserError(
             f"--fake {options.fake}: is the same as --real, every distance would be 0; name another"
@@ -108,6 +115,40 @@ def check(options: Options) -> None:
             raise UserError(f"--{name} {path}: {reason}; name another file")
 
 
+def check_checkpoint(options: Options) -> None:
+    """Raise UserError for options of --checkpoint that do not go together."""
+    if options.num < 0 or options.num == 1:
+        raise UserError(f"--num {options.num}: give 2 or more, or 0 for a translator")
+    if not options.num:
+        for name, value, plain in (
+            ("seed", options.seed, 0),
+            ("truncation", options.truncation, 1),
+        ):
+            if value != plain:
+                raise UserError(f"--{name} {value}: for --num only; leave it out")
+        if (options.checkpoint is None) != (options.source is None):
+            raise UserError(
+                "--checkpoint and --source: one without the other; give both or neither, or --num "
+                "instead of --source for a generator that makes pictures from noise"
+            )
+        return
+    if options.checkpoint is None:
+        raise UserError(f"--num {options.num}: without --checkpoint; give it, or leave --num out")
+    for name, value in (("source", options.source), ("direction", options.direction)):
+        if value is not None:
+            raise UserError(f"--num {options.num}: given together with --{name}; leave one out")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: below 0; give 0 or more")
+    if not 0 <= options.truncation <= 1:
+        raise UserError(f"--truncation {options.truncation}: outside 0 to 1; give 1 for no change")
+    pairs = [name for name in options.names if name in metrics.OF_PAIRS]
+    if pairs:
+        raise UserError(
+            f"--metrics {options.metrics}: {pairs[0]} compares pairs, and pictures from noise "
+            "(--num) have no partners; leave it out"
+        )
+
+
 def evaluate(
     options: Options, device: torch.device, processes: training.Processes
 ) -> dict[str, object]:
@@ -119,7 +160,9 @@ def evaluate(
         )
     fake = open_set(options.fake, "--fake", options.workers)
     partners = None
-    if options.checkpoint:
+    if options.num:
+        fake = sampled(options, device)
+    elif options.checkpoint:
         fake = translated(options, device)
         if isinstance(real, evaluation.ReadPictures):
             partners = replace(real, decode=partial(data.viewed_levels, content=fake.target))
@@ -150,6 +193,7 @@ def evaluate(
         **({"features": origin.features} if origin.features else {}),
         "n_real": found_real.count if found_real else None,
         "n_fake": found_fake.count if found_fake else None,
+        **({"seed": options.seed, "truncation": options.truncation} if options.num else {}),
         "weights_sha256": origin.weights_sha256,
         "weights_published": evaluator.published if origin.weights_sha256 else None,
         "exact": options.exact,
@@ -180,6 +224,14 @@ def translated(options: Options, device: torch.device) -> evaluation.TranslatedP
     sources = evaluation.file_pictures(label, files, options.source, options.workers, source)
     network = saved.network.to(device)
     return evaluation.TranslatedPictures(label, sources, network, device, target)
+
+
+def sampled(options: Options, device: torch.device) -> evaluation.SampledPictures:
+    """Open the pictures that the checkpoint makes from noise."""
+    sampler = models.load_sampler(options.checkpoint, "--checkpoint")
+    sampler.network.to(device)
+    label = f"--checkpoint {options.checkpoint}"
+    return evaluation.SampledPictures(label, sampler, options.num, options.seed, options.truncation)
 
 
 def save(path: Path, real: metrics.Collection, origin: metrics.Origin) -> None:

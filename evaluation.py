@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from functools import cached_property, partial
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -98,6 +98,53 @@ class TranslatedPictures:
                     pixels=data.to_levels(self.target.to_view(translated)[0]).cpu()
                 )
             yield found
+
+
+@dataclass(frozen=True)
+class SampledPictures:
+    """What a generator makes from noise: to the bit the PNG files that generate.py writes.
+
+    Without --labels, so that classes come as often as in the training data. They are read in the
+    order of their numbers; a folder of them is read class by class, which metrics that depend on
+    the order (is, swd, ms_ssim) notice.
+    """
+
+    label: str
+    sampler: models.Sampler
+    count: int
+    seed: int
+    truncation: float = 1.0
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The pictures' numbers, as generate.py names its files."""
+        return [f"{number:06d}" for number in range(self.count)]
+
+    @cached_property
+    def files(self) -> Sequence[Path]:
+        """The files that generate.py would write, in its folder."""
+        return [Path(f"{name}.png") for name in self.names]
+
+    def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
+        """Make the pictures of these numbers; only passes of the network that hold one are run.
+
+        Raises UserError for a generator whose pictures are not finite.
+        """
+        size = self.sampler.pictures_a_pass
+        content = data.Content("colour", self.sampler.out_channels)
+        for number, of_pass in groupby(indices, lambda index: index // size):
+            pictures = self.sampler.sample(
+                min(size, self.count - number * size),
+                self.seed,
+                first=number * size,
+                truncation=self.truncation,
+            )
+            try:
+                levels = data.to_levels(content.to_view(pictures))
+            except ValueError as error:
+                raise UserError(f"{self.label}: {error}; name another") from error
+            for index in of_pass:
+                yield data.ReadImage(index, levels[index - number * size], "", "")
 
 
 Set = Pictures | metrics.SavedStatistics | None

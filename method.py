@@ -65,7 +65,7 @@ def build_averages(
     if not options.ema_halflife_images:
         return {}
     return {
-        name: training.MovingAverage(network, options.ema_halflife_images)
+        name: training.MovingAverage(network)
         for name, network in networks.items()
         if is_generator(name)
     }
@@ -106,13 +106,14 @@ def begin_step(
 def end_step(
     networks: Mapping[str, nn.Module],
     averages: Mapping[str, training.MovingAverage],
-    images: int,
+    options: cli.TranslatorOptions,
 ) -> None:
     """Make running statistics those of all processes; let the averages follow the networks."""
     for network in networks.values():
         training.average_statistics(network)
     for name, average in averages.items():
-        average.update(networks[name], images)
+        decay = training.ema_decay(options.batch_size, options.ema_halflife_images)
+        average.update(networks[name], decay)
 
 
 def saved_parts(

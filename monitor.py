@@ -14,24 +14,25 @@ from errors import UserError
 class RunMonitor:
     """Measures the generators of a run on test pictures, and keeps the best ones.
 
-    tests: file name of a generator in the run folder -> the pictures that it translates and the
-    real ones. exports: the same names -> function of (path, images seen) that writes the network.
+    tests: file name of a generator in the run folder -> function of the images seen that returns
+    what it makes, and the real pictures. exports: the same names -> function of (path, images
+    seen) that writes the network.
     """
 
     def __init__(
         self,
         evaluator: evaluation.Evaluator,
         run: training.RunFolder,
-        tests: Mapping[str, tuple[evaluation.Pictures, evaluation.Pictures]],
+        tests: Mapping[str, tuple[Callable[[int], evaluation.Pictures], evaluation.Pictures]],
         exports: Mapping[str, Callable[[Path, int], object]],
     ):
         """Check that there is enough to measure on; collect the reals, once for the whole run."""
         self.evaluator, self.run, self.tests, self.exports = evaluator, run, tests, exports
         self.decisive = metrics.headline(evaluator.measures.names[0])
         for fake, real in tests.values():
-            evaluator.check(real, fake)
+            evaluator.check(real, fake(0))
         self.reals = {
-            name: evaluator.collect(real, evaluation.kept_features(real, fake)[0])
+            name: evaluator.collect(real, evaluation.kept_features(real, fake(0))[0])
             for name, (fake, real) in tests.items()
         }
 
@@ -44,7 +45,7 @@ class RunMonitor:
         for name, (fake, real) in self.tests.items():
             part = name.removeprefix("generator").removesuffix(".safetensors")
             try:
-                found = self._measured(name, fake, real)
+                found = self._measured(name, fake(images_seen), real)
             except UserError as error:
                 if self.evaluator.processes.world_size > 1:
                     raise  # the others are somewhere else

@@ -1,11 +1,13 @@
-"""The embedded data set "pocket horse2zebra": draw its folders, and score a translation of it.
+"""Drawn data sets: "pocket horse2zebra" with the score of a translation of it, and shapes.
 
 python pocket.py draw --output DIR            trainA trainB testA testB testMask
 python pocket.py draw --output DIR --pairs    trainA trainB testA testB: label maps and zebras
+python pocket.py shapes --output DIR          circle ring square triangle: for train_gan.py
 python pocket.py score --data DIR --translated DIR --sheet FILE
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +44,20 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class Shapes:
+    """Draw shapes of any colour, place and size, with a folder for each kind."""
+
+    output: Path
+    """New or empty folder."""
+    size: int = 32
+    """Pixels of a picture's side."""
+    count: int = 2048
+    """Pictures of all kinds together."""
+    seed: int = 0
+    """Another seed draws other shapes."""
+
+
+@dataclass(frozen=True)
 class Score:
     """Compare a translation with the true zebras, inside and outside the animal."""
 
@@ -55,14 +71,9 @@ class Score:
 
 def draw(options: Draw) -> None:
     """Write the folders."""
-    for name, value in (("size", options.size), ("train", options.train), ("test", options.test)):
-        least = 16 if name == "size" else 1
-        if value < least:
-            raise UserError(f"--{name} {value}: below {least}; give {least} or more")
-    if options.seed < 0:
-        raise UserError(f"--seed {options.seed}: below 0; give 0 or more")
-    try:
-        write = data.write_pocket_pairs if options.pairs else data.write_pocket
+    check_least(options, size=16, train=1, test=1, seed=0)
+    write = data.write_pocket_pairs if options.pairs else data.write_pocket
+    with disk_errors_told(options.output):
         write(
             options.output,
             seed=options.seed,
@@ -70,9 +81,31 @@ def draw(options: Draw) -> None:
             train=options.train,
             test=options.test,
         )
+
+
+def draw_shapes(options: Shapes) -> None:
+    """Write the folders of shapes."""
+    check_least(options, size=8, count=len(data.SHAPES), seed=0)
+    with disk_errors_told(options.output):
+        data.write_shapes(options.output, options.count, options.size, options.seed)
+
+
+def check_least(options: Draw | Shapes, **least: int) -> None:
+    """Raise UserError for a number below its least value."""
+    for name, smallest in least.items():
+        value = vars(options)[name]
+        if value < smallest:
+            raise UserError(f"--{name} {value}: below {smallest}; give {smallest} or more")
+
+
+@contextmanager
+def disk_errors_told(output: Path) -> Iterator[None]:
+    """Raise UserError where the system does not let a folder be written."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
-            f"--output {options.output}: cannot be written ({error.strerror}); name another folder"
+            f"--output {output}: cannot be written ({error.strerror}); name another folder"
         ) from error
 
 
@@ -150,9 +183,9 @@ def colour_distance(pictures: Tensor, truth: Tensor, where: Tensor) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `draw` or `score`."""
-    options = cli.parse_one_of([Draw, Score], arguments, __doc__)
-    draw(options) if isinstance(options, Draw) else score(options)
+    """Run `draw`, `shapes` or `score`."""
+    options = cli.parse_one_of([Draw, Shapes, Score], arguments, __doc__)
+    {Draw: draw, Shapes: draw_shapes, Score: score}[type(options)](options)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import losses
 import method
 import models
 import training
+import translation
 from errors import UserError
 
 
@@ -196,7 +197,7 @@ class Cut:
         )
         draws = Draws(options.seed, images_seen, options.nce_patches, self.device)
         values = self.update(batch, draws)
-        method.end_step(self.networks, self.averages, options.batch_size)
+        method.end_step(self.networks, self.averages, options)
         return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
 
     @torch.no_grad()
@@ -402,7 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, launch.open_unpaired, Cut)
+    launch.train(options, translation.open_unpaired, Cut)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import losses
 import method
 import models
 import training
+import translation
 from errors import UserError
 
 
@@ -88,7 +89,7 @@ class CycleGan:
             self.networks, self.optimizers, self.options, self.processes, images_seen
         )
         values = self.update(batch, images_seen)
-        method.end_step(self.networks, self.averages, self.options.batch_size)
+        method.end_step(self.networks, self.averages, self.options)
         return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
 
     @torch.no_grad()
@@ -224,7 +225,7 @@ def open_both_ways(options: Options) -> launch.Data:
     with torch.device("meta"):
         size_multiple = method.build_generator(options).size_multiple
     backward = {f"generator_{side.way}.safetensors": side.start == "b" for side in SIDES}
-    return launch.open_unpaired(options, size_multiple, backward)
+    return translation.open_unpaired(options, size_multiple, backward)
 
 
 def check(options: Options) -> None:

@@ -19,6 +19,7 @@ import losses
 import method
 import models
 import training
+import translation
 from errors import UserError
 
 
@@ -89,7 +90,7 @@ class Pix2Pix:
             self.networks, self.optimizers, self.options, self.processes, images_seen
         )
         values = self.update(batch)
-        method.end_step(self.networks, self.averages, self.options.batch_size)
+        method.end_step(self.networks, self.averages, self.options)
         return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
 
     @torch.no_grad()
@@ -187,7 +188,7 @@ def open_pairs(options: Options) -> launch.Data:
     source, target = contents(options)
     with torch.device("meta"):
         size_multiple = build_generator(options).size_multiple
-    return launch.open_paired(options, source, target, size_multiple)
+    return translation.open_paired(options, source, target, size_multiple)
 
 
 def check(options: Options) -> None:

@@ -1,6 +1,6 @@
 """Files on disk -> typed batches of pictures."""
 
-from data.batch import TranslationBatch
+from data.batch import ImageBatch, TranslationBatch
 from data.content import MOST_CLASSES, RGB, Content, contents_of, label_colours
 from data.decode import UnreadableImageError, decode_image, decode_plainly
 from data.files import (
@@ -11,12 +11,15 @@ from data.files import (
     list_images,
     names_below,
 )
-from data.item import Item, TranslationDataset
+from data.images import ImageFolder
+from data.item import EndlessDataset, ImageItem, Item, TranslationDataset
+from data.labels import Labels, read_labels
 from data.paired import PairedFiles, decode_pair, read_pair
 from data.pairs import Pair, Pairs, find_pairs, find_pictures
 from data.pixels import from_levels, to_image, to_levels, to_tensor
 from data.pocket import REGIONS, render_scene, write_pocket
 from data.pocket_pairs import render_labelled_scene, write_pocket_pairs
+from data.pocket_shapes import SHAPES, render_shape, write_shapes
 from data.preflight import check_pairs, check_sizes
 from data.randomness import generator_for
 from data.reading import (
@@ -24,6 +27,7 @@ from data.reading import (
     ReadImage,
     content_pixels,
     plain_levels,
+    prepared_levels,
     read_images,
     source_of_pair,
     target_of_pair,
@@ -39,11 +43,17 @@ __all__ = [
     "MOST_CLASSES",
     "REGIONS",
     "RGB",
+    "SHAPES",
     "Content",
     "Decode",
     "Domains",
+    "EndlessDataset",
     "Geometry",
+    "ImageBatch",
+    "ImageFolder",
+    "ImageItem",
     "Item",
+    "Labels",
     "Pair",
     "PairedFiles",
     "Pairs",
@@ -72,10 +82,13 @@ __all__ = [
     "list_images",
     "names_below",
     "plain_levels",
+    "prepared_levels",
     "read_images",
+    "read_labels",
     "read_pair",
     "render_labelled_scene",
     "render_scene",
+    "render_shape",
     "source_of_pair",
     "target_of_pair",
     "to_image",
@@ -84,4 +97,5 @@ __all__ = [
     "viewed_levels",
     "write_pocket",
     "write_pocket_pairs",
+    "write_shapes",
 ]

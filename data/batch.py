@@ -1,10 +1,13 @@
-"""The typed batch that leaves this room."""
+"""The typed batches that leave this room."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from errors import UserError
 
 
 class TranslationBatch(NamedTuple):
@@ -12,6 +15,32 @@ class TranslationBatch(NamedTuple):
 
     source: Tensor  # [B, C, H, W]
     target: Tensor  # [B, C, H, W]
+
+
+class ImageBatch(NamedTuple):
+    """Pictures and the numbers of their classes."""
+
+    images: Tensor  # float32 [B, C, H, W] in [-1, 1]
+    labels: Tensor  # int64 [B]; all 0 where there are no classes
+
+
+def stack_equal(pictures: Sequence[Tensor], path_at: Callable[[int], Path]) -> Tensor:
+    """N pictures [C, H, W] of one size as [N, C, H, W].
+
+    path_at: from a place among the pictures to its file. Raises `UserError`, which names two files,
+    where sizes differ.
+    """
+    first = pictures[0]
+    for place, picture in enumerate(pictures):
+        if picture.shape != first.shape:
+            size, other_size = (
+                f"{tensor.shape[2]}x{tensor.shape[1]} px" for tensor in (first, picture)
+            )
+            raise UserError(
+                f"{path_at(0)} ({size}) and {path_at(place)} ({other_size}) do not fit into one "
+                "batch; use --batch_size 1 or a --preprocess that crops"
+            )
+    return torch.stack(list(pictures))
 
 
 def stack_centres(pictures: Sequence[Tensor]) -> Tensor:

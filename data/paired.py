@@ -1,5 +1,6 @@
 """Pairs of pictures as an endless row of items."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -8,7 +9,7 @@ from torch.utils.data import Dataset
 
 from data.batch import TranslationBatch, stack_centres
 from data.content import RGB, Content
-from data.item import Item
+from data.item import Item, translation_batch
 from data.pairs import Pair, Pairs
 from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Geometry, Preprocessing
@@ -55,6 +56,10 @@ class PairedFiles(Dataset):
     def __getitem__(self, index: int) -> Item:
         """Item number `index`, counted from the start of training."""
         return self._item(self.pairs.train, self._order.place(index), index)
+
+    def batch_of(self, items: Sequence[Item], indices: Sequence[int]) -> TranslationBatch:
+        """One batch of the items with these global indices; `UserError` where sizes differ."""
+        return translation_batch(items, indices, self.files)
 
     def files(self, index: int) -> tuple[Path, Path]:
         """The source and target file of an item, before any unreadable one is replaced."""

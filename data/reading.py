@@ -16,6 +16,7 @@ from data.paired import decode_source, decode_target
 from data.pairs import Pair
 from data.pixels import to_levels
 from data.stream import prepare_worker
+from data.transforms import Preprocessing
 from errors import UserError
 
 _ITEMS_AT_ONCE = 8
@@ -78,6 +79,23 @@ def content_pixels(path: Path, content: Content) -> tuple[Tensor, str]:
 def viewed_levels(path: Path, content: Content) -> tuple[Tensor, str]:
     """Decode a file as training does, to measure what is seen of it: uint8 RGB [3, H, W]."""
     return _seen(content.to_tensor(content.decode(path)), content), ""
+
+
+def prepared_levels(
+    path: Path, preprocessing: Preprocessing, content: Content
+) -> tuple[Tensor, str]:
+    """Decode a file as training sees it, cut in the middle and not mirrored: uint8 RGB [3, H, W].
+
+    Grey is repeated, alpha laid over white, as `Content.to_view` does. Raises
+    `UnreadableImageError` for a file that cannot be read, and `UserError`, which names it, for a
+    picture smaller than the crop.
+    """
+    image = content.decode(path)
+    try:
+        pixels = preprocessing(image, None, content=content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return _seen(pixels, content), ""
 
 
 def source_of_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, str]:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from data.batch import TranslationBatch
 from data.decode import UnreadableImageError, decode_image
-from data.item import Item
+from data.item import Item, translation_batch
 from data.pixels import to_tensor
 from data.randomness import generator_for
 from data.transforms import check_crop_size, resized, rounded_size
@@ -68,6 +68,10 @@ class SingleImagePatches(Dataset):
         return Item(
             self._source.patch(batch, place, index), self._target.patch(batch, place, index), ()
         )
+
+    def batch_of(self, items: Sequence[Item], indices: Sequence[int]) -> TranslationBatch:
+        """One batch of the items with these global indices; `UserError` where sizes differ."""
+        return translation_batch(items, indices, self.files)
 
     def files(self, index: int) -> tuple[Path, Path]:
         """The source and the target file; the same for every index."""

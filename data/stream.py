@@ -3,7 +3,8 @@
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data.batch import TranslationBatch
-from data.item import TranslationDataset
+from data.item import EndlessDataset, Unreadable
 from errors import UserError
 
 # More unreadable files than one in this many is no accident of single files any more.
@@ -23,31 +23,29 @@ _GRACE_SECONDS = 60
 class Stream:
     """Batches of a dataset, the same for any number of workers.
 
-    `batch_size` is the global one, of which this rank gets batch_size / world_size items.
+    `batch_size` is the global one, of which this rank gets batch_size / world_size items. Where it
+    changes in the course of training it is a function, always the same, from the images seen
+    before a batch to the batch's size.
+
     `workers` is the number of reading processes; 0 reads in this one. Unreadable files are told
     on stderr when first met and collected in `unreadable` (file -> reason).
 
     Raises `UserError` for a batch_size below 1 or not divisible by world_size, and for workers
-    below 0.
+    below 0. What a function gives is checked when its batch comes.
     """
 
     def __init__(
         self,
-        dataset: TranslationDataset,
+        dataset: EndlessDataset,
         *,
-        batch_size: int,
+        batch_size: int | Callable[[int], int],
         workers: int,
         rank: int = 0,
         world_size: int = 1,
         pin_memory: bool = False,
     ):
-        if batch_size < 1:
-            raise UserError(f"--batch_size {batch_size}: below 1; give 1 or more images a batch")
-        if batch_size % world_size:
-            raise UserError(
-                f"--batch_size {batch_size}: not divisible by the {world_size} processes that "
-                f"share it; use a multiple of {world_size}"
-            )
+        if not callable(batch_size):
+            _check_batch_size(batch_size, world_size, f"--batch_size {batch_size}")
         if workers < 0:
             raise UserError(f"--workers {workers}: below 0; give 0 to read in the main process")
         self.dataset = dataset
@@ -58,15 +56,27 @@ class Stream:
         self.pin_memory = pin_memory
         self.unreadable: dict[Path, str] = {}
 
-    def batches(self, first_image: int) -> Iterator[TranslationBatch]:
+    def batch_size_at(self, images_seen: int) -> int:
+        """The size of the global batch before which so many images were seen.
+
+        Raises `UserError` for one below 1 or not divisible by world_size.
+        """
+        if not callable(self.batch_size):
+            return self.batch_size
+        size = self.batch_size(images_seen)
+        _check_batch_size(size, self.world_size, f"--batch_size {size} at {images_seen} images")
+        return size
+
+    def batches(self, first_image: int) -> Iterator[NamedTuple]:
         """Endless batches; close() the iterator to stop the workers.
 
-        With local = batch_size / world_size, batch k holds the items with global indices
-        first_image + k * batch_size + rank * local and the local - 1 that follow. Each is two
-        float32 [local, C, H, W] in [-1, 1].
+        The first global batch begins at first_image, each other where the one before it ends. With
+        local = batch_size / world_size, this rank's part of a batch holds the items with global
+        indices begin + rank * local and the local - 1 that follow, as the dataset's `batch_of`
+        puts them together.
 
         Raises `UserError` for more than 1 unreadable file in 100, images of unequal size in one
-        batch, and whatever `UserError` reading an item raises.
+        batch, a batch size that cannot be, and whatever `UserError` reading an item raises.
         """
         with warnings.catch_warnings():
             # PyTorch warns of more workers than cores; they wait for the disk half of the time.
@@ -74,6 +84,7 @@ class Stream:
             iterator = iter(self._loader(first_image))
         try:
             while True:
+                first_image += self.batch_size_at(first_image)
                 loaded = next(iterator)
                 self._tell_unreadable(loaded.unreadable)
                 if loaded.error is not None:
@@ -86,9 +97,7 @@ class Stream:
         return DataLoader(
             _BatchReader(self.dataset),
             batch_size=None,  # the reader makes whole batches, so that it can return an error
-            sampler=_IndexBatches(
-                first_image + self.rank * self._local_size, self._local_size, self.batch_size
-            ),
+            sampler=_IndexBatches(first_image, self.batch_size_at, self.rank, self.world_size),
             collate_fn=_unchanged,
             num_workers=self.workers,
             worker_init_fn=prepare_worker,
@@ -99,14 +108,10 @@ class Stream:
 
     def files_of_batch(self, first_image: int) -> list[Path]:
         """The different files of the whole global batch that starts there, on all ranks."""
-        indices = range(first_image, first_image + self.batch_size)
+        indices = range(first_image, first_image + self.batch_size_at(first_image))
         return list(dict.fromkeys(path for index in indices for path in self.dataset.files(index)))
 
-    @property
-    def _local_size(self) -> int:
-        return self.batch_size // self.world_size
-
-    def _tell_unreadable(self, found: tuple[tuple[Path, str], ...]) -> None:
+    def _tell_unreadable(self, found: Unreadable) -> None:
         for path, reason in found:
             if path not in self.unreadable:
                 self.unreadable[path] = reason
@@ -128,24 +133,29 @@ class Stream:
 class _Loaded(NamedTuple):
     """What a worker sends: a batch, or the message of the `UserError` that came instead."""
 
-    batch: TranslationBatch | None
-    unreadable: tuple[tuple[Path, str], ...]
+    batch: tuple[Tensor, ...] | None
+    unreadable: Unreadable
     error: str | None
 
 
 class _IndexBatches:
-    """Endless lists of global indices: `size` in a row, then `stride` further."""
+    """Endless lists of global indices: this rank's part of one global batch after the other."""
 
-    def __init__(self, first: int, size: int, stride: int):
+    def __init__(self, first: int, size_at: Callable[[int], int], rank: int, world_size: int):
         self.first = first
-        self.size = size
-        self.stride = stride
+        self.size_at = size_at
+        self.rank = rank
+        self.world_size = world_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        first = self.first
-        while True:
-            yield list(range(first, first + self.size))
-            first += self.stride
+        begin = self.first
+        # Workers are ahead of the training; a size that cannot be is told when its turn comes.
+        with suppress(UserError):
+            while True:
+                size = self.size_at(begin)
+                local = size // self.world_size
+                yield list(range(begin + self.rank * local, begin + (self.rank + 1) * local))
+                begin += size
 
 
 class _BatchReader(Dataset):
@@ -155,34 +165,26 @@ class _BatchReader(Dataset):
     message is a traceback.
     """
 
-    def __init__(self, dataset: TranslationDataset):
+    def __init__(self, dataset: EndlessDataset):
         self.dataset = dataset
 
     def __getitem__(self, indices: list[int]) -> _Loaded:
         try:
             items = [self.dataset[index] for index in indices]
-            batch = TranslationBatch(
-                self._stacked([item.source for item in items], indices, side=0),
-                self._stacked([item.target for item in items], indices, side=1),
-            )
+            batch = self.dataset.batch_of(items, indices)
         except UserError as mistake:
             return _Loaded(None, (), str(mistake))
         return _Loaded(batch, tuple(found for item in items for found in item.unreadable), None)
 
-    def _stacked(self, pictures: list[Tensor], indices: list[int], side: int) -> Tensor:
-        """[N, C, H, W] of N pictures [C, H, W]."""
-        first = pictures[0]
-        for index, picture in zip(indices, pictures, strict=True):
-            if picture.shape != first.shape:
-                (name, size), (other_name, other_size) = (
-                    (self.dataset.files(at)[side], f"{tensor.shape[2]}x{tensor.shape[1]} px")
-                    for at, tensor in ((indices[0], first), (index, picture))
-                )
-                raise UserError(
-                    f"{name} ({size}) and {other_name} ({other_size}) do not fit into one batch; "
-                    "use --batch_size 1 or a --preprocess that crops"
-                )
-        return torch.stack(pictures)
+
+def _check_batch_size(batch_size: int, world_size: int, option: str) -> None:
+    if batch_size < 1:
+        raise UserError(f"{option}: below 1; give 1 or more images a batch")
+    if batch_size % world_size:
+        raise UserError(
+            f"{option}: not divisible by the {world_size} processes that share it; use a multiple "
+            f"of {world_size}"
+        )
 
 
 def _unchanged(loaded: _Loaded) -> _Loaded:

@@ -1,4 +1,4 @@
-"""Resize, crop, flip: the geometry of the official CUT code."""
+"""Resize, crop, flip: the geometry of the official CUT code, and the centred crop of GANs."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
@@ -11,9 +11,15 @@ from data.content import RGB, Content
 from errors import UserError
 
 Mode = Literal[
-    "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "scale_shortside", "none"
+    "resize_and_crop",
+    "crop",
+    "scale_width",
+    "scale_width_and_crop",
+    "scale_shortside",
+    "none",
+    "centre_crop",
 ]
-_CROPPING = ("resize_and_crop", "crop", "scale_width_and_crop")
+_CROPPING = ("resize_and_crop", "crop", "scale_width_and_crop", "centre_crop")
 
 
 class Geometry(NamedTuple):
@@ -41,8 +47,10 @@ class Preprocessing:
 
     1. `resize_and_crop`: to load_size x load_size. `scale_width*`: width = load_size and
        height = int(max(load_size * h / w, crop_size)). `scale_shortside`: both sides times
-       load_size / short side, only if the short side is below load_size. `crop`, `none`: nothing.
-    2. the modes with `crop`: a random crop_size x crop_size window, every offset equally likely.
+       load_size / short side, only if the short side is below load_size. `centre_crop`: the same,
+       up or down. `crop`, `none`: nothing.
+    2. the modes with `crop`: a random crop_size x crop_size window, every offset equally likely;
+       of `centre_crop` always the one in the middle.
     3. both sides to the nearest multiple of `size_multiple` (halves to the even multiple, at
        least one multiple).
     4. `flip`: mirrored with probability 1/2.
@@ -65,7 +73,7 @@ class Preprocessing:
             raise UserError(f"--load_size {self.load_size}: below 1; give a size in pixels")
         check_crop_size(self.crop_size, self.size_multiple if self.mode in _CROPPING else 1)
         if (
-            self.mode in ("resize_and_crop", "scale_width_and_crop")
+            self.mode in ("resize_and_crop", "scale_width_and_crop", "centre_crop")
             and self.load_size < self.crop_size
         ):
             raise UserError(
@@ -94,12 +102,14 @@ class Preprocessing:
 
         `randomness` places the crop and tosses the flip's coin; None is for looking at the same
         thing every time: the crop is centred and nothing is flipped. `jitter=False` is CUT's
-        switch for late training: crop_size takes the place of load_size.
+        switch for late training: crop_size takes the place of load_size, save in `centre_crop`,
+        where no jitter is.
 
         Raises `UserError` for an image smaller than the crop; the caller puts the file's name
         before the message.
         """
-        size = last_size = self._size(size, self.load_size if jitter else self.crop_size)
+        load_size = self.load_size if jitter or self.mode == "centre_crop" else self.crop_size
+        size = last_size = self._size(size, load_size)
         window = None
         if self.mode in _CROPPING:
             window = self._window(size, randomness)
@@ -118,6 +128,9 @@ class Preprocessing:
         elif self.mode == "scale_shortside":
             scale = max(1.0, load_size / min(width, height))
             width, height = round(width * scale), round(height * scale)
+        elif self.mode == "centre_crop":
+            short = min(width, height)  # divided by last, so that it becomes load_size exactly
+            width, height = round(width * load_size / short), round(height * load_size / short)
         return width, height
 
     def _window(
@@ -129,7 +142,7 @@ class Preprocessing:
                 f"image of {size[0]}x{size[1]} px is smaller than --crop_size "
                 f"{self.crop_size}; use --preprocess resize_and_crop or a smaller --crop_size"
             )
-        if randomness is None:
+        if randomness is None or self.mode == "centre_crop":
             left, top = room_x // 2, room_y // 2
         else:
             left = int(randomness.integers(room_x + 1))

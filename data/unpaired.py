@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from data.batch import TranslationBatch, stack_centres
 from data.decode import decode_image
-from data.item import Item
+from data.item import Item, translation_batch
 from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Preprocessing
 from data.unreadable import UnreadableFiles, tell_preview
@@ -64,6 +64,10 @@ class UnpairedFolders(Dataset):
             self.target_files, target_place, generator_for(self.seed, index, "target"), jitter
         )
         return Item(source, target, bad_sources + bad_targets)
+
+    def batch_of(self, items: Sequence[Item], indices: Sequence[int]) -> TranslationBatch:
+        """One batch of the items with these global indices; `UserError` where sizes differ."""
+        return translation_batch(items, indices, self.files)
 
     def files(self, index: int) -> tuple[Path, Path]:
         """The source and target file of an item, before any unreadable one is replaced."""

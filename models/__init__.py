@@ -1,17 +1,21 @@
 """Networks: generators, discriminators, the patch projector; reading, writing and using them."""
 
+from models import gan
 from models.build import build_discriminator, build_generator, check_picture_size, describe
 from models.colorizer import join_lab, split_lab
 from models.features import feature_channels
+from models.gan import Sampler
 from models.inference import translate
 from models.initialization import initialize
 from models.official import official_options, official_state, save_official
 from models.patch_projector import PatchProjector, draw_positions
-from models.saved import SavedGenerator, load_generator, save_generator
+from models.query_selection import route_queries, select_queries
+from models.saved import SavedGenerator, load_generator, load_sampler, read_saved, save_generator
 from models.together import couples_a_batch, run_together
 
 __all__ = [
     "PatchProjector",
+    "Sampler",
     "SavedGenerator",
     "build_discriminator",
     "build_generator",
@@ -20,14 +24,19 @@ __all__ = [
     "describe",
     "draw_positions",
     "feature_channels",
+    "gan",
     "initialize",
     "join_lab",
     "load_generator",
+    "load_sampler",
     "official_options",
     "official_state",
+    "read_saved",
+    "route_queries",
     "run_together",
     "save_generator",
     "save_official",
+    "select_queries",
     "split_lab",
     "translate",
 ]

@@ -30,7 +30,7 @@ def translate(
     if batch_statistics:
         way = _like_training(generator, seed, len(pictures))
     else:
-        way = _mode(generator, training=False)
+        way = in_mode(generator, training=False)
     with way:
         translated = generator(pictures[:, :, rows][:, :, :, columns])
     top, left = (len(rows) - height) // 2, (len(columns) - width) // 2
@@ -38,7 +38,8 @@ def translate(
 
 
 @contextmanager
-def _mode(generator: nn.Module, *, training: bool) -> Iterator[None]:
+def in_mode(generator: nn.Module, *, training: bool) -> Iterator[None]:
+    """Set the mode of all modules for the length of the block; then each is as before."""
     modes = {module: module.training for module in generator.modules()}
     generator.train(training)
     try:
@@ -52,7 +53,7 @@ def _mode(generator: nn.Module, *, training: bool) -> Iterator[None]:
 def _like_training(generator: nn.Module, seed: int, rows: int) -> Iterator[None]:
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
     tracked = [norm.track_running_stats for norm in norms]
-    with _mode(generator, training=True), generator.noise.borrowed(seed, rows):
+    with in_mode(generator, training=True), generator.noise.borrowed(seed, rows):
         for norm in norms:
             norm.track_running_stats = False  # nothing is added to the running statistics
         try:

@@ -12,6 +12,8 @@ from torch import nn
 
 from errors import UserError
 from models.colorizer import Colorizer
+from models.gan import GAN_GENERATORS
+from models.gan.sampler import Sampler
 from models.official import read_official_generator
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.stylegan2 import Stylegan2Generator, Stylegan2GeneratorSizes
@@ -22,6 +24,7 @@ GENERATORS = {
     "stylegan2": (Stylegan2Generator, Stylegan2GeneratorSizes),
     "unet": (UnetGenerator, UnetSizes),
     "colorizer": (Colorizer, UnetSizes),
+    **GAN_GENERATORS,
 }
 DIRECTIONS = ("a2b", "b2a")
 
@@ -34,7 +37,11 @@ class SavedGenerator(NamedTuple):
 
 
 def save_generator(path: Path, network: nn.Module, about: Mapping) -> None:
-    """Write weights with architecture and sizes; `about` is further JSON (preprocessing, ...)."""
+    """Write weights with architecture and sizes; `about` is further JSON (preprocessing, ...).
+
+    Of a generator that makes pictures from noise `about` may hold what `Sampler` takes:
+    class_names, class_shares and level.
+    """
     architecture = next(name for name, (kind, _) in GENERATORS.items() if type(network) is kind)
     description = {
         "architecture": architecture,
@@ -47,13 +54,58 @@ def save_generator(path: Path, network: nn.Module, about: Mapping) -> None:
     save_file(weights, path, metadata={"pairless": json.dumps(description)})
 
 
-def load_generator(path: Path, option: str, direction: str | None = None) -> SavedGenerator:
+def load_generator(
+    path: Path | str, option: str = "--checkpoint", direction: str | None = None
+) -> SavedGenerator:
+    """Read a translator; see `read_saved`, which also says what `direction` is.
+
+    Raises UserError, which names `option`, for anything else.
+    """
+    saved = read_saved(path, option, direction)
+    if _makes_from_noise(saved):
+        raise UserError(
+            f"{option} {path}: makes pictures from noise and translates none; use generate.py, or "
+            "in evaluate.py --num instead of --source"
+        )
+    return saved
+
+
+def load_sampler(path: Path | str, option: str = "--checkpoint") -> Sampler:
+    """Read a generator that makes pictures from noise: a run folder or a `.safetensors` file.
+
+    It comes back on the CPU; `sampler.network.to(device)` moves it.
+    Raises UserError, which names `option`, for anything else. No code of the file is run.
+    """
+    path = Path(path)
+    both_ways = any((path / f"generator_{name}.safetensors").exists() for name in DIRECTIONS)
+    saved = None if both_ways else read_saved(path, option)
+    if saved is None or not _makes_from_noise(saved):
+        raise UserError(
+            f"{option} {path}: translates pictures and makes none from noise; use translate.py, or "
+            "in evaluate.py --source instead of --num"
+        )
+    about = saved.description
+    try:
+        return Sampler(
+            saved.network,
+            class_names=_texts(about.get("class_names", [])),
+            class_shares=about.get("class_shares", []),
+            level=about.get("level"),
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"{option} {path}: its description does not fit its network ({error}); name another"
+        ) from error
+
+
+def read_saved(path: Path | str, option: str, direction: str | None = None) -> SavedGenerator:
     """Read a run folder, a `.safetensors` file of ours or an official `.pth` state dict.
 
     `direction`, a2b or b2a, chooses between the two generators of a run that learns both; it is
     needed there and refused elsewhere. The network comes back in eval mode on the CPU. Raises
     UserError, which names `option`, for anything else. No code of the file is run.
     """
+    path = Path(path)
     if path.is_dir():
         path = _file_of_run(path, option, direction)
     elif direction:
@@ -68,6 +120,16 @@ def load_generator(path: Path, option: str, direction: str | None = None) -> Sav
         saved = SavedGenerator(read_official_generator(path, option), {})
     saved.network.eval()
     return saved
+
+
+def _makes_from_noise(saved: SavedGenerator) -> bool:
+    return saved.description.get("architecture") in GAN_GENERATORS
+
+
+def _texts(values: object) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"class_names {str(values)[:100]}: not a list of texts")
+    return values
 
 
 def _file_of_run(folder: Path, option: str, direction: str | None) -> Path:

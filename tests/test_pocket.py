@@ -32,6 +32,15 @@ def test_draw_with_pairs_fills_the_folders_of_both_sides(tmp_path):
         assert image.mode == "P" and image.size == (16, 16)
 
 
+def test_shapes_fill_a_folder_for_each_kind(tmp_path):
+    options = ["--size", "16", "--count", "9"]
+    pocket.main(["shapes", "--output", str(tmp_path / "shapes"), *options])
+    counts = {place.name: len(list(place.iterdir())) for place in (tmp_path / "shapes").iterdir()}
+    assert counts == {"circle": 3, "ring": 2, "square": 2, "triangle": 2}
+    with pytest.raises(UserError, match="--count 3: below 4"):
+        pocket.main(["shapes", "--output", str(tmp_path / "more"), "--count", "3"])
+
+
 def score(drawn, translated, capsys):
     pocket.main(
         ["score", "--data", str(drawn), "--translated", str(translated)]

@@ -6,27 +6,38 @@ import torch
 from torch import nn
 
 
+def ema_decay(images: int, halflife_images: float) -> float:
+    """Return d = 0.5 ** (images / halflife_images), which does not depend on the batch size.
+
+    images: of the step. A half-life of 0 gives 0: the average is the network.
+    Source: Karras et al. 2020.
+    """
+    return 0.5 ** (images / halflife_images) if halflife_images else 0.0
+
+
 class MovingAverage:
     """A copy of a network that follows it slowly.
 
-    average <- d * average + (1 - d) * network, d = 0.5 ** (images / halflife_images), so that the
-    average does not depend on the batch size. Buffers are copied.
-    Source: Karras et al. 2018 (appendix A.1); half-life in images as in Karras et al. 2020.
+    average <- d * average + (1 - d) * network, for the weights and for buffers of floating point
+    (batch norm's running statistics, which would else belong to other weights); counters are
+    copied. Source: Karras et al. 2018 (appendix A.1).
     """
 
-    def __init__(self, network: nn.Module, halflife_images: float):
-        self.halflife_images = halflife_images
+    def __init__(self, network: nn.Module):
         self.network = copy.deepcopy(network).requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, network: nn.Module, images: int) -> None:
-        """Move the average towards `network` for a step of `images` images."""
-        decay = 0.5 ** (images / self.halflife_images)
-        followed = dict(network.named_parameters())
-        for name, average in self.network.named_parameters():
-            average.lerp_(followed[name], 1 - decay)
-        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
-            average.copy_(buffer)
+    def update(self, network: nn.Module, decay: float) -> None:
+        """Move the average towards `network`, keeping the share `decay` of itself."""
+        followed = network.state_dict(keep_vars=True)
+        floating, current = [], []
+        for name, average in self.network.state_dict(keep_vars=True).items():
+            if average.is_floating_point():
+                floating.append(average)
+                current.append(followed[name])
+            else:
+                average.copy_(followed[name])
+        torch._foreach_lerp_(floating, current, 1 - decay)
 
     def state_dict(self) -> dict:
         """Return the averaged weights."""

@@ -5,8 +5,9 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from rich.console import Console
@@ -22,19 +23,23 @@ from training.run_folder import RunFolder
 class NonFiniteLossError(Exception):
     """A loss became NaN or infinite; holds its name and the images seen before that step."""
 
-    def __init__(self, name: str, images_seen: int):
-        super().__init__(f"{name} is not finite in the step after {images_seen} images")
+    def __init__(self, name: str, images_seen: int, in_a_row: int = 1):
+        times = f", the {in_a_row}th time in a row" if in_a_row > 1 else ""
+        super().__init__(f"{name} is not finite in the step after {images_seen} images{times}")
         self.name, self.images_seen = name, images_seen
 
 
 class LossMeans:
-    """Means of the losses since the last line, kept on the device: a step never waits for it."""
+    """Means of the losses since the last line, kept on the device: a step never waits for it.
 
-    def __init__(self, device: torch.device):
-        self.device = device
+    bad_steps: steps in a row in which a loss may not be finite before that is an error; 1: at once.
+    Until then such values are left out of the mean.
+    """
+
+    def __init__(self, device: torch.device, bad_steps: int = 1):
+        self.device, self.bad_steps = device, bad_steps
         self.names: list[str] = []
-        self.steps = 0
-        self.sums = self.first_bad = torch.zeros(0, device=device)
+        self.sums = self.counts = self.streaks = self.bad_at = torch.zeros(0, device=device)
 
     def add(self, losses: Mapping[str, Tensor], images_seen: int) -> None:
         """Count in the losses (detached scalars) of the step that began at `images_seen`."""
@@ -43,50 +48,73 @@ class LossMeans:
         if list(losses) != self.names:
             raise ValueError(f"losses {list(losses)} after {self.names}")
         values = torch.stack([value.detach().double() for value in losses.values()])
-        self.sums += values
-        self.steps += 1
-        bad = ~torch.isfinite(values) & torch.isinf(self.first_bad)
-        self.first_bad = torch.where(bad, float(images_seen), self.first_bad)
+        finite = torch.isfinite(values)
+        self.sums += torch.where(finite, values, 0.0)
+        self.counts += finite
+        self.streaks = torch.where(finite, 0.0, self.streaks + 1)
+        bad = (self.streaks >= self.bad_steps) & torch.isinf(self.bad_at)
+        self.bad_at = torch.where(bad, float(images_seen), self.bad_at)
 
     def take(self) -> dict[str, float]:
-        """Return the means over steps and processes, and begin anew.
+        """Return the means over steps and processes, and begin anew; NaN where none was finite.
 
-        Raises NonFiniteLossError, in all processes, where a loss of any of them was not finite.
+        Raises NonFiniteLossError, in all processes, where a loss of any of them was not finite in
+        too many steps in a row.
         """
-        means = self.state_dict()
+        found = self.state_dict()
+        streaks = self.streaks
         self._start(self.names)
-        return {name: total / means["steps"] for name, total in means["sums"].items()}
+        self.streaks = streaks
+        return {
+            name: total / found["counts"][name] if found["counts"][name] else math.nan
+            for name, total in found["sums"].items()
+        }
 
     def state_dict(self) -> dict:
-        """Return sums, averaged over the processes, and steps; raises as `take` does."""
-        sums = average_tensor(self.sums.clone()).tolist()
-        if not math.isfinite(sum(sums)):
-            per_process = gather_objects(self.first_bad.tolist())
+        """Return sums and counts, averaged over the processes, and streaks; raises as `take`."""
+        is_bad = torch.isfinite(self.bad_at).double()
+        found = average_tensor(torch.stack([self.sums, self.counts, is_bad])).tolist()
+        sums, counts, is_bad = found
+        if any(is_bad):
+            per_process = gather_objects(self.bad_at.tolist())
             earliest = [min(values) for values in zip(*per_process, strict=True)]
             images_seen = min(earliest)
-            raise NonFiniteLossError(self.names[earliest.index(images_seen)], int(images_seen))
-        return {"steps": self.steps, "sums": dict(zip(self.names, sums, strict=True))}
+            name = self.names[earliest.index(images_seen)]
+            raise NonFiniteLossError(name, int(images_seen), self.bad_steps)
+        rows = {"sums": sums, "counts": counts, "streaks": self.streaks.tolist()}
+        return {key: dict(zip(self.names, row, strict=True)) for key, row in rows.items()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over saved sums."""
+        """Take over what was saved."""
         self._start(list(state["sums"]))
-        self.steps = state["steps"]
-        self.sums += torch.tensor(list(state["sums"].values()), dtype=torch.double).to(self.device)
+        for kept, name in ((self.sums, "sums"), (self.counts, "counts"), (self.streaks, "streaks")):
+            kept += torch.tensor(list(state[name].values()), dtype=torch.double).to(self.device)
 
     def _start(self, names: list[str]) -> None:
-        self.names, self.steps = names, 0
+        self.names = names
         self.sums = torch.zeros(len(names), dtype=torch.double, device=self.device)
-        self.first_bad = torch.full_like(self.sums, math.inf)
+        self.counts, self.streaks = torch.zeros_like(self.sums), torch.zeros_like(self.sums)
+        self.bad_at = torch.full_like(self.sums, math.inf)
 
 
 class RunLog:
     """Writes the lines of a run and shows its progress. Used by the writing process alone."""
 
-    def __init__(self, run: RunFolder, images_seen: int, total_images: int):
+    def __init__(
+        self,
+        run: RunFolder,
+        images_seen: int,
+        total_images: int,
+        charts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ):
+        """Open the files; charts: title -> names of values that TensorBoard draws together."""
         self.path, self.metrics_path = run.log, run.metrics
         for path in (self.path, self.metrics_path):
             _drop_lines_after(path, images_seen)
         self.tensorboard = SummaryWriter(str(run.tensorboard), purge_step=images_seen + 1)
+        if charts:
+            lines = {title: ["Multiline", list(names)] for title, names in charts.items()}
+            self.tensorboard.add_custom_scalars({"charts": lines})
         self.started_at_seconds, self.started_at_images = time.monotonic(), images_seen
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -106,8 +134,17 @@ class RunLog:
         """Move the progress bar."""
         self.progress.update(self.task, completed=images_seen)
 
-    def line(self, images_seen: int, values: Mapping[str, float], device: torch.device) -> None:
-        """Write one line: losses, learning rate, speed since the last line, peak memory."""
+    def line(
+        self,
+        images_seen: int,
+        values: Mapping[str, float],
+        device: torch.device,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        """Write one line: losses, learning rate, speed since the last line, peak memory.
+
+        A value without a number becomes null. Warnings also go to the terminal.
+        """
         now = time.monotonic()
         seconds = max(now - self.started_at_seconds, 1e-9)
         speed = (images_seen - self.started_at_images) / seconds
@@ -118,11 +155,16 @@ class RunLog:
             "images_per_second": speed,
             "peak_memory_gb": peak_memory_gb(device),
         }
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
         for name, value in record.items():
             if name != "images":
                 self.tensorboard.add_scalar(name, value, images_seen)
+        record = {name: None if math.isnan(value) else value for name, value in record.items()}
+        if warnings:
+            record["warnings"] = list(warnings)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        for warning in warnings:
+            print(f"warning at {images_seen} images: {warning}", file=sys.stderr)
         losses = " ".join(f"{name} {value:.3g}" for name, value in values.items())
         self.progress.update(self.task, description=losses, rate=f"{speed:.2f} images/s")
         if self.progress.disable:

@@ -2,9 +2,10 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import torch
@@ -54,11 +55,19 @@ class Pace(NamedTuple):
     """How far to go and how often to do what, all in images; 0 means never."""
 
     total_images: int
-    batch_size: int  # the global one
+    images_a_step: Callable[[int], int]  # of the step that begins at so many images seen
     save_every: int
     preview_every: int
     log_every: int
     evaluate_every: int = 0
+
+
+class Watch(NamedTuple):
+    """What a method wants to be stopped for, to warn of and to show together."""
+
+    bad_steps: int = 1  # in a row in which a loss is not finite: they end the run
+    warnings: Callable[[Mapping[str, float]], Sequence[str]] = lambda values: ()  # of a log line
+    charts: Mapping[str, Sequence[str]] = MappingProxyType({})  # for TensorBoard: title -> values
 
 
 class StoppedError(PairlessError):
@@ -85,6 +94,7 @@ def fit(
     processes: Processes,
     device: torch.device,
     evaluate: Callable[[int], Mapping[str, object]] | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Train until `pace.total_images`, from the newest checkpoint of the run folder if it has one.
 
@@ -95,85 +105,133 @@ def fit(
     Raises StoppedError after SIGTERM or Ctrl-C (saved first), DivergedError for a loss that is not
     finite, UserError where the disk does not take a file.
     """
-    means = LossMeans(device)
-    parts = {**method.state(), "loss_means": means}
-
-    images_seen = _restore(parts, run, processes)
-    log = RunLog(run, images_seen, pace.total_images) if processes.writes else None
-    saved_at = images_seen
-    if log and images_seen >= pace.total_images:
-        print(f"{images_seen} images are done; a larger --total_images goes on", file=sys.stderr)
-    elif log:
-        print(f"training to {pace.total_images} images on {device}", file=sys.stderr)
-
-    def save() -> None:
-        """Write the networks to use, then the checkpoint; what is not finite raises."""
-        states = {name: part.state_dict() for name, part in parts.items()}  # in all processes
-        bad = first_not_finite(states)
-        if bad:
-            where = f"{bad} is not finite at {images_seen} images"
-            raise DivergedError(f"{where}; {_last_good(run)}")
-        if log:
-            with _disk_errors_told(run, images_seen):
-                # The networks first: a run killed between the two makes both again.
-                for name, export in exports.items():
-                    target = run.folder / name
-                    write_atomically(target, lambda path, e=export: e(path, images_seen))
-                save_checkpoint(run.checkpoints, images_seen, states)
-
-    batches = stream.batches(images_seen)
+    training = _Training(method, run, pace, exports, processes, device, evaluate, watch or Watch())
+    batches = stream.batches(training.images_seen)
     try:
         with _stop_signals() as stop_signal:
             stopping = False
-            while images_seen < pace.total_images and not stopping:
-                # Step.
-                batch = next(batches)
-                batch = type(batch)(*(part.to(device, non_blocking=True) for part in batch))
-                losses = method.step(batch, images_seen)
-                means.add(losses, images_seen)
-                before, images_seen = images_seen, images_seen + pace.batch_size
+            while training.images_seen < pace.total_images and not stopping:
+                before = training.step(next(batches))
                 stopping = any_process(bool(stop_signal))
-
-                # Tell.
-                if log:
-                    log.advance(images_seen)
-                at_end = images_seen >= pace.total_images
-                with _disk_errors_told(run, images_seen):
-                    if at_end or crossed(before, images_seen, pace.log_every):
-                        values = means.take()
-                        if log:
-                            log.line(images_seen, values, device)
-                    shown = crossed(before, images_seen, pace.preview_every)
-                    if log and pace.preview_every and (at_end or shown):
-                        picture = method.preview(preview_batch).cpu()
-                        save_sheet(run.previews / f"{images_seen:09d}.png", picture)
-                        log.picture("preview", (picture + 1) / 2, images_seen)
-
-                # Save.
-                if crossed(before, images_seen, pace.save_every):
-                    save()
-                    saved_at = images_seen
-
-                # Measure.
-                if evaluate and (at_end or crossed(before, images_seen, pace.evaluate_every)):
-                    numbers = evaluate(images_seen)
-                    with _disk_errors_told(run, images_seen):
-                        if log:
-                            log.metrics(images_seen, numbers)
+                training.tell(before)
+                training.preview(before, preview_batch)
+                if crossed(before, training.images_seen, pace.save_every):
+                    training.save()
+                training.measure(before)
             batches.close()  # no reading process outlives its use while the end is saved
-            if saved_at != images_seen:
-                save()
-            if stopping and images_seen < pace.total_images:
-                raise StoppedError(stop_signal[0] if stop_signal else signal.SIGTERM, images_seen)
-            if log:
-                written = ", ".join(str(run.folder / name) for name in exports)
-                print(f"done: {images_seen} images, {written}", file=sys.stderr)
+            training.save()
+            training.end(stop_signal[0] if stop_signal else signal.SIGTERM)
     except NonFiniteLossError as error:
         raise DivergedError(_tell_divergence(error, stream, run)) from error
     finally:
         batches.close()
-        if log:
-            log.close()
+        training.close()
+
+
+class _Training:
+    """A run under way: how far it is, what it saves and where it tells."""
+
+    def __init__(
+        self,
+        method: Method,
+        run: RunFolder,
+        pace: Pace,
+        exports: Mapping[str, Callable[[Path, int], object]],
+        processes: Processes,
+        device: torch.device,
+        evaluate: Callable[[int], Mapping[str, object]] | None,
+        watch: Watch,
+    ):
+        """Restore the newest checkpoint; open the log in the writing process."""
+        self.method, self.run, self.pace, self.exports = method, run, pace, exports
+        self.device, self.evaluate, self.watch = device, evaluate, watch
+        self.means = LossMeans(device, watch.bad_steps)
+        self.parts = {**method.state(), "loss_means": self.means}
+        self.images_seen = self.saved_at = _restore(self.parts, run, processes)
+        self.log = None
+        if processes.writes:
+            self.log = RunLog(run, self.images_seen, pace.total_images, watch.charts)
+            if self.images_seen >= pace.total_images:
+                done = f"{self.images_seen} images are done; a larger --total_images goes on"
+                print(done, file=sys.stderr)
+            else:
+                print(f"training to {pace.total_images} images on {device}", file=sys.stderr)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all images are seen."""
+        return self.images_seen >= self.pace.total_images
+
+    def step(self, batch: NamedTuple) -> int:
+        """Train on a batch; return the images seen before."""
+        before = self.images_seen
+        batch = type(batch)(*(part.to(self.device, non_blocking=True) for part in batch))
+        self.means.add(self.method.step(batch, before), before)
+        self.images_seen = before + self.pace.images_a_step(before)
+        return before
+
+    def tell(self, before: int) -> None:
+        """Write a line of the log where one is due."""
+        if self.log:
+            self.log.advance(self.images_seen)
+        if not (self.at_end or crossed(before, self.images_seen, self.pace.log_every)):
+            return
+        values = self.means.take()
+        if self.log:
+            with _disk_errors_told(self.run, self.images_seen):
+                self.log.line(self.images_seen, values, self.device, self.watch.warnings(values))
+
+    def preview(self, before: int, batch: NamedTuple) -> None:
+        """Draw a sheet where one is due."""
+        every = self.pace.preview_every
+        due = self.at_end or crossed(before, self.images_seen, every)
+        if self.log and every and due:
+            picture = self.method.preview(batch).cpu()
+            with _disk_errors_told(self.run, self.images_seen):
+                save_sheet(self.run.previews / f"{self.images_seen:09d}.png", picture)
+                self.log.picture("preview", (picture + 1) / 2, self.images_seen)
+
+    def measure(self, before: int) -> None:
+        """Measure where it is due."""
+        due = self.at_end or crossed(before, self.images_seen, self.pace.evaluate_every)
+        if not (self.evaluate and due):
+            return
+        numbers = self.evaluate(self.images_seen)
+        if self.log:
+            with _disk_errors_told(self.run, self.images_seen):
+                self.log.metrics(self.images_seen, numbers)
+
+    def save(self) -> None:
+        """Write the networks to use, then the checkpoint; what is not finite raises."""
+        if self.saved_at == self.images_seen:
+            return
+        states = {name: part.state_dict() for name, part in self.parts.items()}  # in all processes
+        bad = first_not_finite(states)
+        if bad:
+            where = f"{bad} is not finite at {self.images_seen} images"
+            raise DivergedError(f"{where}; {_last_good(self.run)}")
+        self.saved_at = self.images_seen
+        if not self.log:
+            return
+        with _disk_errors_told(self.run, self.images_seen):
+            # The networks first: a run killed between the two makes both again.
+            for name, export in self.exports.items():
+                target = self.run.folder / name
+                write_atomically(target, lambda path, e=export: e(path, self.images_seen))
+            save_checkpoint(self.run.checkpoints, self.images_seen, states)
+
+    def end(self, signal_number: int) -> None:
+        """Say what was made; raise StoppedError where the run was stopped before its end."""
+        if not self.at_end:
+            raise StoppedError(signal_number, self.images_seen)
+        if self.log:
+            written = ", ".join(str(self.run.folder / name) for name in self.exports)
+            print(f"done: {self.images_seen} images, {written}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Close the log."""
+        if self.log:
+            self.log.close()
 
 
 def _restore(parts: Mapping[str, Stateful], run: RunFolder, processes: Processes) -> int:

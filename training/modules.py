@@ -1,10 +1,11 @@
 """Small tools around networks and optimisers."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from training.distributed import average_gradients
 
@@ -35,6 +36,33 @@ def descend(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     average_gradients(network)
     optimizer.step()
     optimizer.zero_grad()
+
+
+def descend_if_finite(network: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+    """Step like `descend`, but only if every entry of the mean gradient is finite.
+
+    Returns a scalar of bool on the device, whether the update was made: nothing waits for the
+    device. Otherwise weights, moments and step count stay as they are, in all processes alike.
+    Parameters without gradient are passed over.
+
+    Raises ValueError for an optimiser that is not fused, which would step by NaN all the same, and
+    where no parameter has a gradient.
+    """
+    if not optimizer.defaults.get("fused"):
+        raise ValueError(f"{type(optimizer).__name__} is not fused; make it with fused=True")
+    average_gradients(network)
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    if not gradients:
+        raise ValueError("no parameter of the network has a gradient; call backward first")
+    # The largest magnitude, which NaN and infinity make NaN or infinite; no sum can overflow.
+    finite = torch.nn.utils.get_total_norm(gradients, math.inf).isfinite()
+    optimizer.found_inf = 1 - finite.float()  # 1: leave all as it is, like torch.amp.GradScaler
+    try:
+        optimizer.step()
+    finally:
+        del optimizer.found_inf
+    optimizer.zero_grad()
+    return finite
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

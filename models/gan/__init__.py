@@ -1,5 +1,6 @@
 """Networks that make pictures from noise, and those that judge them."""
 
+from models.gan import augmentation
 from models.gan.dcgan import (
     DcganDiscriminator,
     DcganDiscriminatorSizes,
@@ -8,6 +9,7 @@ from models.gan.dcgan import (
 )
 from models.gan.growing import resolution_px, shrink_reals
 from models.gan.interface import Discriminator, Generator
+from models.gan.latents import draw_labels, draw_latents, interpolate_spherically
 from models.gan.mlp import (
     MlpDiscriminator,
     MlpDiscriminatorSizes,
@@ -27,6 +29,7 @@ from models.gan.r3gan import (
     R3ganGenerator,
     R3ganGeneratorSizes,
 )
+from models.gan.sampler import Sampler
 from models.gan.sngan import (
     SnganDiscriminator,
     SnganDiscriminatorSizes,
@@ -64,10 +67,15 @@ __all__ = [
     "R3ganDiscriminatorSizes",
     "R3ganGenerator",
     "R3ganGeneratorSizes",
+    "Sampler",
     "SnganDiscriminator",
     "SnganDiscriminatorSizes",
     "SnganGenerator",
     "SnganGeneratorSizes",
+    "augmentation",
+    "draw_labels",
+    "draw_latents",
+    "interpolate_spherically",
     "resolution_px",
     "shrink_reals",
 ]

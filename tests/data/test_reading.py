@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from PIL import Image, ImageOps
 
 from data import (
     RGB,
+    Content,
+    Preprocessing,
     content_pixels,
     decode_image,
     decode_plainly,
     plain_levels,
+    prepared_levels,
     read_images,
     to_levels,
 )
@@ -202,3 +206,38 @@ def test_upright_is_what_training_reads(files):
     for one in read_images(files, [0, 1, 2], upright_levels, workers=0):
         expected = np.asarray(decode_image(files[one.index]))
         assert np.array_equal(one.pixels.permute(1, 2, 0).numpy(), expected)
+
+
+# ---- As training sees it ----
+
+CENTRED = Preprocessing("centre_crop", 12, 8, flip=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_is_measured_as_training_prepares_it(tmp_path, workers):
+    files = save_noise(tmp_path, [f"{k:02}.png" for k in range(10)], 24, 20)
+    decode = partial(prepared_levels, preprocessing=CENTRED, content=RGB)
+    for one in read_images(files, range(10), decode, workers=workers):
+        resized = decode_image(files[one.index]).resize((14, 12), Image.Resampling.BICUBIC)
+        expected = np.asarray(resized.crop((3, 2, 11, 10)))
+        assert one.pixels.dtype == torch.uint8 and one.loss == ""
+        assert np.array_equal(one.pixels.permute(1, 2, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_grey_picture_is_measured_as_three_equal_channels(tmp_path, bits):
+    path = tmp_path / "a.png"
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    path.write_bytes(png_16_bit(values[..., None], color_type=0))
+    content = Content(channels=1, bits=bits)
+    levels, loss = prepared_levels(path, Preprocessing("centre_crop", 8, 8, True), content)
+    expected = torch.from_numpy(np.rint(values / 257).astype(np.uint8)).expand(3, 8, 8)
+    assert torch.equal(levels, expected) and loss == ""
+
+
+def test_what_cannot_be_prepared_is_a_reason_and_no_picture(files):
+    decode = partial(prepared_levels, preprocessing=Preprocessing("crop", 8, 8, False), content=RGB)
+    small, bad = read_images(files, [0, 17], decode, workers=0)
+    assert small.pixels is None and bad.pixels is None
+    assert small.reason.startswith(f"{files[0]}: image of 7x5 px is smaller than --crop_size 8")
+    assert bad.reason == "not an image of a known kind"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from data import Preprocessing, SingleImagePatches, Stream, UnpairedFolders
+from data.item import translation_batch
 from errors import UserError
 from tests.data.pictures import noise, save_noise
 
@@ -178,6 +179,9 @@ class ProcessSpy:
         ]
         return self.picture._replace(source=torch.tensor(state), unreadable=())
 
+    def batch_of(self, items, indices):
+        return translation_batch(items, indices, self.files)
+
     def files(self, index):
         raise NotImplementedError
 
@@ -216,3 +220,72 @@ def test_numbers_that_cannot_work_are_told(dataset):
     assert "--workers -1: below 0" in told(Stream, dataset, batch_size=1, workers=-1)
     message = told(Stream, dataset, batch_size=5, workers=0, rank=0, world_size=2)
     assert "--batch_size 5: not divisible by the 2 processes" in message
+
+
+# ---- Batches whose size changes in the course of training ----
+
+
+def growing(images_seen):
+    """6 images a batch up to 12, then 2 up to 18, then 4."""
+    return 6 if images_seen < 12 else 2 if images_seen < 18 else 4
+
+
+STARTS = [0, 6, 12, 14, 16, 18, 22, 26, 30]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_of_changing_size_follow_one_another_without_gap(dataset, workers):
+    stream = Stream(dataset, batch_size=growing, workers=workers)
+    for batch, first, end in zip(take(stream, 8), STARTS, STARTS[1:], strict=False):
+        assert stream.batch_size_at(first) == end - first
+        sources = torch.stack([dataset[index].source for index in range(first, end)])
+        assert torch.equal(batch.source, sources)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_of_changing_size_goes_on_from_the_middle(dataset, workers):
+    whole = take(Stream(dataset, batch_size=growing, workers=0), 8)
+    for number in (1, 3, 5):
+        later = take(Stream(dataset, batch_size=growing, workers=workers), 2, STARTS[number])
+        assert all(same(*pair) for pair in zip(later, whole[number:], strict=False))
+
+
+def test_the_ranks_share_every_batch_of_changing_size(dataset):
+    whole = take(Stream(dataset, batch_size=growing, workers=0), 8)
+    parts = [
+        take(Stream(dataset, batch_size=growing, workers=rank, rank=rank, world_size=2), 8)
+        for rank in range(2)
+    ]
+    for batch, low, high in zip(whole, *parts, strict=True):
+        assert low.source.shape[0] == high.source.shape[0] == batch.source.shape[0] // 2
+        assert torch.equal(batch.source, torch.cat([low.source, high.source]))
+        assert torch.equal(batch.target, torch.cat([low.target, high.target]))
+
+
+def test_the_files_of_a_batch_follow_its_size(dataset):
+    stream = Stream(dataset, batch_size=growing, workers=0)
+    for first, end in zip(STARTS, STARTS[1:], strict=False):
+        expected = {path for index in range(first, end) for path in dataset.files(index)}
+        assert set(stream.files_of_batch(first)) == expected
+
+
+def test_a_constant_function_is_its_number(dataset):
+    number = take(Stream(dataset, batch_size=3, workers=0), 4, 5)
+    function = take(Stream(dataset, batch_size=lambda images_seen: 3, workers=2), 4, 5)
+    assert all(same(*pair) for pair in zip(number, function, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("size", "problem"), [(0, "below 1"), (3, "not divisible by the 2")])
+def test_a_size_that_cannot_be_is_told_when_its_batch_comes(dataset, workers, size, problem):
+    stream = Stream(
+        dataset,
+        batch_size=lambda images_seen: 2 if images_seen < 8 else size,
+        workers=workers,
+        world_size=2,
+    )
+    with contextlib.closing(stream.batches(0)) as batches:
+        assert len(list(islice(batches, 4))) == 4  # the workers are ahead of them by then
+        assert f"--batch_size {size} at 8 images: {problem}" in told(next, batches)
+    assert problem in told(stream.files_of_batch, 8)
+    assert len(stream.files_of_batch(6)) >= 2

@@ -38,6 +38,8 @@ def size_after(mode, load, crop, width, height, jitter=True):
         ("scale_shortside", 40, 16, 30, 20, (40, 60)),
         ("scale_shortside", 40, 16, 20, 30, (60, 40)),
         ("scale_shortside", 40, 16, 60, 44, (44, 60)),  # never shrinks
+        ("centre_crop", 40, 32, 100, 50, (32, 32)),
+        ("centre_crop", 40, 40, 20, 10, (40, 40)),  # enlarged
         ("none", 40, 16, 30, 21, (20, 32)),  # 7.5 fours -> 8 (even), 5.25 -> 5
         ("none", 40, 16, 26, 18, (16, 24)),  # 6.5 -> 6, 4.5 -> 4
         ("none", 40, 16, 1, 400, (400, 4)),  # never to nothing
@@ -162,6 +164,40 @@ def test_the_default_mode_equals_torchvision_at_the_same_offset():
     assert torch.equal(got, pipeline(image))
 
 
+@pytest.mark.parametrize(("width", "height"), [(60, 45), (45, 60), (20, 15), (36, 72), (36, 36)])
+def test_the_centre_crop_equals_torchvisions(width, height):
+    image = noise(width, height)
+    pipeline = official.Compose(
+        [
+            official.Resize(36, official.InterpolationMode.BICUBIC),
+            official.CenterCrop(32),
+            official.ToTensor(),
+            official.Normalize(0.5, 0.5),
+        ]
+    )
+    got = Preprocessing("centre_crop", 36, 32, flip=False)(image, draws())
+    assert torch.equal(got, pipeline(image))
+
+
+@pytest.mark.parametrize(("short", "load"), [(3, 64), (49, 64), (641, 256), (97, 100)])
+def test_the_centre_crop_scales_the_short_side_to_the_load_size_exactly(short, load):
+    preprocessing = Preprocessing("centre_crop", load, 16, flip=False)
+    size = preprocessing.draw((short, 3 * short + 1), None).size
+    assert size == (load, round((3 * short + 1) * load / short))
+
+
+def test_the_centre_crop_draws_nothing_but_the_flip_and_has_no_jitter():
+    image = noise(53, 41)
+    preprocessing = Preprocessing("centre_crop", 40, 32, flip=True)
+    plain = preprocessing(image, None)
+    flips = 0
+    for index in range(200):
+        got = preprocessing(image, draws(index), jitter=index % 2 == 0)
+        flips += torch.equal(got, plain.flip(2))
+        assert torch.equal(got, plain) or torch.equal(got, plain.flip(2))
+    assert abs(flips - 100) < 4 * np.sqrt(50)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -171,6 +207,8 @@ def test_the_default_mode_equals_torchvision_at_the_same_offset():
         (("crop", 8, -4), "--crop_size -4: below 1"),
         (("resize_and_crop", 28, 32), "--load_size 28: smaller than --crop_size 32"),
         (("scale_width_and_crop", 28, 32), "--load_size 28: smaller than --crop_size 32"),
+        (("centre_crop", 28, 32), "--load_size 28: smaller than --crop_size 32"),
+        (("centre_crop", 300, 250), "--crop_size 250: not a multiple of 4"),
         (("crop", 300, 250), "--crop_size 250: not a multiple of 4, which the network needs; use"),
         (("crop", 300, 250), "use 248 or 252"),
         (("crop", 300, 3), "use 4"),

@@ -119,3 +119,18 @@ def test_unequal_shapes_are_refused(shape):
 def test_layers_weigh_the_same_whatever_their_patches():
     layers = [torch.tensor([1.0]), torch.tensor([2.0, 4.0, 6.0])]
     assert multilayer_patch_nce(layers).item() == 2.5
+
+
+@pytest.mark.parametrize(
+    ("all_keys", "first_row", "message"),
+    [
+        (torch.zeros(6, 4), 0, r"all_keys \[6, 4\] is not \[N, 3\]"),
+        (torch.zeros(3), 0, r"all_keys \[3\]"),
+        (torch.zeros(6, 3), 3, "first_row 3 leaves no 4 rows"),
+        (torch.zeros(6, 3), -1, "first_row -1"),
+    ],
+)
+def test_keys_without_this_batchs_rows_are_refused(all_keys, first_row, message):
+    patches = unit_vectors(2, 2, 3)
+    with pytest.raises(ValueError, match=message):
+        patch_nce(patches, patches, all_keys=all_keys, first_row=first_row)

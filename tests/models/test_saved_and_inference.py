@@ -8,11 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from models import initialize, load_generator, save_generator, translate
+from errors import UserError
+from models import (
+    Sampler,
+    initialize,
+    load_generator,
+    load_sampler,
+    read_saved,
+    save_generator,
+    translate,
+)
 from models.inference import _reflected
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.stylegan2 import Stylegan2Generator, Stylegan2GeneratorSizes
 from models.unet import UnetGenerator, UnetSizes
+from tests.models.gan.pairs import PAIRS, small_generator, stirred
 
 
 @pytest.mark.parametrize(
@@ -37,6 +47,76 @@ def test_a_saved_generator_comes_back_with_its_description(network, tmp_path):
         "stylegan2",
         "unet",
     )
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_saved_generator_makes_the_same_pictures_from_noise(name, classes, tmp_path):
+    network = stirred(small_generator(name, classes))
+    about = {"class_names": ["a", "b", "c"], "class_shares": [1, 2, 3]} if classes else {}
+    level = 3.4 if name == "progressive" else None
+    save_generator(tmp_path / "generator.safetensors", network, {**about, "level": level})
+    expected = Sampler(network, **about, level=level)
+    for path in (tmp_path, str(tmp_path), tmp_path / "generator.safetensors"):
+        sampler = load_sampler(path)
+        assert torch.equal(sampler.sample(3, seed=2), expected.sample(3, seed=2))
+    assert (sampler.class_names, sampler.class_shares) == (
+        tuple(about.get("class_names", ())),
+        tuple(about.get("class_shares", ())),
+    )
+    saved = read_saved(tmp_path, "--init_from")
+    assert saved.network.sizes == network.sizes and not saved.network.training
+    assert saved.description["architecture"] == name and saved.description["level"] == level
+
+
+def test_each_kind_is_refused_where_the_other_is_needed(tmp_path):
+    save_generator(tmp_path / "noise.safetensors", small_generator("mlp"), {})
+    with pytest.raises(UserError, match="--init .*noise.* none; use generate.py"):
+        load_generator(tmp_path / "noise.safetensors", "--init")
+    translator = ResnetGenerator(ResnetSizes(base_channels=2, blocks=1))
+    for name in ("generator.safetensors", "generator_a2b.safetensors"):
+        folder = tmp_path / name
+        folder.mkdir()
+        save_generator(folder / name, translator, {})
+        with pytest.raises(UserError, match="--checkpoint .*none from noise; use translate.py"):
+            load_sampler(folder)
+    torch.save(translator.state_dict(), tmp_path / "official.pth")
+    with pytest.raises(UserError, match="use translate.py"):
+        load_sampler(tmp_path / "official.pth")
+    with pytest.raises(UserError, match="--checkpoint .*no such file"):
+        load_sampler("nowhere.safetensors")
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"class_names": "abc"},
+        {"class_names": [1, 2, 3]},
+        {"class_names": ["a", "b"]},
+        {"class_names": ["a", "a", "b"]},
+        {"class_shares": 3},
+        {"class_shares": "abc"},
+        {"class_shares": [1, 2]},
+        {"class_shares": [1, 2, -1]},
+        {"class_shares": [1, 2, float("nan")]},
+        {"class_shares": [1, 2, 10**400]},
+        {"level": 3},
+        {"level": "3"},
+    ],
+)
+def test_a_description_that_does_not_fit_its_network_is_refused(about, tmp_path):
+    file = tmp_path / "generator.safetensors"
+    save_generator(file, small_generator("mlp", 3), about)
+    with pytest.raises(UserError, match=f"--checkpoint {file}: its description does not fit"):
+        load_sampler(file)
+
+
+@pytest.mark.parametrize("level", [1.5, 4.1, "3", [3], float("nan")])
+def test_a_level_that_the_generator_does_not_have_is_refused(level, tmp_path):
+    file = tmp_path / "generator.safetensors"
+    save_generator(file, small_generator("progressive"), {"level": level})
+    with pytest.raises(UserError, match="its description does not fit"):
+        load_sampler(file)
 
 
 class Identity(torch.nn.Module):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.ema import MovingAverage
+from training.ema import MovingAverage, ema_decay
 from training.history import RefinedHistory
 from training.loop import crossed
 from training.modules import frozen
@@ -56,19 +56,22 @@ def test_the_average_halves_its_distance_in_a_half_life_whatever_the_batch():
     for batch in (1, 5, 10):
         network = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(network.weight)
-        average = MovingAverage(network, halflife_images=10)
+        average = MovingAverage(network)
         nn.init.ones_(network.weight)
         for _ in range(10 // batch):
-            average.update(network, batch)
+            average.update(network, ema_decay(batch, halflife_images=10))
         assert average.network.weight.item() == pytest.approx(0.5)
 
 
-def test_the_average_copies_buffers():
+def test_running_statistics_are_averaged_and_counters_copied():
     network = nn.BatchNorm1d(2)
-    average = MovingAverage(network, 10)
+    average = MovingAverage(network)
     network.running_mean += 3
-    average.update(network, 1)
-    assert average.network.running_mean.tolist() == [3.0, 3.0]
+    network.num_batches_tracked += 7
+    average.update(network, 0.75)
+    assert average.network.running_mean.tolist() == [0.75, 0.75]
+    assert average.network.num_batches_tracked.item() == 7
+    assert ema_decay(8, 0) == 0
 
 
 def test_history_gives_half_old_half_new_and_replaces_as_many():

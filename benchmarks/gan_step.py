@@ -1,0 +1,185 @@
+"""Time of a GAN's step per preset and resolution, against the floor that its arithmetic sets.
+
+For each row: milliseconds of the discriminator's and the generator's update, images per second,
+seconds a thousand images, and the step's time over its multiplications at the rate of a large
+matrix product of the same run. Then the peak memory of progressive steps by resolution, each in a
+process of its own, and pictures made per second. A JSON object last.
+
+  python benchmarks/gan_step.py [--rounds 5] [--device cpu|cuda] [--precision fp32|bf16]
+      [--only r3gan_tiny ...] [--sizes 4 8 16 32]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+import data
+import models
+import train_gan
+import training
+
+# Preset, pixels, batch; without classes.
+ROWS = {
+    "vanilla": (32, 64),
+    "dcgan": (64, 64),
+    "dcgan_32": (32, 64),
+    "sngan": (32, 16),
+    "wgan_gp": (32, 16),
+    "progressive_cifar10": (32, 16),
+    "r3gan_tiny": (32, 16),
+}
+SAMPLED = 64
+
+
+class Multiplications(TorchDispatchMode):
+    """Counts the multiply-adds of convolutions and matrix products, backward passes included.
+
+    PyTorch's own FlopCounterMode follows modules by hooks, which a penalty's gradient refuses.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        if function._overloadpacket in flop_registry:
+            count = flop_registry[function._overloadpacket]
+            self.count += count(*args, **kwargs, out_val=result) / 2
+        return result
+
+
+def build(preset: str, px: int, batch: int, arguments: argparse.Namespace) -> train_gan.Gan:
+    """Build a preset's method; a progressive one is fully grown."""
+    row = train_gan.PRESETS[preset.removesuffix("_32")]
+    changes = {"crop_size": px, "batch_size": batch, "batch_size_at": ()}
+    changes |= {"first_px": px if row["generator"] == "progressive" else 4}
+    options = train_gan.Options(**{**row, **changes, "precision": arguments.precision})
+    return train_gan.Gan(options, torch.device(arguments.device), training.Processes())
+
+
+def batch_for(gan: train_gan.Gan) -> data.ImageBatch:
+    """Return noise as the batch of a step."""
+    options = gan.options
+    images = options.batch_size * options.discriminator_steps
+    random = torch.Generator().manual_seed(0)
+    shape = (images, options.channels, options.crop_size, options.crop_size)
+    pictures = torch.rand(shape, generator=random) * 2 - 1
+    return data.ImageBatch(
+        pictures.to(gan.device), torch.zeros(images, dtype=torch.int64, device=gan.device)
+    )
+
+
+def seconds(action: Callable[[], object], device: torch.device, rounds: int) -> float:
+    """Return the median time of an action after one that is not counted."""
+    found = []
+    for _ in range(rounds + 1):
+        wait(device)
+        started = time.perf_counter()
+        action()
+        wait(device)
+        found.append(time.perf_counter() - started)
+    return statistics.median(found[1:])
+
+
+def wait(device: torch.device) -> None:
+    """Wait for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def matrix_rate(device: torch.device, precision: str) -> float:
+    """Return the multiply-adds per second of a product of two 2048 x 2048 matrices."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(2048, 2048, device=device).to(kind) for _ in range(2))
+    return 2048**3 / seconds(lambda: a @ b, device, 9)
+
+
+def measure(gan: train_gan.Gan, rounds: int, rate: float) -> dict[str, float]:
+    """Measure both updates and the whole step."""
+    batch, now = batch_for(gan), gan.plan.settings(0)
+    own = data.ImageBatch(*(side[:: gan.options.discriminator_steps] for side in batch))
+    noise = gan._noise(0, "benchmark", len(own.images))
+    with Multiplications() as multiplications:
+        gan.step(batch, 0)
+    whole = seconds(lambda: gan.step(batch, 0), gan.device, rounds)
+    parts = {
+        "discriminator_ms": lambda: gan.update_discriminator(own, now, noise),
+        "generator_ms": lambda: gan.update_generator(own, now, noise),
+    }
+    found = {name: 1000 * seconds(part, gan.device, rounds) for name, part in parts.items()}
+    images = len(batch.images)
+    return found | {
+        "step_ms": 1000 * whole,
+        "images_per_second": images / whole,
+        "seconds_per_kimg": 1000 * whole / images,
+        "gmac_per_step": multiplications.count / 1e9,
+        "times_the_floor": whole * rate / multiplications.count,
+    }
+
+
+def sampling(gan: train_gan.Gan, rounds: int) -> float:
+    """Return pictures per second, 64 at a time."""
+    sampler = models.Sampler(gan.generator, level=gan.level)
+    latents = models.gan.draw_latents(0, SAMPLED, gan.options.latent_channels)
+    return SAMPLED / seconds(lambda: sampler.pictures(latents), gan.device, rounds)
+
+
+def peak_memory(px: int) -> float:
+    """Run the same command for one size alone; return its peak memory in GB."""
+    command = [sys.executable, *sys.argv, "--memory_of", str(px)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(finished.stdout.split()[-1])
+
+
+def main() -> None:
+    """Measure all rows; tell."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--only", nargs="*", default=list(ROWS), help="presets")
+    parser.add_argument("--sizes", nargs="*", type=int, default=[4, 8, 16, 32], help="progressive")
+    parser.add_argument("--memory_of", type=int, help="only the peak memory of this size")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    if arguments.memory_of:
+        gan = build("progressive", arguments.memory_of, 16, arguments)
+        for _ in range(3):
+            gan.step(batch_for(gan), 0)
+        print(training.peak_memory_gb(device))
+        return
+    rate = matrix_rate(device, arguments.precision)
+    print(f"matrix product: {rate / 1e9:.0f} thousand million multiply-adds a second")
+    found = {}
+    for preset in arguments.only:
+        px, batch = ROWS[preset]
+        gan = build(preset, px, batch, arguments)
+        found[preset] = measure(gan, arguments.rounds, rate)
+        found[preset]["sampled_per_second"] = sampling(gan, arguments.rounds)
+        told = "  ".join(f"{name} {value:.3g}" for name, value in found[preset].items())
+        print(f"{preset:20} {px} px, batch {batch:3}  {told}", flush=True)
+    for px in arguments.sizes:
+        row = measure(build("progressive", px, 16, arguments), arguments.rounds, rate)
+        row["peak_memory_gb"] = peak_memory(px)
+        found[f"progressive at {px} px"] = row
+        told = "  ".join(f"{name} {value:.3g}" for name, value in row.items())
+        print(f"progressive          {px} px, batch  16  {told}", flush=True)
+    about = {"threads": torch.get_num_threads(), "macs_per_second": rate, **vars(arguments)}
+    print(json.dumps({**about, "rows": found}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""A folder of pictures, with or without classes, as an endless row of items."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data.batch import ImageBatch, stack_centres, stack_equal
+from data.content import Content
+from data.item import ImageItem, Unreadable
+from data.labels import Labels
+from data.randomness import ShuffledEpochs, generator_for
+from data.transforms import Preprocessing
+from data.unreadable import UnreadableFiles, tell_preview
+from errors import UserError
+
+
+class ImageFolder(Dataset):
+    """Item `index` is a pure function of (seed, index), for any index from 0 on.
+
+    An epoch has each file once, in a random order. Crop and flip are drawn for each item.
+
+    A file that cannot be read is replaced by the next readable one of its class, and told in the
+    item. Raises `UserError` where none of a class can be read, for a picture smaller than the crop,
+    and what `Content.decode` finds, each with its file's name. Raises ValueError for no file, for
+    labels of another number of files, and for label maps as `content`: no generator makes them.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        labels: Labels,
+        preprocessing: Preprocessing,
+        *,
+        seed: int,
+        content: Content,
+    ):
+        if not files or len(files) != len(labels.of_files):
+            raise ValueError(
+                f"expected a class for each of 1 or more files, got {len(labels.of_files)} for "
+                f"{len(files)}"
+            )
+        if content.kind == "labels":
+            raise ValueError("label maps can be sources only")
+        self.image_files = list(files)
+        self.labels = labels
+        self.preprocessing = preprocessing
+        self.seed = seed
+        self.content = content
+        self.epoch_images = len(self.image_files)
+        self.file_count = len(set(self.image_files))
+        self._of_class: list[list[Path]] = [[] for _ in labels.names or [""]]
+        self._place_in_class = []
+        for path, label in zip(self.image_files, labels.of_files, strict=True):
+            self._place_in_class.append(len(self._of_class[label]))
+            self._of_class[label].append(path)
+        self._unreadable = UnreadableFiles()
+        self._order = ShuffledEpochs(seed, self.epoch_images)
+
+    def __getitem__(self, index: int) -> ImageItem:
+        """Item number `index`, counted from the start of training."""
+        place = self._order.place(index)
+        label = self.labels.of_files[place]
+        randomness = generator_for(self.seed, index, "image")
+        image, unreadable = self._picture(label, self._place_in_class[place], randomness)
+        return ImageItem(image, label, unreadable)
+
+    def batch_of(self, items: Sequence[ImageItem], indices: Sequence[int]) -> ImageBatch:
+        """One batch of the items with these global indices; `UserError` where sizes differ."""
+        return ImageBatch(
+            stack_equal(
+                [item.image for item in items], lambda place: self.files(indices[place])[0]
+            ),
+            torch.tensor([item.label for item in items]),
+        )
+
+    def files(self, index: int) -> tuple[Path]:
+        """The file of an item, before an unreadable one is replaced."""
+        return (self.image_files[self._order.place(index)],)
+
+    def preview(self, count: int) -> ImageBatch:
+        """The first `count` pictures, the classes in turn: 0, 1, 2, ..., 0, 1, 2, ...
+
+        Without classes in the order of the files. Nothing is random: crops are centred, nothing is
+        flipped. A class with fewer pictures repeats them; `count` beyond an epoch gives as many as
+        an epoch has. Where sizes differ (modes without a crop) all are cut about their centres to
+        the smallest height and width.
+        """
+        pictures, labels, found = [], [], []
+        for number in range(min(count, self.epoch_images)):
+            turn, label = divmod(number, len(self._of_class))
+            place = turn % len(self._of_class[label])
+            picture, unreadable = self._picture(label, place, None)
+            found.extend(unreadable)
+            pictures.append(picture)
+            labels.append(label)
+        tell_preview(found)
+        return ImageBatch(stack_centres(pictures), torch.tensor(labels))
+
+    def _picture(
+        self, label: int, place: int, randomness: np.random.Generator | None
+    ) -> tuple[Tensor, Unreadable]:
+        """The picture at this place of a class, or the next readable one of the class."""
+        noun = f"images of class {self.labels.names[label]}" if self.labels.names else "images"
+        path, image, unreadable = self._unreadable.first_readable(
+            self._of_class[label], place, lambda path: (path,), self.content.decode, noun
+        )
+        try:
+            return self.preprocessing(image, randomness, content=self.content), unreadable
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error

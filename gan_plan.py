@@ -1,0 +1,192 @@
+"""What train_gan.py's options mean: the networks, and the settings at each moment of a run."""
+
+import math
+from typing import NamedTuple
+
+from torch import nn
+
+import models
+import training
+from errors import UserError
+from gan_options import GanOptions
+
+
+class Settings(NamedTuple):
+    """What holds in a step."""
+
+    level: float | None  # how far a progressive GAN has grown; None for the others
+    batch_size: int  # of one update, over all processes
+    learning_rate: float
+    betas: tuple[float, float]
+    penalty_share: float
+    augment_probability: float
+    ema_decay: float
+
+
+class Plan:
+    """The settings as pure functions of the images seen."""
+
+    def __init__(self, options: GanOptions):
+        self.options = options
+        self.growing = None
+        if options.generator == "progressive":
+            self.growing = training.GrowingSchedule(
+                options.first_px, options.crop_size, options.stable_images, options.fade_images
+            )
+
+    def level(self, images_seen: int) -> float | None:
+        """Return log2 of the resolution of a progressive GAN, see `models.gan.growing`."""
+        return self.growing.level(images_seen) if self.growing else None
+
+    def images_a_step(self, images_seen: int) -> int:
+        """Return the images of the step that begins there: a batch for each discriminator step."""
+        return self._batch_size(images_seen) * self.options.discriminator_steps
+
+    def settings(self, images_seen: int) -> Settings:
+        """Return what holds in the step that begins there."""
+        options = self.options
+        images = self.images_a_step(images_seen)
+        learning_rate = self._annealed(
+            images_seen,
+            dict(options.learning_rate_at).get(self._px(images_seen), options.learning_rate),
+            options.learning_rate_end,
+        )
+        if images_seen < options.rampup_images:
+            learning_rate *= images_seen / options.rampup_images
+        halflife = self._annealed(
+            images_seen, options.ema_halflife_images, options.ema_halflife_end
+        )
+        beta1, beta2 = options.betas
+        return Settings(
+            self.level(images_seen),
+            self._batch_size(images_seen),
+            learning_rate,
+            (beta1, self._annealed(images_seen, beta2, options.beta2_end)),
+            self._annealed(images_seen, 1.0, options.penalty_end),
+            self._annealed(
+                images_seen, options.augment_probability, options.augment_probability_end
+            ),
+            options.ema_decay or training.ema_decay(images, halflife),
+        )
+
+    def resets_optimizers(self, before: int, after: int) -> bool:
+        """Tell whether Adam forgets its moments between two steps: where a fade begins or ends."""
+        return self.growing is not None and self.growing.resets_optimizer(before, after)
+
+    def check_batches(self, world_size: int) -> None:
+        """Raise UserError for batch sizes that the processes or the deviation groups do not fit."""
+        options = self.options
+        for px, batch in sorted(self._batch_sizes().items()):
+            where = f" at {px} px" if self.growing else ""
+            if batch % world_size:
+                raise UserError(
+                    f"--batch_size {batch}{where}: not divisible by the {world_size} processes "
+                    f"that share it; use a multiple of {world_size}"
+                )
+            own = batch // world_size
+            if self.growing and own > options.deviation_group and own % options.deviation_group:
+                raise UserError(
+                    f"--batch_size {batch}{where}: {own} on one device are no multiple of "
+                    f"--deviation_group {options.deviation_group}; give a multiple, or fewer than "
+                    "a group"
+                )
+
+    @property
+    def largest_batch(self) -> int:
+        """The most images that one update takes."""
+        return max(self._batch_sizes().values())
+
+    def _batch_sizes(self) -> dict[int, int]:
+        options = self.options
+        sides, sizes = [options.crop_size], dict(options.batch_size_at)
+        if self.growing:
+            ends = (round(math.log2(side)) for side in (options.first_px, options.crop_size))
+            first, last = ends
+            sides = [2**stage for stage in range(first, last + 1)]
+        return {px: sizes.get(px, options.batch_size) for px in sides}
+
+    def _batch_size(self, images_seen: int) -> int:
+        return self._batch_sizes()[self._px(images_seen)]
+
+    def _px(self, images_seen: int) -> int:
+        level = self.level(images_seen)
+        return self.options.crop_size if level is None else models.gan.resolution_px(level)
+
+    def _annealed(self, images_seen: int, start: float, end: float | None) -> float:
+        if end is None:
+            return start
+        return training.anneal(
+            images_seen,
+            start,
+            end,
+            over_images=self.options.schedule_images,
+            shape=self.options.schedule,
+        )
+
+
+def build_networks(options: GanOptions) -> dict[str, nn.Module]:
+    """Build both players; UserError where a size does not fit the architecture."""
+    try:
+        return {"generator": _generator(options), "discriminator": _discriminator(options)}
+    except ValueError as error:
+        raise UserError(
+            f"--generator {options.generator} --discriminator {options.discriminator} at "
+            f"--crop_size {options.crop_size}: {error}"
+        ) from error
+
+
+def _generator(options: GanOptions) -> nn.Module:
+    gan = models.gan
+    shared = {
+        "size_px": options.crop_size,
+        "out_channels": options.channels,
+        "latent_channels": options.latent_channels,
+        "classes": options.classes,
+    }
+    width = options.base_channels
+    if options.generator == "mlp":
+        return gan.MlpGenerator(gan.MlpGeneratorSizes(hidden_channels=width, **shared))
+    shared["base_channels"] = width
+    if options.generator == "dcgan":
+        return gan.DcganGenerator(gan.DcganGeneratorSizes(**shared))
+    if options.generator == "sngan":
+        return gan.SnganGenerator(gan.SnganGeneratorSizes(**shared))
+    if options.generator == "progressive":
+        return gan.ProgressiveGenerator(
+            gan.ProgressiveGeneratorSizes(most_channels=options.most_channels, **shared)
+        )
+    return gan.R3ganGenerator(gan.R3ganGeneratorSizes(**_r3gan(options), **shared))
+
+
+def _discriminator(options: GanOptions) -> nn.Module:
+    gan = models.gan
+    shared = {
+        "size_px": options.crop_size,
+        "in_channels": options.channels,
+        "classes": options.classes,
+    }
+    width = options.discriminator_channels
+    if options.discriminator == "mlp":
+        return gan.MlpDiscriminator(gan.MlpDiscriminatorSizes(hidden_channels=width, **shared))
+    shared["base_channels"] = width
+    if options.discriminator == "dcgan":
+        return gan.DcganDiscriminator(
+            gan.DcganDiscriminatorSizes(norm=options.discriminator_norm, **shared)
+        )
+    if options.discriminator == "sngan":
+        return gan.SnganDiscriminator(
+            gan.SnganDiscriminatorSizes(spectral=options.spectral_norm, **shared)
+        )
+    if options.discriminator == "progressive":
+        return gan.ProgressiveDiscriminator(
+            gan.ProgressiveDiscriminatorSizes(
+                most_channels=options.most_channels,
+                deviation_group=options.deviation_group,
+                **shared,
+            )
+        )
+    return gan.R3ganDiscriminator(gan.R3ganDiscriminatorSizes(**_r3gan(options), **shared))
+
+
+def _r3gan(options: GanOptions) -> dict[str, int]:
+    return {"widest_px": options.widest_px, "group_channels": options.group_channels}

@@ -1,0 +1,301 @@
+"""Make pictures with a generator that was trained to make them from noise.
+
+Reads a run folder of train_gan.py or its generator.safetensors. Picture number k of a seed is the
+same in every folder, sheet and measurement, however many are made.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+import cli
+import data
+import models
+import training
+from errors import UserError
+
+GRID_PICTURES = 64
+GRID_COLUMNS = 8
+FRAME_MILLISECONDS = 40
+WALKS = (".gif", ".png")
+TOLD_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of this command."""
+
+    checkpoint: Path
+    """Run folder, or .safetensors file."""
+    output: Path | None = None
+    """Folder for the pictures: 000000.png and so on, of a generator with classes in a folder for
+    each class. Without it only --grid and --interpolate are written."""
+    num: int = 64
+    """Pictures."""
+    seed: int = 0
+    """All pictures follow from it."""
+    labels: tuple[str, ...] = ()
+    """Classes that the pictures take in turn, names or numbers (a name counts before a number);
+    without them classes come as often as in the training data."""
+    grid: Path | None = None
+    """Write a sheet (.png) of the first 64 pictures; of a generator with classes a row for each
+    class, a column for each latent."""
+    interpolate: Path | None = None
+    """Write a walk through latents of the seed and back to the first: moving (.gif), or a sheet
+    with a row for each latent (.png); of the first class of --labels, or else class 0."""
+    keys: int = 8
+    """Latents that --interpolate goes through."""
+    frames: int = 24
+    """Pictures from one of them to the next."""
+    truncation: float = 1.0
+    """Share of the latents' distribution, around its middle, that is used: 1 all of it; with less
+    the pictures are more alike, and often better."""
+    weights: Literal["ema", "raw"] = "ema"
+    """ema: the network that the run gives away; raw: of a run folder, the network itself as the
+    newest checkpoint has it, without moving average."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
+    batch_size: int = 64
+    """Pictures held at once, rounded up to whole passes of the network; changes no picture."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write what is asked for: pictures, a sheet, a walk."""
+    options = cli.parse(Options, arguments)
+    check(options)
+    device = training.choose_device(options.device, training.Processes())
+    sampler = open_sampler(options)
+    sampler.network.to(device)
+    content = content_of(sampler, options)
+    classes = [class_of(text, sampler, options) for text in options.labels]
+    if options.grid:
+        write_image(options.grid, "--grid", grid(sampler, content, classes, options))
+    if options.interpolate:
+        write_walk(sampler, content, classes, options)
+    if options.output:
+        write_pictures(options.output, sampler, content, classes, options)
+        print(f"{options.num} pictures written to {options.output}", file=sys.stderr)
+
+
+def check(options: Options) -> None:
+    """Raise UserError for options that cannot be."""
+    for name, value, least in (
+        ("num", options.num, 1),
+        ("seed", options.seed, 0),
+        ("keys", options.keys, 2),
+        ("frames", options.frames, 1),
+        ("batch_size", options.batch_size, 1),
+    ):
+        if value < least:
+            raise UserError(f"--{name} {value}: below {least}; give {least} or more")
+    if not 0 <= options.truncation <= 1:
+        raise UserError(f"--truncation {options.truncation}: outside 0 to 1; give 1 for no change")
+    if not (options.output or options.grid or options.interpolate):
+        raise UserError("--output is missing; name a folder (or a file for --grid, --interpolate)")
+    if options.output and options.output.exists() and not options.output.is_dir():
+        raise UserError(f"--output {options.output}: is a file; name a folder")
+    for name, path, endings in (
+        ("grid", options.grid, (".png",)),
+        ("interpolate", options.interpolate, WALKS),
+    ):
+        if path and path.suffix.lower() not in endings:
+            raise UserError(f"--{name} {path}: end it with {' or '.join(endings)}")
+        if path and path.is_dir():
+            raise UserError(f"--{name} {path}: is a folder; name a file")
+    if (
+        options.grid
+        and options.interpolate
+        and options.grid.resolve() == options.interpolate.resolve()
+    ):
+        raise UserError(f"--interpolate {options.interpolate}: is --grid too; name another file")
+    if options.weights == "raw" and options.checkpoint.is_file():
+        raise UserError(
+            f"--weights raw: --checkpoint {options.checkpoint} is one network; name a run folder, "
+            "or leave --weights out"
+        )
+
+
+def open_sampler(options: Options) -> models.Sampler:
+    """Read the generator, with the weights asked for."""
+    sampler = models.load_sampler(options.checkpoint, "--checkpoint")
+    if options.weights == "ema":
+        return sampler
+    option = f"--checkpoint {options.checkpoint}"
+    checkpoint = training.read_weights(options.checkpoint, "--checkpoint")
+    description = models.read_saved(options.checkpoint, "--checkpoint").description
+    if sampler.level is not None and description.get("images_seen") != checkpoint.images_seen:
+        raise UserError(
+            f"{option}: its checkpoint at {checkpoint.images_seen} images has another level than "
+            "generator.safetensors; let the training save again, or leave --weights out"
+        )
+    states = {name: state for name, state in checkpoint.states.items() if name == "generator"}
+    training.restore({"generator": sampler.network}, states, option)
+    return sampler
+
+
+def content_of(sampler: models.Sampler, options: Options) -> data.Content:
+    """Return what the pictures are; raises UserError for channels that no PNG file has."""
+    option = f"--checkpoint {options.checkpoint}"
+    try:
+        return data.Content("colour", sampler.out_channels)
+    except UserError as error:
+        raise UserError(f"{option}: its pictures cannot be written ({error})") from error
+
+
+def class_of(text: str, sampler: models.Sampler, options: Options) -> int:
+    """Return the number of the class that a word of --labels names."""
+    if not sampler.classes:
+        raise UserError(
+            f"--labels {text}: the generator of --checkpoint {options.checkpoint} knows no "
+            "classes; leave --labels out"
+        )
+    if text in sampler.class_names:
+        return sampler.class_names.index(text)
+    if text.isdecimal() and int(text) < sampler.classes:
+        return int(text)
+    known = ", ".join(sampler.class_names[:TOLD_CLASSES])
+    more = ", ..." if sampler.classes > TOLD_CLASSES else ""
+    raise UserError(
+        f"--labels {text}: no class of --checkpoint {options.checkpoint}; give some of {known}"
+        f"{more}, or 0 to {sampler.classes - 1}"
+    )
+
+
+def labels_of(
+    first: int, count: int, sampler: models.Sampler, classes: Sequence[int], options: Options
+) -> Tensor | None:
+    """Return the classes of pictures `first` and on: in turn, or as the seed draws them."""
+    if not classes:
+        return sampler.draw_labels(count, options.seed, first=first)
+    return torch.tensor([classes[number % len(classes)] for number in range(first, first + count)])
+
+
+def write_pictures(
+    folder: Path,
+    sampler: models.Sampler,
+    content: data.Content,
+    classes: Sequence[int],
+    options: Options,
+) -> None:
+    """Write the pictures of the seed, each whole or not at all."""
+    folders = class_folders(folder, sampler, options)
+    size = -(-options.batch_size // sampler.pictures_a_pass) * sampler.pictures_a_pass
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("generating", total=options.num)
+        for first in range(0, options.num, size):
+            count = min(size, options.num - first)
+            labels = labels_of(first, count, sampler, classes, options)
+            pictures = sampler.sample(
+                count, options.seed, labels=labels, first=first, truncation=options.truncation
+            )
+            for place, picture in enumerate(pictures):
+                below = folder if labels is None else folders[labels[place]]
+                image = to_image(picture, content, options)
+                write_image(below / f"{first + place:06d}.png", "--output", image)
+            progress.advance(task, count)
+
+
+def class_folders(folder: Path, sampler: models.Sampler, options: Options) -> list[Path]:
+    """Return where each class goes; a file's class names must not lead out of the folder."""
+    for name in sampler.class_names:
+        if name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
+            raise UserError(
+                f"--checkpoint {options.checkpoint}: its class {name!r} is no folder's name; leave "
+                "--output out, or name another"
+            )
+    return [folder / name for name in sampler.class_names]
+
+
+def grid(
+    sampler: models.Sampler, content: data.Content, classes: Sequence[int], options: Options
+) -> Image.Image:
+    """Return a sheet of the first pictures, or of the first latents in each class."""
+    if not sampler.classes:
+        count = min(options.num, GRID_PICTURES)
+        columns = min(count, GRID_COLUMNS)
+        pictures = sampler.sample(count, options.seed, truncation=options.truncation)
+        white = torch.ones(-count % columns, *pictures.shape[1:])
+        return sheet(torch.cat([pictures, white]).split(columns), content, options)
+    shown = list(dict.fromkeys(classes)) or list(range(sampler.classes))
+    if len(shown) > GRID_PICTURES:
+        print(
+            f"--grid: shows {GRID_PICTURES} of {len(shown)} classes; --labels chooses",
+            file=sys.stderr,
+        )
+        shown = shown[:GRID_PICTURES]
+    columns = min(GRID_COLUMNS, GRID_PICTURES // len(shown))
+    latents = latents_of(columns, sampler, options).repeat(len(shown), 1)
+    labels = torch.tensor(shown).repeat_interleave(columns)
+    return sheet(sampler.pictures(latents, labels).cpu().split(columns), content, options)
+
+
+def write_walk(
+    sampler: models.Sampler, content: data.Content, classes: Sequence[int], options: Options
+) -> None:
+    """Write the walk as a moving picture or as a sheet."""
+    rows = list(walk(sampler, classes, options))
+    if options.interpolate.suffix.lower() == ".png":
+        write_image(options.interpolate, "--interpolate", sheet(rows, content, options))
+        return
+    views = (picture for row in rows for picture in content.to_view(row))
+    first, *others = (to_image(picture, data.RGB, options) for picture in views)
+    training.write_output(
+        options.interpolate,
+        "--interpolate",
+        lambda path: first.save(
+            path,
+            "GIF",
+            save_all=True,
+            append_images=others,
+            duration=FRAME_MILLISECONDS,
+            loop=0,
+        ),
+    )
+
+
+def walk(sampler: models.Sampler, classes: Sequence[int], options: Options) -> Iterator[Tensor]:
+    """Yield the pictures [frames, C, S, S] from each latent to before the next."""
+    keys = latents_of(options.keys, sampler, options)
+    latents = models.gan.interpolate_spherically(keys, options.frames, closed=True)
+    labels = None
+    if sampler.classes:
+        labels = torch.full((options.frames,), classes[0] if classes else 0)
+    for part in latents.split(options.frames):
+        yield sampler.pictures(part, labels).cpu()
+
+
+def latents_of(count: int, sampler: models.Sampler, options: Options) -> Tensor:
+    """Return the first latents of the seed [count, latent_channels]."""
+    channels = sampler.network.latent_channels
+    return models.gan.draw_latents(options.seed, count, channels, truncation=options.truncation)
+
+
+def sheet(rows: Sequence[Tensor], content: data.Content, options: Options) -> Image.Image:
+    """Lay out rows of pictures [B, C, S, S] below one another."""
+    picture = training.sheet([content.to_view(row) for row in rows])
+    return to_image(picture, data.RGB, options)
+
+
+def to_image(picture: Tensor, content: data.Content, options: Options) -> Image.Image:
+    """Round to 8 bits; raises UserError for a generator whose pictures are not finite."""
+    try:
+        return content.to_image(picture)
+    except ValueError as error:
+        raise UserError(f"--checkpoint {options.checkpoint}: {error}; name another") from error
+
+
+def write_image(path: Path, option: str, image: Image.Image) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    training.write_output(path, option, lambda temporary: image.save(temporary, "PNG"))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,160 @@
+"""Classification losses that shape embeddings: softmax, modified softmax, CosFace, ArcFace."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from losses.metric_checks import check_labels, check_positive, check_vectors
+from losses.precision import single_precision
+from losses.similarity import unit
+
+
+def class_softmax(
+    embeddings: Tensor, labels: Tensor, weights: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Return the mean cross-entropy of a linear classifier on embeddings.
+
+    L = -mean_n log( e^(W_y z_n + b_y) / sum_j e^(W_j z_n + b_j) ), y the label of row n.
+
+    embeddings: [N, D]; labels: integers [N] in [0, C); weights: [C, D], one row a class (one
+    lecture has the size of the batch there); bias: [C]. Nothing is normalised; all but the labels
+    get gradients. Computed in float32 or better (without autocast). Returns a scalar.
+    Source: Wen et al. 2016, equation 1.
+
+    Raises ValueError for weights, bias or labels of another shape, labels out of range or of
+    floats, empty tensors and NaN.
+    """
+    _check(embeddings, labels, weights)
+    if bias is not None and bias.shape != weights.shape[:1]:
+        raise ValueError(f"bias {list(bias.shape)} is not [{len(weights)}]")
+    with torch.autocast(embeddings.device.type, enabled=False):
+        logits = single_precision(embeddings) @ single_precision(weights).T
+        return F.cross_entropy(logits if bias is None else logits + bias, labels.long())
+
+
+def modified_softmax(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return class_softmax without bias and with weights of length 1: logits |z| cos(angle).
+
+    L = -mean_n log( e^(|z_n| cos t_y) / sum_j e^(|z_n| cos t_j) ), t_j the angle of z_n and W_j.
+
+    embeddings: [N, D], not normalised; labels: integers [N]; weights: [C, D], divided by their
+    lengths here. Returns a scalar. Source: Liu et al. 2017 (SphereFace), equation 4. Errors: as
+    class_softmax.
+    """
+    _check(embeddings, labels, weights)
+    return class_softmax(embeddings, labels, unit(weights))
+
+
+class CosFaceHead(nn.Module):
+    """CosFace's loss, and the weights of its classes: a margin on the cosine of the right class.
+
+    L = -mean_n log( e^(s (cos t_y - m)) / (e^(s (cos t_y - m)) + sum_(j != y) e^(s cos t_j)) ).
+    One lecture prints e^(s cos t_y - m) in the denominator: a parenthesis lost, another value.
+
+    Source: Wang et al. 2018, equation 4; s = 64 and m = 0.35 are theirs.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        channels: int,
+        *,
+        generator: torch.Generator,
+        scale: float = 64.0,
+        margin: float = 0.35,
+    ):
+        """Draw weights [classes, channels] from a normal distribution, of which directions count.
+
+        Raises ValueError for classes, channels, scale or margin that are not positive.
+        """
+        super().__init__()
+        check_positive(classes=classes, channels=channels, scale=scale, margin=margin)
+        self.weights = nn.Parameter(torch.randn(classes, channels, generator=generator))
+        self.scale, self.margin = scale, margin
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of embeddings [N, D] of any length with labels, integers [N].
+
+        Embeddings and weights are divided by their lengths here. Computed in float32 or better
+        (without autocast). Raises ValueError as class_softmax does.
+        """
+        return _margin_softmax(embeddings, labels, self.weights, self.scale, self._with_margin)
+
+    def _with_margin(self, cosines: Tensor) -> Tensor:
+        return cosines - self.margin
+
+
+class ArcFaceHead(nn.Module):
+    """ArcFace's loss, and the weights of its classes: a margin on the angle to the right class.
+
+    L = -mean_n log( e^(s cos(t_y + m)) / (e^(s cos(t_y + m)) + sum_(j != y) e^(s cos t_j)) ).
+    Beyond t_y = pi - m, where cos(t_y + m) would rise again, it is cos t_y - m sin m, as in the
+    authors' program.
+
+    Source: Deng et al. 2019, equation 3; s = 64 and m = 0.5 (28.6 degrees) are theirs.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        channels: int,
+        *,
+        generator: torch.Generator,
+        scale: float = 64.0,
+        margin: float = 0.5,
+    ):
+        """Draw weights [classes, channels] from a normal distribution; margin in radians.
+
+        Raises ValueError for classes, channels, scale or margin that are not positive, and for a
+        margin of pi or more.
+        """
+        super().__init__()
+        check_positive(classes=classes, channels=channels, scale=scale, margin=margin)
+        if margin >= math.pi:
+            raise ValueError(f"margin {margin} is an angle of pi or more; give radians below pi")
+        self.weights = nn.Parameter(torch.randn(classes, channels, generator=generator))
+        self.scale, self.margin = scale, margin
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of embeddings [N, D] of any length with labels, integers [N].
+
+        Embeddings and weights are divided by their lengths here. Computed in float32 or better
+        (without autocast). Raises ValueError as class_softmax does.
+        """
+        return _margin_softmax(embeddings, labels, self.weights, self.scale, self._with_margin)
+
+    def _with_margin(self, cosines: Tensor) -> Tensor:
+        # Not by the arc cosine, whose gradient is infinite at the ends; clamped, it is 0 there.
+        least = torch.finfo(cosines.dtype).tiny
+        sines = (1 - cosines.square()).clamp(min=least).sqrt()
+        moved = cosines * math.cos(self.margin) - sines * math.sin(self.margin)
+        beyond = cosines < -math.cos(self.margin)
+        return torch.where(beyond, cosines - self.margin * math.sin(self.margin), moved)
+
+
+def _margin_softmax(
+    embeddings: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    scale: float,
+    with_margin: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return the mean cross-entropy of scaled cosines, those of the right classes [N] changed."""
+    _check(embeddings, labels, weights)
+    labels = labels.long()
+    with torch.autocast(embeddings.device.type, enabled=False):
+        cosines = unit(embeddings) @ unit(weights).T  # [N, C]
+        right = cosines.gather(1, labels.unsqueeze(1))
+        cosines = cosines.scatter(1, labels.unsqueeze(1), with_margin(right))
+        return F.cross_entropy(scale * cosines, labels)
+
+
+def _check(embeddings: Tensor, labels: Tensor, weights: Tensor) -> None:
+    check_vectors(embeddings=embeddings, weights=weights)
+    if weights.shape[1] != embeddings.shape[1]:
+        expected = f"[classes, {embeddings.shape[1]}], as wide as the embeddings"
+        raise ValueError(f"weights {list(weights.shape)}: expected {expected}")
+    check_labels(labels, len(embeddings), classes=len(weights))

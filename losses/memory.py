@@ -1,0 +1,75 @@
+"""What contrastive losses remember: a queue of features, and an encoder that follows slowly."""
+
+import torch
+from torch import Tensor, nn
+
+from losses.similarity import check_rows, unit
+
+
+class FeatureQueue(nn.Module):
+    """The last `size` feature vectors: first in, first out, in a ring.
+
+    `features`: float32 [size, D], of length 1; random directions drawn from `seed` until they are
+    overwritten. A buffer, as is the place of the next one, so that checkpoints hold both.
+    Source: He et al. 2020 (MoCo), whose queue has 65,536 places; their program asks that the batch
+    divides the size, and lightly drops what crosses the end: here it goes on at the beginning.
+
+    Raises ValueError for sizes below 1.
+    """
+
+    features: Tensor
+    position: Tensor
+
+    def __init__(self, size: int, dimensions: int, *, seed: int = 0):
+        super().__init__()
+        if size < 1 or dimensions < 1:
+            raise ValueError(f"size {size} and dimensions {dimensions} must be 1 or more")
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("features", unit(torch.randn(size, dimensions, generator=generator)))
+        self.register_buffer("position", torch.tensor(0))
+
+    @torch.no_grad()
+    def push(self, features: Tensor) -> None:
+        """Put [B, D] in the place of the oldest B, divided by their lengths and detached.
+
+        Raises ValueError for another width, more rows than places, integers, NaN (on the CPU).
+        """
+        check_rows(features=features)
+        size, dimensions = self.features.shape
+        if features.shape[1] != dimensions:
+            raise ValueError(f"features {list(features.shape)} are not [B, {dimensions}]")
+        if len(features) > size:
+            raise ValueError(f"a queue of size {size} is smaller than the batch {len(features)}")
+        # On the device throughout: reading the position would wait for the GPU.
+        places = torch.arange(len(features), device=self.position.device) + self.position
+        self.features[places % size] = unit(features).to(self.features.dtype)
+        self.position.add_(len(features)).remainder_(size)
+
+
+@torch.no_grad()
+def momentum_update(online: nn.Module, average: nn.Module, *, momentum: float = 0.999) -> None:
+    """Move the key encoder towards the query encoder: k <- m k + (1 - m) q, in place.
+
+    For the parameters, each once, and for buffers of floating point (batch norm's statistics would
+    else belong to other weights); counters are copied. The paper, lightly and the official program
+    leave buffers out. Momentum 0.999: the paper's.
+    Source: He et al. 2020 (MoCo), equation 2.
+
+    Raises ValueError for networks of unlike tensors and a momentum outside [0, 1].
+    """
+    if not 0 <= momentum <= 1:
+        raise ValueError(f"momentum {momentum} is not in [0, 1]")
+    followed, following = (
+        {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        for network in (online, average)
+    )
+    for name in {**followed, **following}:
+        shapes = [list(t[name].shape) if name in t else None for t in (followed, following)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{name} is {shapes[0]} in `online` and {shapes[1]} in `average`")
+    floating = [name for name, values in following.items() if values.is_floating_point()]
+    for name in following.keys() - set(floating):
+        following[name].copy_(followed[name])
+    torch._foreach_lerp_(
+        [following[name] for name in floating], [followed[name] for name in floating], 1 - momentum
+    )

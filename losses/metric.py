@@ -1,0 +1,78 @@
+"""Losses of pairs and triplets of embeddings that come as rows."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from losses.distances import row_distances
+from losses.metric_checks import check_labels, check_positive, check_same_shape, check_vectors
+
+
+def contrastive(
+    first: Tensor,
+    second: Tensor,
+    same: Tensor,
+    *,
+    margin: float = 1.0,
+    form: Literal["linear", "squared", "squared_distance"] = "squared",
+) -> Tensor:
+    """Return the mean loss of pairs: like ones together, unlike ones a margin apart.
+
+    With D = |x - y|, y = 1 for a like pair and m = margin:
+    "linear": y D + (1 - y) [m - D]_+, the pairwise ranking loss of the first two lectures;
+    "squared": y D^2 + (1 - y) [m - D]_+^2, the lecture on metric learning; twice Hadsell et al.
+    2006, equation 4, whose Y is 0 for a like pair (the lecture names FaceNet instead);
+    "squared_distance": y D^2 + (1 - y) [m - D^2]_+, the lecture on contrastive systems: the square
+    is inside the hinge, so that unlike pairs rest at a distance of sqrt(m).
+    One lecture prints a minus before the hinge, which pulls unlike pairs together.
+
+    first, second: [N, D], not normalised here; same: bool [N], or integers 0 and 1. Computed in
+    float32 or better. Returns a scalar, the mean over pairs. Margin 1: a common choice.
+
+    Raises ValueError for unequal shapes, empty tensors, NaN, a margin that is not positive and an
+    unknown form.
+    """
+    check_vectors(first=first, second=second)
+    check_same_shape(first=first, second=second)
+    check_positive(margin=margin)
+    check_labels(same, len(first), classes=2, name="same")
+    same = same.bool()
+    distances = row_distances(first, second, squared=form == "squared_distance")
+    if form == "squared":
+        losses = torch.where(same, distances, (margin - distances).relu()).square()
+    elif form in ("linear", "squared_distance"):
+        losses = torch.where(same, distances, (margin - distances).relu())
+    else:
+        raise ValueError(f"form {form!r} is none of 'linear', 'squared', 'squared_distance'")
+    return losses.mean()
+
+
+def triplet_margin(
+    anchors: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    *,
+    margin: float = 0.2,
+    squared: bool = False,
+) -> Tensor:
+    """Return the mean loss of triplets: the positive nearer than the negative by a margin.
+
+    L = mean_n [D(a_n, p_n) - D(a_n, n_n) + m]_+, D = |x - y| or its square. One lecture leaves out
+    [.]_+, and the loss falls without end.
+
+    anchors, positives, negatives: [N, D], not normalised here. Computed in float32 or better.
+    Returns a scalar; no triplet ([0, D]) gives 0 with a graph.
+    Source: Schroff et al. 2015 (FaceNet), section 3.1, which sums squared distances of vectors of
+    length 1; margin 0.2 is theirs.
+
+    Raises ValueError for unequal shapes, NaN, or a margin that is not positive.
+    """
+    check_positive(margin=margin)
+    check_same_shape(anchors=anchors, positives=positives, negatives=negatives)
+    if anchors.dim() == 2 and not len(anchors):
+        return row_distances(anchors, positives).sum()
+    check_vectors(anchors=anchors, positives=positives, negatives=negatives)
+    to_positive = row_distances(anchors, positives, squared=squared)
+    to_negative = row_distances(anchors, negatives, squared=squared)
+    return (to_positive - to_negative + margin).relu().mean()

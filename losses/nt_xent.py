@@ -1,0 +1,70 @@
+"""SimCLR's loss of two views of every picture, and its decoupled form."""
+
+import torch
+from torch import Tensor
+
+from losses.info_nce import Reduction, contrast, reduced
+from losses.metric_checks import check_positive
+from losses.similarity import check_pairs, cross_entropies, log_partition, unit
+
+
+def nt_xent(
+    view_a: Tensor,
+    view_b: Tensor,
+    *,
+    temperature: float = 0.5,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Return SimCLR's loss: each view finds the other one of its picture among the whole batch.
+
+    l_i = -log( exp(s_ip / t) / sum_(k != i) exp(s_ik / t) ), s = cos(z_i, z_k), z the 2 N views
+    [a_1 .. a_N, b_1 .. b_N], p the other view of i. The paper interleaves the views, with the same
+    mean.
+
+    view_a, view_b: [N, D], row i of both from one picture; normalised here (a row of zeros stays
+    zero), gradients to both. Computed in float32 or better (without autocast).
+    Returns the mean over the 2 N views, or [2 N] with reduction "none". N = 1 has no negative and
+    gives 0. Temperature 0.5: lightly's and the paper's for CIFAR-10; 0.1 on ImageNet.
+    Source: Chen et al. 2020, equation 1 and algorithm 1. One lecture leaves the temperature out,
+    which is t = 1.
+
+    Raises ValueError for unequal or empty shapes, integers, NaN (on the CPU), a temperature that is
+    not positive and an unknown reduction.
+    """
+    check_pairs(view_a=view_a, view_b=view_b)
+    check_positive(temperature=temperature)
+    with torch.autocast(view_a.device.type, enabled=False):
+        units = torch.cat([unit(view_a), unit(view_b)])  # [2 N, D]
+        rows = torch.arange(len(units), device=units.device)
+        partners = rows.roll(len(view_a))
+        losses = cross_entropies(units / temperature, units, partners, [rows])
+        return reduced(losses, len(losses), reduction)
+
+
+def decoupled_nt_xent(
+    view_a: Tensor,
+    view_b: Tensor,
+    *,
+    temperature: float = 0.1,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Return nt_xent without the positive among the candidates.
+
+    l_i = -s_ip / t + log sum_(k != i, k != p) exp(s_ik / t); below 0 where the positive wins.
+
+    Arguments, normalisation and reduction as in nt_xent; N = 1 has no candidate and gives 0.
+    Temperature 0.1: the paper's and lightly's.
+    Source: Yeh et al. 2022, equation 6 (DCL), without its optional weights; the mean for the sum.
+
+    Raises ValueError as nt_xent does.
+    """
+    check_pairs(view_a=view_a, view_b=view_b)
+    check_positive(temperature=temperature)
+    with torch.autocast(view_a.device.type, enabled=False):
+        units_a, units_b = unit(view_a), unit(view_b)
+        units = torch.cat([units_a, units_b])  # [2 N, D]
+        rows = torch.arange(len(units), device=units.device)
+        partners = rows.roll(len(units_a))
+        attraction = (units_a * units_b).sum(1).repeat(2) / temperature
+        partition = log_partition(units / temperature, units, [rows, partners])
+        return contrast(attraction, partition, reduction=reduction)

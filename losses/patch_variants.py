@@ -1,0 +1,160 @@
+"""PatchNCE's descendants, which weigh the negatives or leave the positive out of the sum.
+
+All take queries and keys [B, P, C], row p of a picture at the same place, of length 1, with
+gradients to the queries alone; the negatives of a patch are the other patches of its picture. They
+are computed in float32 (without autocast), and NaN in gives NaN out. Each loss of a patch comes
+alone, [B * P] in picture-major order; a picture of a single patch has no negatives and gives 0.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from losses.patch_nce import check_patches, patch_nce
+from losses.precision import single_precision
+from losses.sinkhorn import sinkhorn_log_plan
+
+
+def mo_nce(
+    queries: Tensor,
+    keys: Tensor,
+    *,
+    temperature: float = 0.07,
+    cost: Literal["easy", "hard"] = "easy",
+    epsilon: float = 1.0,
+    iterations: int = 50,
+) -> Tensor:
+    """Return PatchNCE with negatives weighed by the optimal transport of queries to keys.
+
+    l_p = -log( e^(s_pp / t) / (e^(s_pp / t) + (P - 1) sum_(n != p) w_pn e^(s_pn / t)) ), s = q k;
+    w: the plan with rows and columns that sum to 1 for the kernel e^(c / epsilon) without its
+    diagonal. c = 1 - s ("easy": unlike patches weigh more) or s ("hard": like patches weigh more).
+    An infinite epsilon gives PatchNCE.
+
+    queries, keys: [B, P, C] of length 1; keys detached, the weights not: as in the official program
+    the gradient goes through the plan too. Returns [B * P]; P = 1 gives 0.
+    Source: Zhan et al. 2022 (MoNCE), section 3; defaults of the official program, whose script for
+    horses uses "hard" with epsilon 0.1. It lets e^(-10 / epsilon) stand on the kernel's
+    diagonal, which leaks into the plan where epsilon is large; here the diagonal is 0.
+
+    Raises ValueError as patch_nce does, for an epsilon that is not positive and an unknown cost.
+    """
+    check_patches(queries, keys, temperature)
+    if not epsilon > 0:
+        raise ValueError(f"epsilon {epsilon} is not positive")
+    if cost not in ("easy", "hard"):
+        raise ValueError(f"cost {cost!r} is neither 'easy' nor 'hard'")
+    batch, patches, _ = queries.shape
+    if patches == 1:
+        return patch_nce(queries, keys, temperature=temperature)
+    with torch.autocast(queries.device.type, enabled=False):
+        similarities = _similarities(queries, keys)  # [B, P, P]
+        own = _diagonal(similarities)
+        costs = similarities if cost == "hard" else 1 - similarities
+        log_kernel = (costs / epsilon).masked_fill(own, -torch.inf)
+        log_weights = sinkhorn_log_plan(log_kernel, iterations) + math.log(patches - 1)
+        logits = similarities / temperature + log_weights.masked_fill(own, 0)
+        positives = torch.arange(patches, device=queries.device).repeat(batch)
+        return F.cross_entropy(logits.flatten(0, 1), positives, reduction="none")
+
+
+def decoupled_patch_nce(queries: Tensor, keys: Tensor, *, temperature: float = 0.07) -> Tensor:
+    """Return PatchNCE with the positive out of the sum.
+
+    l_p = -s_pp / t + log sum_(n != p) e^(s_pn / t), s = q k; below 0 where the positive wins.
+
+    queries, keys: [B, P, C] of length 1; keys detached. Returns [B * P]; P = 1 gives 0.
+    Source: Yeh et al. 2022 (decoupled contrastive learning); on patches Jung et al. 2022, whose
+    official program returns e^(l - l) = 1 with the gradient of l.
+
+    Raises ValueError as patch_nce does.
+    """
+    check_patches(queries, keys, temperature)
+    with torch.autocast(queries.device.type, enabled=False):
+        return _decoupled(_similarities(queries, keys) / temperature)
+
+
+def hdce(
+    queries: Tensor, keys: Tensor, *, temperature: float = 0.07, gamma: float = 50.0
+) -> Tensor:
+    """Return the decoupled loss with hard negatives: like patches of the source count for more.
+
+    l_p = -s_pp / t + log sum_(n != p) e^(w_pn s_pn / t), s = q k,
+    w_pn = e^((k_p k_n - max_(m != p) k_p k_m) / gamma), so that the likest patch has w = 1. An
+    infinite gamma gives the decoupled loss; the smaller gamma, the more the unlike ones fade.
+
+    queries, keys: [B, P, C] of length 1; keys and weights detached. Returns [B * P]; P = 1 gives 0.
+    Source: Jung et al. 2022 (hDCE), as their official program has it: the weight multiplies the
+    similarity and gamma divides, where in the paper the weight multiplies the exponential and gamma
+    the similarity. Their gamma falls from 50 to 10 over the training.
+
+    Raises ValueError as patch_nce does and for a gamma that is not positive.
+    """
+    check_patches(queries, keys, temperature)
+    if not gamma > 0:
+        raise ValueError(f"gamma {gamma} is not positive")
+    if queries.shape[1] == 1:
+        return decoupled_patch_nce(queries, keys, temperature=temperature)
+    with torch.autocast(queries.device.type, enabled=False):
+        similarities = _similarities(queries, keys)
+        relations = _similarities(keys.detach(), keys)
+        relations = relations.masked_fill(_diagonal(relations), -torch.inf)
+        weights = ((relations - relations.amax(2, keepdim=True)) / gamma).exp()
+        return _decoupled(similarities * weights / temperature, similarities / temperature)
+
+
+def semantic_relation(queries: Tensor, keys: Tensor) -> Tensor:
+    """Return how much the relations among a picture's patches differ from those of the source.
+
+    L_b = sum_p JSD( softmax_n(q_p q_n) || softmax_n(k_p k_n) ),
+    JSD(p || r) = KL(p || m) / 2 + KL(r || m) / 2, m = (p + r) / 2; between 0 and P log 2.
+    One lecture writes m = p + r, which makes every row log 2 too small.
+
+    queries, keys: [B, P, C], divided by their lengths here; keys detached. Computed in float32.
+    Returns [B], summed over patches; P = 1 gives 0. NaN in gives NaN out.
+    Source: Jung et al. 2022 (semantic relation consistency, SRC); no temperature in either softmax.
+
+    Raises ValueError for unequal, empty or integer tensors.
+    """
+    check_patches(queries, keys, 1.0)
+    with torch.autocast(queries.device.type, enabled=False):
+        log_p, log_r = (
+            torch.bmm(unit, unit.transpose(1, 2)).log_softmax(2)
+            for unit in (
+                F.normalize(single_precision(queries), dim=2),
+                F.normalize(single_precision(keys.detach()), dim=2),
+            )
+        )
+        log_m = torch.logaddexp(log_p, log_r) - math.log(2)
+        terms = log_p.exp() * (log_p - log_m) + log_r.exp() * (log_r - log_m)
+        return terms.sum((1, 2)) / 2
+
+
+def _similarities(queries: Tensor, keys: Tensor) -> Tensor:
+    return torch.bmm(single_precision(queries), single_precision(keys.detach()).transpose(1, 2))
+
+
+def _diagonal(square: Tensor) -> Tensor:
+    return torch.eye(square.shape[-1], dtype=torch.bool, device=square.device)
+
+
+def _decoupled(negatives: Tensor, positives: Tensor | None = None) -> Tensor:
+    """Return -positives_pp + log sum_(n != p) e^negatives_pn as [B * P], of logits [B, P, P]."""
+    positives = (negatives if positives is None else positives).diagonal(dim1=1, dim2=2)
+    if negatives.shape[1] == 1:
+        return positives.flatten() * 0
+    others = negatives.masked_fill(_diagonal(negatives), -torch.inf)
+    return (others.logsumexp(2) - positives).flatten()
+
+
+# The choices of a patch loss: name -> function of (queries, keys, *, temperature, ...) -> [B * P].
+PATCH_LOSSES: dict[str, Callable[..., Tensor]] = {
+    "patch_nce": patch_nce,
+    "mo_nce": mo_nce,
+    "hdce": hdce,
+    "decoupled": decoupled_patch_nce,
+}

@@ -1,0 +1,87 @@
+"""ProtoNCE: an embedding finds the prototypes of its clusters."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from losses.info_nce import Reduction, info_nce, reduced
+from losses.metric_checks import check_labels, check_positive
+from losses.similarity import check_pairs, check_rows, cross_entropies, unit
+
+
+def proto_nce(
+    embeddings: Tensor,
+    prototypes: Sequence[Tensor],
+    assignments: Sequence[Tensor],
+    concentrations: Sequence[Tensor],
+    *,
+    keys: Tensor | None = None,
+    negatives: Tensor | None = None,
+    temperature: float = 0.1,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Return PCL's loss: each embedding finds its prototypes, and its key where keys are given.
+
+    l_i = -1 / M sum_m log( exp(v_i c^m_s / phi^m_s) / sum_j exp(v_i c^m_j / phi^m_j) )
+    - log( exp(v_i k_i / t) / sum_j exp(v_i k_j / t) ), s: the cluster of i in the m-th of M
+    clusterings, j over all its K_m prototypes. The last term, info_nce with the negatives, only
+    with keys.
+
+    embeddings: v, [N, D]; prototypes: c, M times [K_m, D]; assignments: M times integers [N] below
+    K_m; concentrations: phi > 0, M times [K_m]; keys: [N, D]; negatives: [K, D]. Vectors are
+    normalised here (a row of zeros stays zero); all but the embeddings are detached. Computed in
+    float32 or better (without autocast). Returns the mean over embeddings, or [N] with reduction
+    "none"; a single prototype gives 0. Temperature 0.1: the paper's; 0.2 in the official program,
+    which also samples r of many prototypes as negatives. The lecture leaves phi undefined, see
+    `concentrations`.
+    Source: Li et al. 2021 (PCL), equation 11, the mean for the sum.
+
+    Raises ValueError for lists of unlike lengths or none, shapes that do not fit, empty tensors,
+    integers, negatives without keys, a temperature that is not positive and, on the CPU, for NaN,
+    an assignment to no prototype and a concentration that is not positive.
+    """
+    lists = (prototypes, assignments, concentrations)
+    counts = [len(found) for found in lists]
+    if len(set(counts)) > 1 or not counts[0]:
+        names = f"prototypes, assignments, concentrations of {counts} clusterings"
+        raise ValueError(f"{names}: expected equally many, 1 or more")
+    if negatives is not None and keys is None:
+        raise ValueError("negatives without keys: the instance term needs both")
+    check_positive(temperature=temperature)
+    check_rows(embeddings=embeddings)
+    if keys is not None:
+        check_pairs(embeddings=embeddings, keys=keys)
+    if negatives is not None:
+        check_rows(negatives=negatives)
+    with torch.autocast(embeddings.device.type, enabled=False):
+        losses = [_one(embeddings, *found, reduction) for found in zip(*lists, strict=True)]
+        total = torch.stack(losses).mean(0)
+        if keys is None:
+            return total
+        keys = unit(keys.detach())
+        negatives = None if negatives is None else unit(negatives.detach())
+        return total + info_nce(
+            unit(embeddings), keys, negatives, temperature=temperature, reduction=reduction
+        )
+
+
+def _one(
+    embeddings: Tensor,
+    prototypes: Tensor,
+    assignments: Tensor,
+    concentrations: Tensor,
+    reduction: Reduction,
+) -> Tensor:
+    check_rows(embeddings=embeddings, prototypes=prototypes)
+    on_cpu = embeddings.device.type == "cpu"  # looking at values would wait for a GPU
+    classes = len(prototypes) if on_cpu else None
+    check_labels(assignments, len(embeddings), classes=classes, name="assignments")
+    if concentrations.shape != (len(prototypes),):
+        raise ValueError(f"concentrations {list(concentrations.shape)}: not [{len(prototypes)}]")
+    if on_cpu and not (concentrations > 0).all():
+        raise ValueError(f"concentrations down to {concentrations.min().item()} are not positive")
+    embeddings = unit(embeddings)
+    keys = unit(prototypes.detach()) / concentrations.detach().unsqueeze(1)
+    losses = cross_entropies(embeddings, keys, assignments.long())
+    return reduced(losses, len(losses), reduction)

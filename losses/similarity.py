@@ -1,0 +1,119 @@
+"""Rows of vectors: their checks, their unit length, and the log-sum over all their similarities."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from losses.metric_checks import check_same_shape
+from losses.precision import single_precision
+
+# Similarities that are held at a time: 16 MiB of float32, which fit a processor's cache.
+BLOCK_ELEMENTS = 2**22
+
+
+def check_rows(*, same_width: bool = True, **rows: Tensor) -> None:
+    """Refuse anything but float [N, D], N and D of 1 or more, of one width, finite on the CPU.
+
+    A look at the values costs one pass over N x D numbers, nothing beside the N x N similarities.
+    On a GPU it would wait for all work that is queued, so there the values are not looked at: NaN
+    in gives NaN out.
+    """
+    for name, values in rows.items():
+        if values.dim() != 2 or not values.numel():
+            raise ValueError(f"{name} {list(values.shape)} is not [N, D], N and D of 1 or more")
+        if not values.is_floating_point():
+            raise ValueError(f"{name} are {values.dtype}, not floating-point numbers")
+        check_finite(name, values)
+    if same_width and len({values.shape[1] for values in rows.values()}) > 1:
+        told = ", ".join(f"{name} {list(values.shape)}" for name, values in rows.items())
+        raise ValueError(f"{told}: the rows must be of one length")
+
+
+def check_pairs(**rows: Tensor) -> None:
+    """Refuse what check_rows refuses, and rows that do not pair."""
+    check_same_shape(**rows)
+    check_rows(**rows)
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Refuse NaN and infinity on the CPU, see check_rows."""
+    # A sum is the cheapest look; it may overflow, so it only raises a suspicion.
+    if values.device.type != "cpu" or values.detach().sum().isfinite():
+        return
+    broken = (~values.detach().isfinite()).nonzero()
+    if len(broken):
+        place = broken[0].tolist()
+        value = values.detach()[tuple(place)].item()
+        raise ValueError(f"{name} hold {value} at {place}, expected finite numbers")
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Return each row of [N, D] over its length, in float32 or better.
+
+    A row of zeros stays as it is, with the gradient that arrives (x / max(|x|, 1e-12), which other
+    libraries take, multiplies it by 1e12).
+    """
+    rows = single_precision(rows)
+    lengths = rows.norm(dim=1, keepdim=True)
+    return rows / lengths.masked_fill(lengths == 0, 1)
+
+
+def cross_entropies(
+    queries: Tensor, keys: Tensor, places: Tensor, excluded: Sequence[Tensor] = ()
+) -> Tensor:
+    """Return -log( exp(q_i k_p) / sum_k exp(q_i k_k) ) of every query, p its place among the keys.
+
+    queries: [N, D], divided by the temperature; keys: [M, D], both float32 or better, autocast off;
+    places: int64 [N]; excluded: keys that are left out, each int64 [N], one of every query.
+    Returns [N]. The similarities exist block by block and are computed again for the gradient, so
+    that beyond BLOCK_ELEMENTS of them the memory is that of the vectors.
+    """
+
+    def block(first: int, last: int) -> Tensor:
+        similarities = _similarities(queries, keys, excluded, first, last)
+        return F.cross_entropy(similarities, places[first:last], reduction="none")
+
+    return by_row_blocks(block, len(queries), len(keys))
+
+
+def log_partition(queries: Tensor, keys: Tensor, excluded: Sequence[Tensor] = ()) -> Tensor:
+    """Return log sum_k exp(q_i k_k) of every query, the sum of cross_entropies, as [N].
+
+    The excluded keys of a query differ from one another; where no key is left the result is -inf.
+    """
+    if len(excluded) >= len(keys):
+        return queries.new_full((len(queries),), -torch.inf)
+
+    def block(first: int, last: int) -> Tensor:
+        return _similarities(queries, keys, excluded, first, last).logsumexp(1)
+
+    return by_row_blocks(block, len(queries), len(keys))
+
+
+def _similarities(
+    queries: Tensor, keys: Tensor, excluded: Sequence[Tensor], first: int, last: int
+) -> Tensor:
+    """Return q_i k_k of the queries [first, last) with all keys, -inf where excluded."""
+    similarities = queries[first:last] @ keys.T
+    own = torch.arange(last - first, device=queries.device)
+    for columns in excluded:
+        # Behind autograd's back, and rightly: what is -inf has a softmax, so a gradient, of 0.
+        similarities.detach()[own, columns[first:last]] = -torch.inf
+    return similarities
+
+
+def by_row_blocks(block: Callable[[int, int], Tensor], rows: int, columns: int) -> Tensor:
+    """Return block(first, last) of all rows, joined; each forgets what it computed on the way."""
+    size = max(1, BLOCK_ELEMENTS // columns)
+    if rows <= size:
+        return block(0, rows)
+    parts = [
+        checkpoint(
+            block, first, min(first + size, rows), use_reentrant=False, preserve_rng_state=False
+        )
+        for first in range(0, rows, size)
+    ]
+    return torch.cat(parts)

@@ -1,0 +1,75 @@
+"""Which patches to compare, chosen by attention: query-selected attention (Hu et al. 2022)."""
+
+import torch
+from torch import Tensor
+
+from models.instance_norm import single_precision
+
+ELEMENTS = 2**24  # attention held at a time beside the result: 64 MB of float32
+
+
+@torch.no_grad()
+def select_queries(source: Tensor, patches: int, elements: int = ELEMENTS) -> Tensor:
+    """Return the attention rows of a map's most telling places: those of the smallest entropy.
+
+    A = softmax over columns of F F^T, F the map as [H * W, C]; of its rows, one a place, those
+    `patches` with the smallest -sum_j A_ij log A_ij, in that order.
+
+    source: features of the source pictures [B, C, H, W]; nothing is normalised or scaled. Rows are
+    looked at a few at a time, about `elements` numbers, so that the memory is that of the result;
+    the time is (H * W)^2 C: meant for the deeper layers.
+    Returns [B, min(patches, H * W), H * W], float32 or better, without a graph; rows sum to 1.
+    Source: Hu et al. 2022 (QS-Attn), section 3, the global form. In their program the first three
+    layers keep random places, and a gradient reaches the source features through A.
+
+    Raises ValueError for a map that is not [B, C, H, W] of floats, or for less than one patch.
+    """
+    _check(source)
+    if patches < 1:
+        raise ValueError(f"patches {patches} is not 1 or more")
+    with torch.autocast(source.device.type, enabled=False):
+        features = single_precision(source).flatten(2)  # [B, C, H * W]
+        batch, _, places = features.shape
+        rows = max(1, elements // (batch * places))
+        entropies = torch.cat(
+            [_entropy(_logits(part, features)) for part in features.split(rows, dim=2)], dim=1
+        )
+        chosen = entropies.argsort(dim=1, stable=True)[:, :patches]  # [B, S]
+        index = chosen.unsqueeze(1).expand(-1, features.shape[1], -1)
+        return _logits(features.gather(2, index), features).softmax(2)
+
+
+def route_queries(feature: Tensor, attention: Tensor) -> Tensor:
+    """Return A F as a map of as many pixels as A has rows, all for PatchProjector to take.
+
+    feature: [B, C, H, W], of the source or of its translation; attention: [B, S, H * W], the same
+    for both. Returns [B, C, S, 1], float32 or better (without autocast), with a gradient to the
+    feature alone. PatchProjector wants it with positions 0 to S - 1.
+    Source: Hu et al. 2022 (QS-Attn), section 3.
+
+    Raises ValueError for shapes that do not belong together.
+    """
+    _check(feature)
+    batch, _, height, width = feature.shape
+    if attention.dim() != 3 or attention.shape[::2] != (batch, height * width):
+        expected = [batch, "S", height * width]
+        raise ValueError(f"attention {list(attention.shape)}: expected {expected}")
+    with torch.autocast(feature.device.type, enabled=False):
+        pixels = single_precision(feature).flatten(2)
+        return torch.bmm(pixels, attention.detach().transpose(1, 2)).unsqueeze(3)
+
+
+def _check(feature: Tensor) -> None:
+    if feature.dim() != 4 or not feature.numel() or not feature.is_floating_point():
+        told = f"{list(feature.shape)} of {feature.dtype}"
+        raise ValueError(f"features {told}: expected floats [B, C, H, W], none of them 0")
+
+
+def _logits(queries: Tensor, features: Tensor) -> Tensor:
+    """Return the products of places [B, C, R] with all places [B, C, P], as [B, R, P]."""
+    return torch.bmm(queries.transpose(1, 2), features)
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    """Return -sum_j p_j log p_j of p = softmax(logits): log sum_j e^l_j - sum_j p_j l_j."""
+    return logits.logsumexp(2) - (logits.softmax(2) * logits).sum(2)

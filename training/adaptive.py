@@ -1,0 +1,79 @@
+"""The probability of augmentation, turned by how much the discriminator overfits."""
+
+import torch
+from torch import Tensor
+
+from training.distributed import add_over_processes
+
+
+class AdaptiveAugmentation:
+    """Augments the more, the more reals the discriminator tells.
+
+    Every `every_steps` steps, with r = E sign(logits of reals) over them and over all processes:
+    p <- clamp(p + sign(r - target) * images / ramp_images, 0, 1), images counted over those steps.
+    `probability` is p, a float32 scalar on the device, at first 0, a new tensor at each change;
+    nothing waits for the device.
+    Source: Karras et al. 2020 (ADA), section 3, the heuristic r_t.
+
+    Raises ValueError for a target outside [-1, 1] and counts below 1.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        target: float = 0.6,
+        ramp_images: int = 500_000,
+        every_steps: int = 4,
+    ):
+        if not -1 <= target <= 1:
+            raise ValueError(f"target {target}: a mean of signs lies in [-1, 1]")
+        for name, count in (("ramp_images", ramp_images), ("every_steps", every_steps)):
+            if count < 1:
+                raise ValueError(f"{name} {count} is below 1")
+        self.target, self.ramp_images, self.every_steps = target, ramp_images, every_steps
+        self.device = device
+        self.probability = torch.zeros((), device=device)
+        self._begin()
+
+    @torch.no_grad()
+    def observe(self, real_logits: Tensor, images: int) -> None:
+        """Count in a step of `images` images over all processes; turn p where it is due.
+
+        real_logits: this process's, of any shape, minus the boundary between real and fake. A NaN
+        counts as neither. Raises ValueError where there are none.
+        """
+        if not real_logits.numel():
+            raise ValueError("real_logits is empty; a step without reals has no sign")
+        signs = (real_logits > 0).sum() - (real_logits < 0).sum()
+        self.signs += torch.stack([signs, torch.full_like(signs, real_logits.numel())])
+        self.steps, self.images = self.steps + 1, self.images + images
+        if self.steps >= self.every_steps:
+            total, count = self._over_processes()
+            change = (total / count - self.target).sign() * (self.images / self.ramp_images)
+            self.probability = (self.probability + change).clamp(0, 1)
+            self._begin()
+
+    def state_dict(self) -> dict:
+        """Return p and the counts since it was last turned; to be called in all processes."""
+        return {
+            "probability": self.probability,
+            "signs": self._over_processes(),
+            "steps": self.steps,
+            "images": self.images,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take over what was saved."""
+        self._begin()
+        self.probability = state["probability"].to(self.device)
+        self.restored_signs = state["signs"].to(self.device)
+        self.steps, self.images = state["steps"], state["images"]
+
+    def _begin(self) -> None:
+        self.steps = self.images = 0
+        # Sum of signs and number of logits: this process's, and those of all before a resume.
+        self.signs = torch.zeros(2, dtype=torch.int64, device=self.device)
+        self.restored_signs = torch.zeros_like(self.signs)
+
+    def _over_processes(self) -> Tensor:
+        return self.restored_signs + add_over_processes(self.signs.clone())

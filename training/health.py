@@ -1,0 +1,52 @@
+"""Signs that a game between two networks goes wrong."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+WON = 0.99  # both accuracies
+COLLAPSED = 0.1  # the fakes' distance as a share of the reals'
+
+
+def pairwise_distance(pictures: Tensor) -> Tensor:
+    """Return the root mean square difference of two different pictures, over pairs and values.
+
+    sqrt(mean over i != j and values of (x_i - x_j)^2), which is sqrt(2 * unbiased variance over the
+    batch, mean over values). pictures: [B, ...]; a float32 scalar, detached; 0 for fewer than two.
+    """
+    if len(pictures) < 2:
+        return torch.zeros((), device=pictures.device)
+    return (2 * pictures.detach().float().flatten(1).var(0).mean()).sqrt()
+
+
+def warnings(values: Mapping[str, float]) -> list[str]:
+    """Return a sentence for each sign of trouble in the means of a log line.
+
+    values: `real_accuracy` and `fake_accuracy` (shares told right), `real_distance` and
+    `fake_distance` (`pairwise_distance` of reals and fakes), `skipped_updates` (share of updates).
+    Others are not looked at; where one is missing or NaN its sign is not looked for.
+    """
+    unknown = float("nan")  # compares false with everything
+    real, fake = values.get("real_accuracy", unknown), values.get("fake_accuracy", unknown)
+    spread, fake_spread = values.get("real_distance", unknown), values.get("fake_distance", unknown)
+    skipped = values.get("skipped_updates", unknown)
+    found = []
+    if real >= WON and fake >= WON:
+        found.append(
+            f"the discriminator has won: it tells {real:.1%} of the reals and {fake:.1%} of the "
+            "fakes, and the generator learns little; try a larger gradient penalty, a lower "
+            "learning rate of the discriminator, or augmentation if there are few pictures"
+        )
+    if fake_spread < COLLAPSED * spread:
+        found.append(
+            f"the generator has collapsed: two fakes differ by {fake_spread:.3g}, two reals by "
+            f"{spread:.3g}; try a larger gradient penalty, a lower learning rate, or an earlier "
+            "checkpoint"
+        )
+    if skipped > 0:
+        found.append(
+            f"{skipped:.2%} of the updates were skipped because a loss or gradient was not finite; "
+            "if it goes on, try a lower learning rate, a smaller penalty, or fp32"
+        )
+    return found

@@ -1,0 +1,204 @@
+"""What the translators read: unpaired folders and pairs, opened and checked before training."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+import torch
+from torch import nn
+
+import data
+import evaluation
+import launch
+
+PREVIEW_PICTURES = 6
+
+
+class UnpairedOptions(Protocol):
+    """The options that say what unpaired pictures to read."""
+
+    dataroot: Path | None
+    source_dir: Path | None
+    target_dir: Path | None
+    preprocess: str
+    load_size: int
+    crop_size: int
+    flip: bool
+    jitter_in_decay: bool
+    constant_epochs: float
+    decay_epochs: float
+    epoch_images: int
+    batch_size: int
+    workers: int
+    seed: int
+
+
+class PairedOptions(Protocol):
+    """The options that say what pairs to read."""
+
+    dataroot: Path | None
+    source_dir: Path | None
+    target_dir: Path | None
+    direction: str
+    lab: bool
+    preprocess: str
+    load_size: int
+    crop_size: int
+    flip: bool
+    constant_epochs: float
+    decay_epochs: float
+    epoch_images: int
+    evaluate_every: int
+    workers: int
+    seed: int
+
+
+def open_unpaired(
+    options: UnpairedOptions,
+    size_multiple: int = 4,
+    backward: Mapping[str, bool] = MappingProxyType({"generator.safetensors": False}),
+) -> launch.Data:
+    """Find the files and check what can be known of them before training.
+
+    backward: file name of each generator -> whether it translates targets into sources.
+    """
+    domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
+    tests = {
+        name: unpaired_test(domains, options.workers, backward=way)
+        for name, way in backward.items()
+    }
+    description = {
+        "source": data.fingerprint(domains.source),
+        "target": data.fingerprint(domains.target),
+    }
+    if options.preprocess == "zoom_and_patch":
+        dataset = data.SingleImagePatches(
+            domains.source,
+            domains.target,
+            crop_size=options.crop_size,
+            batch_size=options.batch_size,
+            flip=options.flip,
+            seed=options.seed,
+        )
+        return _data(options, dataset, dataset.preview(1), description, tests)
+    preprocessing = data.Preprocessing(
+        options.preprocess, options.load_size, options.crop_size, options.flip, size_multiple
+    )
+    data.check_sizes([*domains.source, *domains.target], preprocessing)
+    epoch_images = options.epoch_images or max(len(domains.source), len(domains.target))
+    decay_starts_at = round(options.constant_epochs * epoch_images)
+    dataset = data.UnpairedFolders(
+        domains.source,
+        domains.target,
+        preprocessing,
+        seed=options.seed,
+        jitter_until_images=None if options.jitter_in_decay else decay_starts_at,
+    )
+    shown = data.UnpairedFolders(
+        domains.test_source, domains.test_target, preprocessing, seed=options.seed
+    )
+    return _data(options, dataset, shown.preview(PREVIEW_PICTURES), description, tests)
+
+
+def unpaired_test(domains: data.Domains, workers: int, *, backward: bool = False) -> launch.Test:
+    """Return the test pictures that are translated, and the real ones of the other side."""
+    sources, targets = domains.test_source, domains.test_target
+    if backward:
+        sources, targets = targets, sources
+    translated = evaluation.file_pictures(_test_label(sources), sources, None, workers, data.RGB)
+    return launch.Test(
+        partial(_translated, sources=translated, target=data.RGB),
+        evaluation.file_pictures(_test_label(targets), targets, None, workers),
+    )
+
+
+def _translated(
+    network: nn.Module,
+    device: torch.device,
+    images_seen: int,
+    sources: evaluation.ReadPictures,
+    target: data.Content,
+) -> evaluation.TranslatedPictures:
+    return evaluation.TranslatedPictures(sources.label, sources, network, device, target)
+
+
+def _test_label(files: Sequence[Path]) -> str:
+    return f"--evaluate_every: the test pictures in {files[0].parent}"
+
+
+def open_paired(
+    options: PairedOptions,
+    source: data.Content,
+    target: data.Content,
+    size_multiple: int,
+) -> launch.Data:
+    """Find the pairs and check what can be known of them before training."""
+    if options.lab:
+        pairs = data.find_pictures(options.dataroot)
+    else:
+        pairs = data.find_pairs(
+            options.dataroot, options.source_dir, options.target_dir, options.direction
+        )
+    preprocessing = data.Preprocessing(
+        options.preprocess, options.load_size, options.crop_size, options.flip, size_multiple
+    )
+    data.check_pairs([*pairs.train, *pairs.test], preprocessing)
+    dataset = data.PairedFiles(
+        pairs, preprocessing, seed=options.seed, source=source, target=target
+    )
+    if pairs.test == pairs.train and options.evaluate_every:
+        print(
+            "no test pairs: --evaluate_every measures on the training pairs; give test or val, "
+            "testA and testB",
+            file=sys.stderr,
+        )
+    files = [pair.source for pair in pairs.test]
+    names = data.names_below(files)
+    test_source, test_target = (
+        evaluation.ReadPictures(
+            label,
+            pairs.test,
+            files,
+            names,
+            partial(decode, source=source, target=target),
+            options.workers,
+        )
+        for label, decode in (
+            (_test_label(files), data.source_of_pair),
+            (_test_label([pair.target for pair in pairs.test]), data.target_of_pair),
+        )
+    )
+    description = {
+        side: data.fingerprint([pair[place] for pair in pairs.train])
+        for place, side in enumerate(("source", "target"))
+    }
+    fake = partial(_translated, sources=test_source, target=target)
+    tests = {"generator.safetensors": launch.Test(fake, test_target)}
+    preview = dataset.preview(PREVIEW_PICTURES)
+    return _data(options, dataset, preview, description, tests, source, target)
+
+
+def _data(
+    options: UnpairedOptions | PairedOptions,
+    dataset: data.TranslationDataset,
+    preview: data.TranslationBatch,
+    description: Mapping[str, str],
+    tests: Mapping[str, launch.Test],
+    source: data.Content = data.RGB,
+    target: data.Content = data.RGB,
+) -> launch.Data:
+    epoch_images = options.epoch_images or dataset.epoch_images
+    epochs = options.constant_epochs + options.decay_epochs
+    about = {"source": source.describe(), "target": target.describe()}
+    return launch.Data(
+        dataset,
+        preview,
+        description,
+        total_images=round(epochs * epoch_images),
+        resolved={"epoch_images": epoch_images},
+        about=lambda images_seen: about,
+        tests=tests,
+    )
