@@ -1,9 +1,9 @@
 """What the methods share: weights drawn, optimisers, moving averages, start and end of a step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import cli
 import models
@@ -136,3 +136,33 @@ def generators_to_use(
         for name, network in networks.items()
         if is_generator(name)
     }
+
+
+def translate_and_encode(
+    generator: nn.Module, pictures: Tensor, layers: Sequence[int]
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the translation of pictures and, from the same pass, the outputs of `layers`, if any.
+
+    Without layers any generator will do.
+    """
+    if not layers:
+        return generator(pictures), []
+    return generator.forward_with_features(pictures, layers)
+
+
+def translate_both(
+    generator: nn.Module, first: Tensor, second: Tensor | None, layers: Sequence[int]
+) -> tuple[Sequence[Tensor], list[Tensor]]:
+    """Return the translations of `first` and of `second`, if there is one; and features of `first`.
+
+    The features, detached, one [B, C_i, H_i, W_i] a layer, come from the pass that translates. The
+    pictures share it where that gives what two passes give (see `models.run_together`).
+    """
+    alone = second is None or first.shape[1:] != second.shape[1:]
+    if alone or models.couples_a_batch(generator):
+        output, features = translate_and_encode(generator, first, layers)
+        outputs = (output,) if second is None else (output, generator(second))
+    else:
+        both, features = translate_and_encode(generator, torch.cat([first, second]), layers)
+        outputs = (both[: len(first)], both[len(first) :])
+    return outputs, [feature[: len(first)].detach() for feature in features]

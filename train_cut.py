@@ -2,7 +2,9 @@
 
 The generator must fool a discriminator of the target domain, and each patch of its output must
 find its own place in the source among other patches (PatchNCE). Presets: cut, fastcut
-(Park et al. 2020), sincut (one picture a side), simgan (Shrivastava et al. 2017, no PatchNCE).
+(Park et al. 2020), sincut (one picture a side), simgan (Shrivastava et al. 2017, no PatchNCE), and
+cut with patches compared otherwise: cut_monce (Zhan et al. 2022), cut_hneg (Jung et al. 2022),
+cut_qs (Hu et al. 2022).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +20,7 @@ import launch
 import losses
 import method
 import models
+import patches
 import training
 import translation
 from errors import UserError
@@ -27,7 +30,7 @@ from errors import UserError
 class Options(cli.TranslatorOptions):
     """CUT's own options and defaults, after those that all trainings of translators share."""
 
-    preset: Literal["cut", "fastcut", "sincut", "simgan"] = "cut"
+    preset: Literal["cut", "fastcut", "sincut", "simgan", "cut_monce", "cut_hneg", "cut_qs"] = "cut"
     """Row of defaults that the other options are read on top of."""
     constant_epochs: float = 200
     decay_epochs: float = 200
@@ -59,19 +62,35 @@ class Options(cli.TranslatorOptions):
     r1_weight: float = 0.0
     """Weight of the R1 penalty in the discriminator's loss; 0: off."""
     nce_weight: float = 1.0
-    """Weight of PatchNCE; 0: off, and no projector is made."""
+    """Weight of the loss of the patches; 0: off, and no projector is made."""
+    patch_loss: Literal["patch_nce", "mo_nce", "hdce", "decoupled"] = "patch_nce"
+    """How a patch finds its place: among equal others (patch_nce), others weighed by optimal
+    transport (mo_nce), its own place out of the sum (decoupled), so and with like patches of the
+    source weighing more (hdce)."""
     nce_identity: bool = True
-    """Average PatchNCE with the same loss between target pictures and their translations."""
+    """Average the loss of the patches with that between target pictures and their translations."""
     nce_layers: tuple[int, ...] = (0, 4, 8, 12, 16)
     """Generator layers whose features are compared."""
     nce_temperature: float = 0.07
     """Temperature of the softmax over patches."""
+    patch_sampler: Literal["random", "attention"] = "random"
+    """attention: from the fourth layer on, patches are places whose attention to the others is the
+    most decided, mixed by it (QS-Attn); the first three layers stay random."""
     nce_patches: int = 256
     """Patches a layer and picture."""
     nce_channels: int = 256
     """Width of the projected patches."""
     nce_negatives: Literal["image", "batch"] = "image"
-    """Where a patch's negatives come from."""
+    """Where a patch's negatives come from; batch is for --patch_loss patch_nce."""
+    mo_nce_cost: Literal["easy", "hard"] = "easy"
+    """Which negatives weigh more in mo_nce: those unlike the patch (easy) or like it (hard)."""
+    mo_nce_epsilon: float = 1.0
+    """Evenness of mo_nce's weights: the larger, the more even."""
+    hdce_gamma: tuple[float, float] = (50.0, 10.0)
+    """Evenness of hdce's weights, at the first image and at the end of the schedule."""
+    semantic_relation_weight: float = 0.0
+    """Weight of the difference between the relations among a translation's patches and those among
+    the source's (SRC); 0: off."""
     flip_equivariance: bool = False
     """Mirror the input on half of the steps, and the translation's features back (FastCUT)."""
     identity_weight: float = 0.0
@@ -125,6 +144,11 @@ PRESETS = {
         "crop_size": 64,
         "generator": "resnet_6blocks",
     },
+    # Cost and epsilon of the official script for horses and zebras.
+    "cut_monce": {"patch_loss": "mo_nce", "mo_nce_cost": "hard", "mo_nce_epsilon": 0.1},
+    # Weights of the official script for horses and zebras.
+    "cut_hneg": {"patch_loss": "hdce", "nce_weight": 0.1, "semantic_relation_weight": 0.05},
+    "cut_qs": {"patch_sampler": "attention"},
 }
 
 
@@ -186,6 +210,7 @@ class Cut:
         self.translates_target = bool(
             (options.nce_weight and options.nce_identity) or options.identity_weight
         )
+        self.patch_loss = patches.loss_at(0, options)
 
     # The three members that the loop knows.
 
@@ -195,6 +220,7 @@ class Cut:
         learning_rate = method.begin_step(
             self.networks, self.optimizers, options, self.processes, images_seen
         )
+        self.patch_loss = patches.loss_at(images_seen, options)
         draws = Draws(options.seed, images_seen, options.nce_patches, self.device)
         values = self.update(batch, draws)
         method.end_step(self.networks, self.averages, options)
@@ -226,8 +252,8 @@ class Cut:
     def update(self, batch: data.TranslationBatch, draws: Draws) -> dict[str, Tensor]:
         """Make one update of all networks in the official order; return detached losses.
 
-        As the official program reports them: discriminator terms before their factor 1/2, PatchNCE
-        with its weight but before the mean of translation and identity.
+        As the official program reports them: discriminator terms before their factor 1/2, the loss
+        of the patches with its weight but before the mean of translation and identity.
         """
         short_side_px = min(batch.source.shape[2:] + batch.target.shape[2:])
         models.check_picture_size(
@@ -295,70 +321,81 @@ class Cut:
         return mixed.chunk(self.processes.world_size)[self.processes.rank]
 
     def _learn(
-        self, done: Pass, terms: Callable[[Pass, Draws], Iterator[Term]], draws: Draws
+        self, done: Pass, terms: Callable[[Pass, Draws], Iterator[list[Term]]], draws: Draws
     ) -> list[Term]:
         """Add the gradients of all terms to those of generator and projector.
 
-        Each term sends its gradient back to the outputs as soon as it is made, which frees its
-        graph before the next one is built; what has gathered there goes through the generator once.
+        Terms that share a graph come together. They send their gradient back to the outputs as soon
+        as they are made, which frees their graph before the next one is built; what has gathered
+        there goes through the generator once.
         """
         outputs = done.outputs.detach().requires_grad_()
         finished = []
-        for term in terms(done._replace(outputs=outputs), draws):
-            (term.share * term.value).backward()
-            finished.append(term._replace(value=term.value.detach()))
+        for together in terms(done._replace(outputs=outputs), draws):
+            sum(term.share * term.value for term in together).backward()
+            finished += [term._replace(value=term.value.detach()) for term in together]
         done.outputs.backward(outputs.grad)
         return finished
 
-    def _translation_terms(self, done: Pass, draws: Draws) -> Iterator[Term]:
+    def _translation_terms(self, done: Pass, draws: Draws) -> Iterator[list[Term]]:
         """What a translated source picture must satisfy."""
         options = self.options
         with training.frozen(self.discriminator), self._autocast():
             logits = self.discriminator(done.outputs)
         fooling = self.adversarial.generator(logits)
-        yield Term("adversarial", options.adversarial_weight * fooling)
+        yield [Term("adversarial", options.adversarial_weight * fooling)]
         if options.nce_weight:
             share = 0.5 if options.nce_identity else 1.0
-            yield Term("nce", options.nce_weight * self._patch_nce(done, draws), share)
+            yield self._patch_terms(done, draws, share)
         if options.self_regularization_weight:
             distance = losses.l1(done.outputs, done.inputs)
-            yield Term("self_regularization", options.self_regularization_weight * distance)
+            yield [Term("self_regularization", options.self_regularization_weight * distance)]
 
-    def _identity_terms(self, done: Pass, draws: Draws) -> Iterator[Term]:
+    def _identity_terms(self, done: Pass, draws: Draws) -> Iterator[list[Term]]:
         """What a translated target picture must satisfy: it should stay as it is."""
         options = self.options
         if options.nce_weight and options.nce_identity:
-            yield Term("nce_identity", options.nce_weight * self._patch_nce(done, draws), 0.5)
+            loss = self._compare(*self._encode(done, draws))
+            yield [Term("nce_identity", options.nce_weight * loss, 0.5)]
         if options.identity_weight:
             distance = losses.l1(done.outputs, done.inputs)
-            yield Term("identity", options.identity_weight * distance)
+            yield [Term("identity", options.identity_weight * distance)]
 
-    def _patch_nce(self, done: Pass, draws: Draws) -> Tensor:
-        """Encode the outputs and compare their patches with those of the inputs."""
+    def _patch_terms(self, done: Pass, draws: Draws, share: float) -> list[Term]:
+        """Compare the outputs' patches with the inputs', and the relations among both."""
+        options = self.options
+        queries, keys = self._encode(done, draws)
+        terms = [Term("nce", options.nce_weight * self._compare(queries, keys), share)]
+        if options.semantic_relation_weight:
+            difference = patches.semantic_relation(queries, keys)
+            weighted = options.semantic_relation_weight * difference
+            terms.append(Term("semantic_relation", weighted))
+        return terms
+
+    def _encode(self, done: Pass, draws: Draws) -> tuple[list[Tensor], list[Tensor]]:
+        """Return projected patches of outputs and of un-mirrored inputs, [B, P_i, C] a layer."""
         options = self.options
         with self._autocast():
-            queries = self.generator.encode(done.outputs, options.nce_layers)
+            queries, keys = self.generator.encode(done.outputs, options.nce_layers), done.keys
             queries = [query.flip(3) for query in queries] if done.mirrored else queries
             positions = draws.positions(queries)
+            if options.patch_sampler == "attention":
+                queries, keys, positions = patches.route(
+                    queries, keys, positions, options.nce_patches
+                )
             queries = self.projector(queries, positions)
             with torch.no_grad():
-                keys = self.projector(done.keys, positions)
-        layer_losses = []
-        for query, key in zip(queries, keys, strict=True):
-            all_keys, first_row = None, 0
-            if options.nce_negatives == "batch":
-                rows = key.flatten(0, 1)
-                all_keys, first_row = training.gather_rows(rows), self.processes.rank * len(rows)
-            layer_losses.append(
-                losses.patch_nce(
-                    query,
-                    key,
-                    temperature=options.nce_temperature,
-                    all_keys=all_keys,
-                    first_row=first_row,
-                )
-            )
-        return losses.multilayer_patch_nce(layer_losses)
+                keys = self.projector(keys, positions)
+        return queries, keys
+
+    def _compare(self, queries: list[Tensor], keys: list[Tensor]) -> Tensor:
+        return patches.compare(
+            queries,
+            keys,
+            self.patch_loss,
+            whole_batch=self.options.nce_negatives == "batch",
+            rank=self.processes.rank,
+        )
 
     def _descend(self, name: str) -> None:
         training.descend(self.networks[name], self.optimizers[name])
@@ -372,18 +409,13 @@ def check(options: Options) -> None:
     cli.check_translator_options(options)
     cli.check_ranges(
         options,
-        above_zero=("nce_temperature", "nce_channels"),
+        above_zero=(),
         at_least_zero=(
-            *("adversarial_weight", "r1_weight", "nce_weight", "identity_weight"),
+            *("adversarial_weight", "r1_weight", "identity_weight"),
             *("self_regularization_weight", "history_size"),
         ),
     )
-    shared = options.batch_size if options.nce_negatives == "batch" else 1
-    if options.nce_weight and (options.nce_patches < 1 or options.nce_patches * shared < 2):
-        raise UserError(
-            f"--nce_patches {options.nce_patches}: leaves a patch without negatives; give 2 or "
-            "more, or a larger --batch_size with --nce_negatives batch"
-        )
+    patches.check(options)
     if options.history_size and options.batch_size % 2:
         raise UserError(
             f"--batch_size {options.batch_size}: --history_size takes half of each batch from the "

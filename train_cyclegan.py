@@ -1,12 +1,15 @@
-"""Train two translators, there and back, between two unpaired folders of pictures by CycleGAN.
+"""Train two translators, there and back, between two unpaired folders of pictures.
 
-Each must fool a discriminator of its target domain, and a picture that goes there and back must
-come out as it was (Zhu et al. 2017). Networks, losses and schedule are those of the authors'
-program, in the version whose learning rate falls at an epoch's end.
+Each must fool a discriminator of its target domain. Preset cyclegan (Zhu et al. 2017): a picture
+that goes there and back must come out as it was. Networks, losses and schedule are those of the
+authors' program, in the version whose learning rate falls at an epoch's end. Preset dclgan (Han et
+al. 2021): each patch of a translation, as the other generator's encoder sees it, must find its own
+place in the source, as its own generator's encoder sees that (PatchNCE).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,6 +21,7 @@ import launch
 import losses
 import method
 import models
+import patches
 import training
 import translation
 from errors import UserError
@@ -27,7 +31,7 @@ from errors import UserError
 class Options(cli.TranslatorOptions):
     """CycleGAN's own options, after those that all trainings of translators share."""
 
-    preset: Literal["cyclegan"] = "cyclegan"
+    preset: Literal["cyclegan", "dclgan"] = "cyclegan"
     """Row of defaults that the other options are read on top of."""
     jitter_in_decay: bool = True
     """Go on with resizing to load_size while the learning rate falls."""
@@ -41,11 +45,42 @@ class Options(cli.TranslatorOptions):
     """Weight of L1 between a picture and what comes back of it; 0: off."""
     identity_weight: float = 5.0
     """Weight of L1 between a target picture and its translation; 0: off."""
+    nce_weight: float = 0.0
+    """Weight of PatchNCE; 0: off, and no projectors are made."""
+    nce_layers: tuple[int, ...] = ()
+    """Generator layers whose features are compared; nce_weight needs some."""
+    nce_temperature: float = 0.07
+    """Temperature of the softmax over patches."""
+    nce_patches: int = 256
+    """Patches a layer and picture."""
+    nce_channels: int = 256
+    """Width of the projected patches."""
+    average_ways: bool = False
+    """Take the mean of the two ways' losses in the generators' loss, not the sum."""
     history_size: int = 50
     """Earlier translations of each kind kept for the discriminators; 0: off."""
 
 
-PRESETS = {"cyclegan": {}}
+PRESETS = {
+    "cyclegan": {},
+    # The paper's terms and weights on the networks, hinge loss and schedule of its program, which
+    # updates the discriminators first and leaves the projectors' Adam at PyTorch's defaults; here
+    # it is that of the other networks.
+    "dclgan": {
+        "constant_epochs": 200,
+        "decay_epochs": 200,
+        "jitter_in_decay": False,
+        "antialias": True,
+        "initialization": "xavier",
+        "adversarial": "hinge",
+        "cycle_weight": 0.0,
+        "identity_weight": 1.0,
+        "nce_weight": 2.0,
+        "nce_layers": (4, 8, 12, 16),
+        "average_ways": True,
+        "history_size": 0,
+    },
+}
 
 # Modes of --preprocess after which pictures may differ in size.
 MIXED_SIZES = ("scale_width", "scale_shortside", "none")
@@ -62,8 +97,15 @@ class Side(NamedTuple):
 SIDES = (Side("a2b", "a", "b"), Side("b2a", "b", "a"))
 
 
+class Keys(NamedTuple):
+    """Patches of source pictures, which those of the translations have to find."""
+
+    positions: list[Tensor]  # int64 [P_i] a layer, the same for all pictures of the batch
+    vectors: list[Tensor]  # [B, P_i, nce_channels] a layer, without a graph
+
+
 class CycleGan:
-    """Two generators, two discriminators and their step."""
+    """Two generators, two discriminators and their step; a term whose weight is 0 is off."""
 
     def __init__(self, options: Options, device: torch.device, processes: training.Processes):
         """Build the networks; `epoch_images` and `precision` of the options are resolved."""
@@ -73,7 +115,15 @@ class CycleGan:
         for side in SIDES:
             self.networks[f"generator_{side.way}"] = method.build_generator(options)
             self.networks[f"discriminator_{side.goal}"] = method.build_discriminator(options)
-        models.check_picture_size(options.crop_size, "--crop_size", *self.networks.values())
+        self.picture_networks = tuple(self.networks.values())
+        models.check_picture_size(options.crop_size, "--crop_size", *self.picture_networks)
+        self.layers = options.nce_layers if options.nce_weight else ()
+        if self.layers:
+            generator = self.networks["generator_a2b"]
+            channels = models.feature_channels(generator, self.layers, "--nce_layers")
+            for domain in "ab":  # of what the domain's encoder sees: that of the generator from it
+                projector = models.PatchProjector(channels, options.nce_channels)
+                self.networks[f"projector_{domain}"] = projector
         method.draw_weights(self.networks, options, device)
         self.optimizers = method.build_optimizers(self.networks, options)
         self.averages = method.build_averages(self.networks, options)
@@ -121,20 +171,21 @@ class CycleGan:
     def update(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Make one update of all networks in the official order; return detached losses.
 
-        As the official program reports them: discriminators after their factor 1/2, cycle and
-        identity with their weights.
+        As the official programs report them: discriminators after their factor 1/2, cycle, identity
+        and PatchNCE with their weights, none of them halved by `average_ways`.
         """
         pictures = {"a": batch.source, "b": batch.target}
         short_side_px = min(batch.source.shape[2:] + batch.target.shape[2:])
         models.check_picture_size(
-            short_side_px, "a picture's short side of", *self.networks.values()
+            short_side_px, "a picture's short side of", *self.picture_networks
         )
         values: dict[str, Tensor] = {}
         fakes = {}
         for side in SIDES:
-            fakes[side.goal] = self._learn_to_translate(side, pictures, values)
-        for side in SIDES:
-            self._descend(f"generator_{side.way}")
+            fakes[side.goal] = self._learn_to_translate(side, pictures, values, images_seen)
+        for name in self.networks:
+            if not name.startswith("discriminator"):
+                self._descend(name)
         for side in SIDES:
             fake = self._mixed_with_pool(side.goal, fakes[side.goal], images_seen)
             values[f"discriminator_{side.goal}"] = self._learn_to_judge(
@@ -143,44 +194,72 @@ class CycleGan:
         return values
 
     def _learn_to_translate(
-        self, side: Side, pictures: dict[str, Tensor], values: dict[str, Tensor]
+        self, side: Side, pictures: dict[str, Tensor], values: dict[str, Tensor], images_seen: int
     ) -> Tensor:
-        """Add one way's gradients to both generators; return the fakes, detached.
+        """Add one way's gradients to generators and projectors; return the fakes, detached.
 
-        Each term sends its gradient back to the fakes as soon as it is made, which frees its graph
-        before the next one is built; what has gathered there goes through the generator once.
+        Each pass sends its gradient back to the fakes as soon as its terms are made, which frees
+        its graph before the next one is built; what has gathered there goes through the generator
+        once.
         """
         options = self.options
         forward = self.networks[f"generator_{side.way}"]
-        backward = self.networks[f"generator_{side.goal}2{side.start}"]
         judge = self.networks[f"discriminator_{side.goal}"]
         start, goal = pictures[side.start], pictures[side.goal]
-
         with self._autocast():
-            if options.identity_weight:
-                outputs = models.run_together(forward, start, goal)
-            else:
-                outputs = (forward(start),)
+            outputs, features = method.translate_both(
+                forward, start, goal if options.identity_weight else None, self.layers
+            )
+            keys = self._draw_keys(side, features, images_seen) if self.layers else None
+            del features
         leaves = [output.detach().requires_grad_() for output in outputs]
         fake = leaves[0]
 
-        def learn(name: str, value: Tensor) -> None:
-            value.backward()
-            values[name] = value.detach()
+        def learn(terms: dict[str, Tensor]) -> None:
+            share = 0.5 if options.average_ways else 1.0
+            (share * sum(terms.values())).backward()
+            values.update((name, value.detach()) for name, value in terms.items())
 
-        if options.cycle_weight:
-            with self._autocast():
-                returned = backward(fake)
-            learn(f"cycle_{side.start}", options.cycle_weight * losses.l1(returned, start))
-            del returned
+        if options.cycle_weight or self.layers:
+            learn(self._compare_with_start(side, fake, start, keys))
         with training.frozen(judge), self._autocast():
             logits = judge(fake)
-        learn(f"adversarial_{side.way}", self.adversarial.generator(logits))
+        learn({f"adversarial_{side.way}": self.adversarial.generator(logits)})
         if options.identity_weight:
             stays = options.identity_weight * losses.l1(leaves[1], goal)
-            learn(f"identity_{side.goal}", stays)
+            learn({f"identity_{side.goal}": stays})
         torch.autograd.backward(outputs, [leaf.grad for leaf in leaves])
         return fake.detach()
+
+    @torch.no_grad()
+    def _draw_keys(self, side: Side, features: Sequence[Tensor], images_seen: int) -> Keys:
+        """Draw the patches to compare and project them."""
+        sizes = [feature.shape[2] * feature.shape[3] for feature in features]
+        random = training.generator_for(
+            self.device, self.options.seed, images_seen, f"patches {side.way}"
+        )
+        positions = models.draw_positions(sizes, self.options.nce_patches, random)
+        return Keys(positions, self.networks[f"projector_{side.start}"](features, positions))
+
+    def _compare_with_start(
+        self, side: Side, fake: Tensor, start: Tensor, keys: Keys | None
+    ) -> dict[str, Tensor]:
+        """Return cycle loss and PatchNCE, both from one pass of the other generator."""
+        options = self.options
+        backward = self.networks[f"generator_{side.goal}2{side.start}"]
+        terms = {}
+        with self._autocast():
+            if options.cycle_weight:
+                returned, features = method.translate_and_encode(backward, fake, self.layers)
+                terms[f"cycle_{side.start}"] = options.cycle_weight * losses.l1(returned, start)
+            else:
+                features = backward.encode(fake, self.layers)
+            if keys:
+                queries = self.networks[f"projector_{side.goal}"](features, keys.positions)
+                loss = partial(losses.patch_nce, temperature=options.nce_temperature)
+                nce = patches.compare(queries, keys.vectors, loss)
+                terms[f"nce_{side.way}"] = options.nce_weight * nce
+        return terms
 
     def _learn_to_judge(self, domain: str, fake: Tensor, real: Tensor) -> Tensor:
         """Update the discriminator of a domain; return its loss."""
@@ -233,9 +312,28 @@ def check(options: Options) -> None:
     cli.check_translator_options(options)
     cli.check_ranges(
         options,
-        above_zero=(),
-        at_least_zero=("cycle_weight", "identity_weight", "history_size"),
+        above_zero=("nce_temperature", "nce_channels"),
+        at_least_zero=("cycle_weight", "identity_weight", "nce_weight", "history_size"),
     )
+    if not (options.cycle_weight or options.identity_weight or options.nce_weight):
+        raise UserError(
+            "--cycle_weight 0: with --identity_weight 0 and --nce_weight 0 nothing ties a "
+            "translation to its source; give one of them"
+        )
+    if options.nce_weight and not options.nce_layers:
+        raise UserError(
+            f"--nce_weight {options.nce_weight}: no --nce_layers to compare; give some, as "
+            "--preset dclgan does"
+        )
+    if options.nce_weight and options.nce_patches < 2:
+        raise UserError(
+            f"--nce_patches {options.nce_patches}: leaves a patch without negatives; give 2 or more"
+        )
+    if options.nce_weight and options.generator.startswith("unet"):
+        raise UserError(
+            f"--generator {options.generator}: has no layers for --nce_layers; use resnet_9blocks, "
+            "or --nce_weight 0"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

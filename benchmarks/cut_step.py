@@ -1,9 +1,10 @@
 """Time and memory of one CUT step: ours against a literal transcription of the official step.
 
 Same sizes, same pictures, alternating in one process; the peak memory of each in a process of its
-own. Prints one line a figure and a JSON object last.
+own. Prints one line a figure and a JSON object last. Presets with another comparison of patches
+(cut_monce, cut_hneg, cut_qs) are measured against the official CUT.
 
-  python benchmarks/cut_step.py [--size 128] [--batch_size 1] [--rounds 9] [--preset cut|fastcut]
+  python benchmarks/cut_step.py [--size 128] [--batch_size 1] [--rounds 9] [--preset cut]
 """
 
 import argparse
@@ -29,7 +30,7 @@ def ours(arguments: argparse.Namespace, device: torch.device) -> steps.Step:
 
 def official(arguments: argparse.Namespace, device: torch.device) -> steps.Step:
     """Build the transcription."""
-    mode = {"cut": "CUT", "fastcut": "FastCUT"}[arguments.preset]
+    mode = "FastCUT" if arguments.preset == "fastcut" else "CUT"
     width = arguments.channels
     program = OfficialCut(ngf=width, ndf=width, mode=mode, seed=0, device=device)
     return lambda batch, _images_seen: program.step(*batch)
@@ -37,5 +38,6 @@ def official(arguments: argparse.Namespace, device: torch.device) -> steps.Step:
 
 if __name__ == "__main__":
     parser = steps.parser(__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=["cut", "fastcut"], default="cut")
+    presets = ["cut", "fastcut", "cut_monce", "cut_hneg", "cut_qs"]
+    parser.add_argument("--preset", choices=presets, default="cut")
     steps.run(parser.parse_args(), {"ours": ours, "official": official})

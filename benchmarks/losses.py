@@ -5,7 +5,8 @@
 Value and gradient of one batch, the same for all: ours and one peer in turns within one process,
 for about so many seconds (3 rounds at least); what one call adds to the memory at its peak, each in
 a process of its own (Linux).
-NT-Xent has two views of so many rows, SupCon so many rows in classes of eight. lightly is left out
+NT-Xent has two views of so many rows, SupCon so many rows in classes of eight, triplets rows of
+length 1 in classes of four, mined semi-hard with margin 0.2. lightly is left out
 where it is not installed (`pip install --no-deps lightly` is enough). Prints one line a figure and
 a JSON object last.
 """
@@ -22,6 +23,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pytorch_metric_learning.losses as pml
 import torch
+import torch.nn.functional as F
+from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.miners import TripletMarginMiner
+from pytorch_metric_learning.reducers import MeanReducer
 from torch import Tensor
 
 import losses
@@ -57,10 +62,28 @@ def sup_con(rows: int) -> Sides:
     }
 
 
+def triplets(rows: int) -> Sides:
+    """Return the sides of mined triplets, of [rows, D]; lightly has none."""
+    labels = torch.arange(rows) // 4
+    plain = {"distance": LpDistance(normalize_embeddings=False)}
+    miner = TripletMarginMiner(margin=0.2, type_of_triplets="semihard", **plain)
+    peer = pml.TripletMarginLoss(margin=0.2, reducer=MeanReducer(), **plain)
+
+    def theirs(z: Tensor) -> Tensor:
+        unit = F.normalize(z)
+        return peer(unit, labels, miner(unit, labels))
+
+    return {
+        "ours": lambda z: losses.mined_triplet_margin(F.normalize(z), labels, margin=0.2),
+        "pytorch_metric_learning": theirs,
+    }
+
+
 # Name -> (its sides for a number of rows, embeddings a row).
 LOSSES: dict[str, tuple[Callable[[int], Sides], int]] = {
     "nt_xent": (nt_xent, 2),
     "sup_con": (sup_con, 1),
+    "triplets": (triplets, 1),
 }
 
 

@@ -1,7 +1,8 @@
 """Two small networks play for a mixture of Gaussians; a picture of how the game went.
 
-In 2-D the Gaussians stand on a ring, in 1-D on a line. The preset `r3gan` (relativistic, R1 and R2)
-finds all of them; `vanilla` (the game of 2014) often loses some. About half a minute on one core.
+In 2-D the Gaussians stand on a ring, in 1-D on a line, where --modes 3 is a good start. The preset
+`r3gan` (relativistic, R1 and R2) finds all eight of the ring; `vanilla` (the game of 2014) often
+loses some. About half a minute on one core.
 """
 
 import json

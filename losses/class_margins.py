@@ -72,7 +72,8 @@ class CosFaceHead(nn.Module):
         """
         super().__init__()
         check_positive(classes=classes, channels=channels, scale=scale, margin=margin)
-        self.weights = nn.Parameter(torch.randn(classes, channels, generator=generator))
+        weights = torch.randn(classes, channels, generator=generator, device=generator.device)
+        self.weights = nn.Parameter(weights)
         self.scale, self.margin = scale, margin
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -115,7 +116,8 @@ class ArcFaceHead(nn.Module):
         check_positive(classes=classes, channels=channels, scale=scale, margin=margin)
         if margin >= math.pi:
             raise ValueError(f"margin {margin} is an angle of pi or more; give radians below pi")
-        self.weights = nn.Parameter(torch.randn(classes, channels, generator=generator))
+        weights = torch.randn(classes, channels, generator=generator, device=generator.device)
+        self.weights = nn.Parameter(weights)
         self.scale, self.margin = scale, margin
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:

@@ -39,18 +39,16 @@ def row_distances(first: Tensor, second: Tensor, *, squared: bool = False) -> Te
     return differences.square().sum(1) if squared else differences.norm(dim=1)
 
 
+@torch.no_grad()
 def pairwise_distances(first: Tensor, second: Tensor, *, squared: bool = False) -> Tensor:
     """Return |x_i - y_j| (or its square) of all pairs of [N, D] and [M, D], as float64 [N, M].
 
     |x|^2 + |y|^2 - 2 x y as one matrix product, in float64: in float32 the sum cancels, and a
     vector would lie 0.005 from itself. A square below 1e-14 (|x|^2 + |y|^2) is rounding and counts
-    as 0, with gradient 0.
+    as 0. Without a graph.
     """
-    with torch.autocast(first.device.type, enabled=False):
-        first, second = first.double(), second.double()
-        lengths = first.square().sum(1, keepdim=True) + second.square().sum(1)
-        squares = lengths - 2 * first @ second.T
-    coincide = squares <= 1e-14 * lengths
-    if squared:
-        return squares.masked_fill(coincide, 0)
-    return squares.masked_fill(coincide, 1).sqrt().masked_fill(coincide, 0)
+    first, second = first.double(), second.double()
+    lengths = first.norm(dim=1, keepdim=True).square() + second.norm(dim=1).square()
+    squares = torch.addmm(lengths, first, second.T, alpha=-2)
+    squares.masked_fill_(squares <= lengths.mul_(1e-14), 0)
+    return squares if squared else squares.sqrt_()

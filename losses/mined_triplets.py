@@ -28,7 +28,7 @@ def mined_triplet_margin(
     of K take time N^2 log K and the memory of a few anchors' distances, the lists N^2 K of both.
 
     embeddings: [N, D], with gradient (a second one, of the gradient, is not supported), not
-    normalised here; labels: integers [N]. Which triplets count is detached. Distances in float64.
+    normalised here; labels: integers [N]. Which triplets count is detached.
     Returns a scalar, float32 or better; no triplet of the kind gives 0 with a graph, and so does
     "easy" always.
     Source and errors: as mine_triplets and triplet_margin.
@@ -51,13 +51,14 @@ class _MeanLoss(Function):
         members, valid = _class_members(labels)
         x = embeddings.double()
         total, triplets, gradient = x.new_zeros(()), x.new_zeros(()), torch.zeros_like(x)
-        for anchors in split_anchors(x, labels, squared):
+        for anchors in split_anchors(embeddings, labels, squared):
             rows, distances = anchors.rows, anchors.distances
             weights, active, count = _weigh(anchors, members[rows], valid[rows], kind, margin)
-            total += (weights * distances).sum() + margin * active
+            total += (weights * distances).sum(dtype=x.dtype) + margin * active
             triplets += count
             # The gradient of D_aj is (x_a - x_j) / D_aj, that of its square 2 (x_a - x_j).
             pulls = 2 * weights if squared else weights / distances.masked_fill(distances == 0, 1)
+            pulls = pulls.double()
             gradient[rows] += pulls.sum(1, keepdim=True) * x[rows] - pulls @ x
             gradient += pulls.sum(0).unsqueeze(1) * x - pulls.T @ x[rows]
         triplets.clamp_(min=1)
@@ -89,13 +90,13 @@ def _weigh(
     if kind == "semi_hard":
         hard_near, hard_far = _count(reaches, valid, anchors)
         near, far = near - hard_near, far - hard_far
-    triplets = near.sum()
+    triplets = near.sum(dtype=torch.double)
     if kind in ("all", "easy"):
         every = (valid.sum(1) * anchors.negatives.sum(1)).sum()
         triplets = every if kind == "all" else every - triplets
     if kind == "easy":
         near, far = torch.zeros_like(near), torch.zeros_like(far)
-    return (-far).scatter_add_(1, members, near), near.sum(), triplets
+    return (-far).scatter_add_(1, members, near), near.sum(dtype=torch.double), triplets
 
 
 def _class_members(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,10 +113,10 @@ def _class_members(labels: Tensor) -> tuple[Tensor, Tensor]:
 def _count(reaches: Tensor, valid: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor]:
     """Count the negatives within each reach, and the reaches that each negative is within.
 
-    reaches: [R, K], ascending, the invalid ones infinite. Returns float64 [R, K] and [R, N].
+    reaches: [R, K], ascending, the invalid ones infinite. Returns [R, K] and [R, N] as floats.
     """
     short = torch.searchsorted(reaches, anchors.distances)  # reaches below the distance, [R, N]
-    negatives = anchors.negatives.double()
+    negatives = anchors.negatives.to(reaches.dtype)
     ends = negatives.new_zeros(len(reaches), reaches.shape[1] + 1)
     within = ends.scatter_add_(1, short, negatives).cumsum(1)[:, :-1] * valid
     return within, (valid.sum(1, keepdim=True) - short) * negatives

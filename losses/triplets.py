@@ -32,7 +32,7 @@ class Anchors(NamedTuple):
     """Some rows of the batch and how all others lie to them."""
 
     rows: Tensor  # int64 [R]
-    distances: Tensor  # float64 [R, N]
+    distances: Tensor  # [R, N], float32 or better
     positives: Tensor  # bool [R, N], same label and another row
     negatives: Tensor  # bool [R, N], another label
 
@@ -74,14 +74,19 @@ def check_batch(embeddings: Tensor, labels: Tensor, kind: str, margin: float) ->
 
 
 def split_anchors(embeddings: Tensor, labels: Tensor, squared: bool) -> Iterator[Anchors]:
-    """Yield the batch by a few anchors at a time, about CHUNK distances."""
+    """Yield the batch by a few anchors at a time, about CHUNK distances.
+
+    Distances are made in float64 and rounded to float32 (to float64 if the embeddings are), so that
+    equal ones come out equal.
+    """
+    precision = torch.promote_types(embeddings.dtype, torch.float32)
     embeddings = embeddings.detach().double()
     embeddings = embeddings - embeddings.mean(0)  # keeps distances, and more of their digits
     everyone = torch.arange(len(labels), device=labels.device)
     for rows in everyone.split(max(1, CHUNK // len(labels))):
         distances = pairwise_distances(embeddings[rows], embeddings, squared=squared)
         same = labels[rows].unsqueeze(1) == labels
-        yield Anchors(rows, distances, same & (everyone != rows.unsqueeze(1)), ~same)
+        yield Anchors(rows, distances.to(precision), same & (everyone != rows.unsqueeze(1)), ~same)
 
 
 def _of_kind(anchors: Anchors, kind: str, margin: float) -> Triplets:

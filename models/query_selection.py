@@ -32,7 +32,7 @@ def select_queries(source: Tensor, patches: int, elements: int = ELEMENTS) -> Te
         batch, _, places = features.shape
         rows = max(1, elements // (batch * places))
         entropies = torch.cat(
-            [_entropy(_logits(part, features)) for part in features.split(rows, dim=2)], dim=1
+            [_log_entropy(_logits(part, features)) for part in features.split(rows, dim=2)], dim=1
         )
         chosen = entropies.argsort(dim=1, stable=True)[:, :patches]  # [B, S]
         index = chosen.unsqueeze(1).expand(-1, features.shape[1], -1)
@@ -70,6 +70,19 @@ def _logits(queries: Tensor, features: Tensor) -> Tensor:
     return torch.bmm(queries.transpose(1, 2), features)
 
 
-def _entropy(logits: Tensor) -> Tensor:
-    """Return -sum_j p_j log p_j of p = softmax(logits): log sum_j e^l_j - sum_j p_j l_j."""
-    return logits.logsumexp(2) - (logits.softmax(2) * logits).sum(2)
+def _log_entropy(logits: Tensor) -> Tensor:
+    """Return log H of H = -sum_j p_j log p_j, p = softmax(logits), along the last dimension.
+
+    Attention is often nearly one-hot: H is then far below the rounding of the logits, and only its
+    logarithm can be ranked. With d_j = max l - l_j and q the sum of e^(-d_j) over all but the
+    maximum, H = log(1 + q) + sum_j p_j d_j.
+    """
+    most = logits.argmax(2, keepdim=True)
+    distances = logits.gather(2, most) - logits  # [B, R, P], 0 or more
+    distances = distances.scatter(2, most, torch.inf)  # leaves the maximum out of all sums
+    log_q = (-distances).logsumexp(2)
+    log_sum = log_q.exp().log1p()  # log(1 + q), which is q itself where that is tiny
+    log_first = torch.where(log_q < -15, log_q, log_sum.log())
+    log_terms = distances.clamp_min(torch.finfo(logits.dtype).tiny).log() - distances
+    log_second = log_terms.where(distances.isfinite(), -torch.inf).logsumexp(2) - log_sum
+    return torch.logaddexp(log_first, log_second)

@@ -16,10 +16,11 @@ ROOMS = {
 SHARED = {"errors"}
 STANDARD_LIBRARY = __import__("sys").stdlib_module_names
 # What the scripts share; it knows the rooms, and no room knows it.
-HELPERS = {"cli", "launch", "evaluation", "extractors", "method", "monitor", "translation"} | {
+HELPERS = {"cli", "launch", "evaluation", "extractors", "method", "monitor", "patches"} | {
     "gan_options",
     "gan_plan",
     "gan_presets",
+    "translation",
 }
 ROOT_SCRIPTS = {path.stem for path in ROOT.glob("*.py")} - SHARED - HELPERS
 

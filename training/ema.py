@@ -29,9 +29,9 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, network: nn.Module, decay: float) -> None:
         """Move the average towards `network`, keeping the share `decay` of itself."""
-        followed = network.state_dict(keep_vars=True)
+        followed = {**dict(network.named_parameters()), **dict(network.named_buffers())}
         floating, current = [], []
-        for name, average in self.network.state_dict(keep_vars=True).items():
+        for name, average in (*self.network.named_parameters(), *self.network.named_buffers()):
             if average.is_floating_point():
                 floating.append(average)
                 current.append(followed[name])

@@ -12,7 +12,7 @@ from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import MeanReducer
 
 from losses import contrastive, mahalanobis_distances, triplet_margin
-from losses.distances import pairwise_distances, row_distances
+from losses.distances import row_distances
 
 FORMS = ["linear", "squared", "squared_distance"]
 
@@ -204,46 +204,6 @@ def test_gradients_are_those_of_finite_differences():
         )
     factor = rows(2, 3, 4, torch.double).requires_grad_()
     assert torch.autograd.gradcheck(mahalanobis_distances, (x, y, factor))
-
-
-def test_mahalanobis_equals_the_quadratic_form():
-    x, y, factor = rows(dtype=torch.double), rows(seed=1, dtype=torch.double), rows(3).double()
-    difference, matrix = x - y, factor.T @ factor
-    expected = torch.einsum("nd,de,ne->n", difference, matrix, difference).sqrt()
-    assert torch.allclose(mahalanobis_distances(x, y, factor), expected)
-    euclidean = mahalanobis_distances(x, y, torch.eye(4, dtype=torch.double))
-    assert torch.allclose(euclidean, difference.norm(dim=1))
-
-
-def test_mahalanobis_obeys_the_axioms_as_they_should_be_printed():
-    """One lecture prints the triangle inequality with >, and squares, which break it."""
-    x, y, z, factor = (rows(50, seed=seed) for seed in range(4))
-    factor = factor[:3]
-    xy, yz, xz = (mahalanobis_distances(*pair, factor) for pair in ((x, y), (y, z), (x, z)))
-    assert (xz <= xy + yz + 1e-5).all() and (xy >= 0).all()
-    assert torch.equal(mahalanobis_distances(y, x, factor), xy)
-    assert torch.equal(mahalanobis_distances(x, x, factor), torch.zeros(50))
-    line = torch.tensor([[0.0], [1.0], [2.0]])
-    squares = pairwise_distances(line, line, squared=True)
-    assert squares[0, 2] > squares[0, 1] + squares[1, 2]
-
-
-@given(
-    count=st.integers(1, 30),
-    channels=st.integers(1, 5),
-    squared=st.booleans(),
-    far=st.sampled_from([0.0, 10.0]),
-    seed=st.integers(0, 50),
-)
-def test_pairwise_distances_equal_the_differences(count, channels, squared, far, seed):
-    """Far from the origin too, and 0 to itself exactly, where float32 products would not."""
-    points = rows(count, channels, seed) + far
-    points[-1] = points[0]
-    expected = (points.double().unsqueeze(1) - points.double()).norm(dim=2)
-    expected = expected.square() if squared else expected
-    found = pairwise_distances(points, points, squared=squared)
-    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
-    assert (found.diagonal() == 0).all() and found[0, -1] == 0
 
 
 def test_autocast_and_half_precision_change_little():

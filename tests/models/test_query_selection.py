@@ -125,3 +125,22 @@ def test_autocast_changes_nothing():
 def test_bad_input_is_refused_by_name_and_value(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_places_are_ranked_where_attention_is_nearly_one_hot():
+    """Entropies from 1e-3 down to 1e-30: float32 logits of hundreds, ranked as float64 would."""
+    random = torch.Generator().manual_seed(0)
+    feature = torch.randn(1, 8, 6, 6, generator=random) * 7
+    rows = feature.flatten(2)[0].T.double()
+    logits = rows @ rows.T
+    gaps = logits.max(1, keepdim=True).values - logits
+    weights = (-gaps).exp()
+    others = weights.masked_fill(gaps == 0, 0).sum(1)
+    entropies = torch.log1p(others) + (weights * gaps).sum(1) / weights.sum(1)
+    assert entropies.min() < 1e-12 and len(set(entropies.tolist())) == 36
+    expected = logits[entropies.argsort()[:9]].softmax(1).float()
+    assert torch.allclose(select_queries(feature, 9)[0], expected, atol=1e-5)
+
+
+def test_a_map_of_one_place_attends_to_itself():
+    assert select_queries(torch.ones(2, 3, 1, 1), 4).tolist() == [[[1.0]], [[1.0]]]

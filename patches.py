@@ -1,0 +1,170 @@
+"""Patches of CUT and its descendants: which are compared, and what the comparison costs."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+import cli
+import losses
+import models
+import training
+from errors import UserError
+
+# (queries, keys), each [B, P, C] -> the loss of every patch, [B * P]
+PatchLoss = Callable[..., Tensor]
+
+RANDOM_LAYERS = 3  # the first ones, which the official program of QS-Attn leaves to chance
+
+
+class PatchOptions(Protocol):
+    """The options that say how patches are compared."""
+
+    patch_loss: str
+    patch_sampler: str
+    nce_weight: float
+    nce_layers: tuple[int, ...]
+    nce_temperature: float
+    nce_patches: int
+    nce_channels: int
+    nce_negatives: str
+    mo_nce_cost: str
+    mo_nce_epsilon: float
+    hdce_gamma: tuple[float, float]
+    semantic_relation_weight: float
+    constant_epochs: float
+    decay_epochs: float
+    epoch_images: int
+    batch_size: int
+
+
+def loss_at(images_seen: int, options: PatchOptions) -> PatchLoss:
+    """Return the loss that --patch_loss names, with its settings after `images_seen`."""
+    settings = {
+        "patch_nce": {},
+        "mo_nce": {"cost": options.mo_nce_cost, "epsilon": options.mo_nce_epsilon},
+        "hdce": {"gamma": hdce_gamma(images_seen, options)},
+        "decoupled": {},
+    }
+    return partial(
+        losses.PATCH_LOSSES[options.patch_loss],
+        temperature=options.nce_temperature,
+        **settings[options.patch_loss],
+    )
+
+
+def hdce_gamma(images_seen: int, options: PatchOptions) -> float:
+    """Return hDCE's gamma: from the first to the second by equal steps over the whole schedule.
+
+    The schedule is that of the epochs, whatever --total_images. The official program moves gamma
+    once an epoch, here every step does.
+    """
+    epochs = options.constant_epochs + options.decay_epochs
+    over_images = round(epochs * options.epoch_images)
+    return training.anneal(
+        images_seen, *options.hdce_gamma, over_images=over_images, shape="linear"
+    )
+
+
+def route(
+    queries: Sequence[Tensor], keys: Sequence[Tensor], positions: Sequence[Tensor], patches: int
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Let the attention of the keys choose and mix the patches of all layers but the first three.
+
+    queries, keys: one [B, C_i, H_i, W_i] a layer, with equal places at equal pixels (so mirrored
+    queries were mirrored back); positions: of the random patches, one [P_i] a layer.
+    Returns the three for PatchProjector; the layers of the attention are [B, C_i, S, 1], where S is
+    `patches` or the number of pixels if that is less. Both are routed by the same rows, which send
+    no gradient: row s of the queries belongs to row s of the keys.
+    Source: Hu et al. 2022 (QS-Attn), as their program has it.
+    """
+    queries, keys, positions = list(queries), list(keys), list(positions)
+    for layer in range(RANDOM_LAYERS, len(keys)):
+        attention = models.select_queries(keys[layer], patches)
+        queries[layer] = models.route_queries(queries[layer], attention)
+        keys[layer] = models.route_queries(keys[layer], attention)
+        positions[layer] = torch.arange(attention.shape[1], device=attention.device)
+    return queries, keys, positions
+
+
+def compare(
+    queries: Sequence[Tensor],
+    keys: Sequence[Tensor],
+    loss: PatchLoss,
+    *,
+    whole_batch: bool = False,
+    rank: int = 0,
+) -> Tensor:
+    """Return the mean over layers of the mean of `loss` over the patches, [B, P_i, C] a layer.
+
+    whole_batch: the keys of all pictures of all processes, of which this one is number `rank`, are
+    a patch's candidates; for patch_nce alone.
+    """
+    layer_losses = []
+    for query, key in zip(queries, keys, strict=True):
+        candidates = {}
+        if whole_batch:
+            rows = key.flatten(0, 1)
+            candidates["all_keys"] = training.gather_rows(rows)
+            candidates["first_row"] = rank * len(rows)
+        layer_losses.append(loss(query, key, **candidates))
+    return losses.multilayer_patch_nce(layer_losses)
+
+
+def semantic_relation(queries: Sequence[Tensor], keys: Sequence[Tensor]) -> Tensor:
+    """Return the mean over layers and pictures of SRC, the sum over patches; [B, P_i, C] a layer.
+
+    Source: Jung et al. 2022 and their program, which takes the translation alone, not the identity.
+    """
+    pairs = zip(queries, keys, strict=True)
+    return torch.stack([losses.semantic_relation(*pair).mean() for pair in pairs]).mean()
+
+
+def check(options: PatchOptions) -> None:
+    """Raise UserError for values and combinations that no patches can be compared by."""
+    cli.check_ranges(
+        options,
+        above_zero=("nce_temperature", "nce_channels", "mo_nce_epsilon"),
+        at_least_zero=("nce_weight", "semantic_relation_weight"),
+    )
+    _check_negatives(options)
+    if not all(gamma > 0 and math.isfinite(gamma) for gamma in options.hdce_gamma):
+        raise UserError(f"--hdce_gamma {_shown(options.hdce_gamma)}: give two numbers above 0")
+    if options.semantic_relation_weight and not options.nce_weight:
+        raise UserError(
+            f"--semantic_relation_weight {options.semantic_relation_weight}: --nce_weight 0 leaves "
+            "no patches to relate; give --nce_weight above 0, or this one as 0"
+        )
+    if options.patch_sampler == "attention" and len(options.nce_layers) <= RANDOM_LAYERS:
+        raise UserError(
+            f"--patch_sampler attention: works from the fourth of --nce_layers on, and "
+            f"{_shown(options.nce_layers)} are {len(options.nce_layers)}; give more layers, or "
+            "--patch_sampler random"
+        )
+
+
+def _check_negatives(options: PatchOptions) -> None:
+    whole_batch = options.nce_negatives == "batch"
+    if whole_batch and options.patch_loss != "patch_nce":
+        raise UserError(
+            f"--nce_negatives batch: --patch_loss {options.patch_loss} takes the negatives from a "
+            "patch's own picture; give --nce_negatives image, or --patch_loss patch_nce"
+        )
+    shared = options.batch_size if whole_batch else 1
+    if options.nce_weight and (options.nce_patches < 1 or options.nce_patches * shared < 2):
+        raise UserError(
+            f"--nce_patches {options.nce_patches}: leaves a patch without negatives; give 2 or "
+            "more, or a larger --batch_size with --nce_negatives batch"
+        )
+    if options.semantic_relation_weight and options.nce_patches < 2:
+        raise UserError(
+            f"--nce_patches {options.nce_patches}: --semantic_relation_weight relates the patches "
+            "of a picture; give 2 or more"
+        )
+
+
+def _shown(numbers: Sequence[float]) -> str:
+    return " ".join(map(str, numbers))
