@@ -121,7 +121,7 @@ class TranslatorOptions(RunOptions):
 MAY_CHANGE = frozenset(
     ("run_dir", "total_images", "dry_run", "device", "workers")
     + ("save_every", "preview_every", "log_every", "evaluate_every")
-    + ("metrics", "protocol", "layer", "weights")
+    + ("metrics", "protocol", "layer", "weights", "evaluate_images")
 )
 
 

@@ -134,6 +134,11 @@ def check_checkpoint(options: Options) -> None:
         return
     if options.checkpoint is None:
         raise UserError(f"--num {options.num}: without --checkpoint; give it, or leave --num out")
+    if options.save_stats:
+        raise UserError(
+            f"--save_stats {options.save_stats}: with --num the reals are cut as this generator "
+            "learned them; save their statistics without --checkpoint"
+        )
     for name, value in (("source", options.source), ("direction", options.direction)):
         if value is not None:
             raise UserError(f"--num {options.num}: given together with --{name}; leave one out")
@@ -159,9 +164,13 @@ def evaluate(
             f"--save_stats {options.save_stats}: --real is a file of statistics; name a folder"
         )
     fake = open_set(options.fake, "--fake", options.workers)
-    partners = None
+    partners, seen_as = None, None
     if options.num:
-        fake = sampled(options, device)
+        fake, preprocessing, content = sampled(options, device)
+        if isinstance(real, evaluation.ReadPictures):
+            prepare = partial(data.prepared_levels, preprocessing=preprocessing, content=content)
+            real = replace(real, decode=prepare)
+            seen_as = f"{preprocessing.mode} {preprocessing.load_size} {preprocessing.crop_size}"
     elif options.checkpoint:
         fake = translated(options, device)
         if isinstance(real, evaluation.ReadPictures):
@@ -193,6 +202,7 @@ def evaluate(
         **({"features": origin.features} if origin.features else {}),
         "n_real": found_real.count if found_real else None,
         "n_fake": found_fake.count if found_fake else None,
+        **({"real_preprocess": seen_as} if seen_as else {}),
         **({"seed": options.seed, "truncation": options.truncation} if options.num else {}),
         "weights_sha256": origin.weights_sha256,
         "weights_published": evaluator.published if origin.weights_sha256 else None,
@@ -226,12 +236,20 @@ def translated(options: Options, device: torch.device) -> evaluation.TranslatedP
     return evaluation.TranslatedPictures(label, sources, network, device, target)
 
 
-def sampled(options: Options, device: torch.device) -> evaluation.SampledPictures:
-    """Open the pictures that the checkpoint makes from noise."""
+def sampled(
+    options: Options, device: torch.device
+) -> tuple[evaluation.SampledPictures, data.Preprocessing, data.Content]:
+    """Open what the checkpoint makes from noise; return with it how its training saw reals."""
     sampler = models.load_sampler(options.checkpoint, "--checkpoint")
     sampler.network.to(device)
     label = f"--checkpoint {options.checkpoint}"
-    return evaluation.SampledPictures(label, sampler, options.num, options.seed, options.truncation)
+    fake = evaluation.SampledPictures(label, sampler, options.num, options.seed, options.truncation)
+    about = models.read_saved(options.checkpoint, "--checkpoint").description
+    crop_size = about.get("crop_size", sampler.size_px)
+    preprocessing = data.Preprocessing(
+        "centre_crop", about.get("load_size") or crop_size, crop_size, flip=False, size_multiple=1
+    )
+    return fake, preprocessing, data.Content("colour", sampler.out_channels)
 
 
 def save(path: Path, real: metrics.Collection, origin: metrics.Origin) -> None:

@@ -1,5 +1,6 @@
 """The options of train_gan.py, and what can be said of them before anything is read."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -90,7 +91,7 @@ class GanOptions(cli.RunOptions):
     penalty_end: float = 1.0
     """Factor of --r1, --r2 and --gradient_penalty at the end."""
     rampup_images: int = 0
-    """Images over which the learning rate first rises from 0."""
+    """Images over which the learning rate first rises: by e^(-5 (1 - t)^2), t from 0 to 1."""
     ema_halflife_images: float = 0.0
     """Half-life of the generator's moving average, which is then the one to use; 0: none."""
     ema_halflife_end: float | None = None
@@ -158,6 +159,7 @@ def check(options: GanOptions) -> None:
     _check_networks(options)
     _check_objective(options)
     _check_augmentation(options)
+    _check_unused(options)
 
 
 def _check_shares(options: GanOptions) -> None:
@@ -179,8 +181,17 @@ def _check_shares(options: GanOptions) -> None:
 def _check_schedule(options: GanOptions) -> None:
     for name in ("learning_rate_end", "ema_halflife_end"):
         value = vars(options)[name]
-        if value is not None and not 0 <= value < float("inf"):
+        if value is not None and not 0 <= value < math.inf:
             raise UserError(f"--{name} {value}: give a number 0 or more")
+    ends = ("learning_rate_end", "beta2_end", "ema_halflife_end", "augment_probability_end")
+    given = [name for name in ends if vars(options)[name] is not None]
+    given += ["penalty_end"] if options.penalty_end != 1 else []
+    given += ["schedule_images"] if options.schedule_images else []
+    if options.schedule == "constant" and given:
+        raise UserError(
+            f"--{given[0]} {vars(options)[given[0]]}: --schedule constant never gets there; give "
+            "--schedule linear or cosine"
+        )
     if options.schedule != "constant" and not options.schedule_images:
         raise UserError(
             f"--schedule {options.schedule}: over how many images? Give --schedule_images"
@@ -194,7 +205,7 @@ def _check_schedule(options: GanOptions) -> None:
         ("learning_rate_at", options.learning_rate_at),
     ):
         for px, value in table:
-            if value <= 0 or px < 4 or px & (px - 1):
+            if not 0 < value < math.inf or px < 4 or px & (px - 1):
                 raise UserError(
                     f"--{name} {px} {value}: give a power of two from 4 on (pixels) and a number "
                     "above 0"
@@ -241,6 +252,49 @@ def _check_objective(options: GanOptions) -> None:
         raise UserError(
             f"--objective wgan: nothing bounds the slope of a {options.discriminator} "
             "discriminator; give --gradient_penalty 10"
+        )
+
+
+def _check_unused(options: GanOptions) -> None:
+    """Options that would do nothing without another one."""
+    between = 0 < options.augment_probability < 1
+    for name, is_given, needed in (
+        (
+            "gradient_target",
+            options.gradient_target != 1 and not options.gradient_penalty,
+            "--gradient_penalty",
+        ),
+        ("ada_images", options.ada_images != 500_000 and not options.ada_target, "--ada_target"),
+        ("class_weight", options.class_weight != 1 and not options.labels, "--labels"),
+        ("augment_probability", between and not options.policies, "--augment"),
+    ):
+        if is_given:
+            raise UserError(
+                f"--{name} {vars(options)[name]}: does nothing without {needed}; give that too, or "
+                "leave it out"
+            )
+    if between and options.ada_target:
+        raise UserError(
+            f"--augment_probability {options.augment_probability}: --ada_target turns it by "
+            "itself; leave one out"
+        )
+    if options.generator == "progressive":
+        _check_batch_size_used(options)
+
+
+def _check_batch_size_used(options: GanOptions) -> None:
+    """--batch_size is for resolutions that --batch_size_at does not name."""
+    sides = set()
+    side = options.first_px
+    while side <= options.crop_size:
+        sides.add(side)
+        side *= 2
+    named = dict(options.batch_size_at)
+    if sides <= named.keys() and options.batch_size not in (4, *named.values()):
+        raise UserError(
+            f"--batch_size {options.batch_size}: --batch_size_at names every resolution up to "
+            f"--crop_size {options.crop_size}; give it with other sizes, or --batch_size_at with "
+            "none"
         )
 
 

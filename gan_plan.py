@@ -23,6 +23,13 @@ class Settings(NamedTuple):
     ema_decay: float
 
 
+class Batch(NamedTuple):
+    """The images of one update, and the option that says so."""
+
+    images: int
+    option: str
+
+
 class Plan:
     """The settings as pure functions of the images seen."""
 
@@ -52,7 +59,7 @@ class Plan:
             options.learning_rate_end,
         )
         if images_seen < options.rampup_images:
-            learning_rate *= images_seen / options.rampup_images
+            learning_rate *= math.exp(-5 * (1 - images_seen / options.rampup_images) ** 2)
         halflife = self._annealed(
             images_seen, options.ema_halflife_images, options.ema_halflife_end
         )
@@ -76,37 +83,39 @@ class Plan:
     def check_batches(self, world_size: int) -> None:
         """Raise UserError for batch sizes that the processes or the deviation groups do not fit."""
         options = self.options
-        for px, batch in sorted(self._batch_sizes().items()):
-            where = f" at {px} px" if self.growing else ""
-            if batch % world_size:
+        for batch in self._batches().values():
+            if batch.images % world_size:
                 raise UserError(
-                    f"--batch_size {batch}{where}: not divisible by the {world_size} processes "
-                    f"that share it; use a multiple of {world_size}"
+                    f"{batch.option}: not divisible by the {world_size} processes that share it; "
+                    f"use a multiple of {world_size}"
                 )
-            own = batch // world_size
+            own = batch.images // world_size
             if self.growing and own > options.deviation_group and own % options.deviation_group:
                 raise UserError(
-                    f"--batch_size {batch}{where}: {own} on one device are no multiple of "
-                    f"--deviation_group {options.deviation_group}; give a multiple, or fewer than "
-                    "a group"
+                    f"{batch.option}: {own} on one device are no multiple of --deviation_group "
+                    f"{options.deviation_group}; give a multiple, or fewer than a group"
                 )
 
     @property
-    def largest_batch(self) -> int:
+    def largest_batch(self) -> Batch:
         """The most images that one update takes."""
-        return max(self._batch_sizes().values())
+        return max(self._batches().values())
 
-    def _batch_sizes(self) -> dict[int, int]:
+    def _batches(self) -> dict[int, Batch]:
         options = self.options
         sides, sizes = [options.crop_size], dict(options.batch_size_at)
         if self.growing:
             ends = (round(math.log2(side)) for side in (options.first_px, options.crop_size))
             first, last = ends
             sides = [2**stage for stage in range(first, last + 1)]
-        return {px: sizes.get(px, options.batch_size) for px in sides}
+        usual = Batch(options.batch_size, f"--batch_size {options.batch_size}")
+        return {
+            px: Batch(sizes[px], f"--batch_size_at {px} {sizes[px]}") if px in sizes else usual
+            for px in sides
+        }
 
     def _batch_size(self, images_seen: int) -> int:
-        return self._batch_sizes()[self._px(images_seen)]
+        return self._batches()[self._px(images_seen)].images
 
     def _px(self, images_seen: int) -> int:
         level = self.level(images_seen)

@@ -27,8 +27,14 @@ def _r3gan(width: str, **more: object) -> dict[str, object]:
         "ema_halflife_images": 0.0,
         "augment": "colour,translation,cutout",
         "augment_probability": 0.0,
+        **_pace(500_000, 100_000, 10_000),
     }
     return row | more
+
+
+def _pace(save: int, preview: int, log: int) -> dict[str, int]:
+    """Return the images between checkpoints, sheets and lines of a log."""
+    return {"save_every": save, "preview_every": preview, "log_every": log}
 
 
 _VANILLA = {
@@ -38,6 +44,7 @@ _VANILLA = {
     "batch_size": 100,
     "latent_channels": 100,
     "total_images": 5_000_000,
+    **_pace(50_000, 20_000, 5_000),
 }
 _DCGAN = {
     "generator": "dcgan",
@@ -51,6 +58,7 @@ _DCGAN = {
     "betas": (0.5, 0.999),
     "batch_size": 64,
     "total_images": 5_000_000,
+    **_pace(50_000, 20_000, 5_000),
 }
 _SNGAN = {
     "generator": "sngan",
@@ -67,6 +75,7 @@ _SNGAN = {
     "schedule_images": 32_000_000,
     "learning_rate_end": 0.0,
     "total_images": 32_000_000,
+    **_pace(200_000, 50_000, 10_000),
 }
 _PROGRESSIVE = {
     "generator": "progressive",
@@ -85,6 +94,7 @@ _PROGRESSIVE = {
     "ema_halflife_images": 10_000,
     "batch_size": 4,
     "total_images": 12_000_000,
+    **_pace(200_000, 40_000, 4_000),
 }
 PRESETS = {
     "r3gan": _r3gan(
@@ -117,6 +127,7 @@ PRESETS = {
         schedule_images=500_000,
         batch_size=32,
         total_images=500_000,
+        **_pace(20_000, 10_000, 2_000),
     ),
     "vanilla": {
         "generator": "mlp",
@@ -134,6 +145,8 @@ PRESETS = {
         "objective": "wgan",
         "gradient_penalty": 10.0,
         "schedule": "constant",
+        "schedule_images": 0,
+        "learning_rate_end": None,
         "learning_rate": 1e-4,
         "total_images": 64_000_000,
     },

@@ -125,6 +125,11 @@ def check(options: Options) -> None:
 
 def open_sampler(options: Options) -> models.Sampler:
     """Read the generator, with the weights asked for."""
+    if options.checkpoint.suffix == ".pt":
+        raise UserError(
+            f"--checkpoint {options.checkpoint}: is for a resume; name its run folder, or the "
+            "generator.safetensors in it"
+        )
     sampler = models.load_sampler(options.checkpoint, "--checkpoint")
     if options.weights == "ema":
         return sampler
@@ -187,6 +192,13 @@ def write_pictures(
 ) -> None:
     """Write the pictures of the seed, each whole or not at all."""
     folders = class_folders(folder, sampler, options)
+    earlier = sum(1 for _ in folder.rglob("*.png"))
+    if earlier:
+        print(
+            f"--output {folder}: holds {earlier} pictures already; those of other numbers and "
+            "classes stay among the new ones",
+            file=sys.stderr,
+        )
     size = -(-options.batch_size // sampler.pictures_a_pass) * sampler.pictures_a_pass
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("generating", total=options.num)

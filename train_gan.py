@@ -28,7 +28,7 @@ from gan_plan import Plan, Settings, build_networks
 from gan_presets import PRESETS
 from models.gan import augmentation
 
-PREVIEW_COLUMNS, PREVIEW_ROWS = 8, 8
+PREVIEW_SIDE, PREVIEW_PX = 8, 2048  # pictures, and pixels, of a sheet's side at most
 
 
 @dataclass(frozen=True)
@@ -143,17 +143,22 @@ class Gan:
 
     @torch.no_grad()
     def preview(self, batch: data.ImageBatch) -> Tensor:
-        """Show a row of reals, then rows of fakes: of a class each where there are classes."""
+        """Show a row of reals, then rows of fakes: of a class each where there are classes.
+
+        Eight rows and columns, fewer where pictures are large.
+        """
         (network,) = self.generators.values()
-        rows = min(self.options.classes, PREVIEW_ROWS) or PREVIEW_ROWS
-        count = rows * PREVIEW_COLUMNS
+        columns = max(1, min(PREVIEW_SIDE, PREVIEW_PX // self.options.crop_size))
+        rows = min(self.options.classes, columns) or columns
+        count = rows * columns
         latents = models.gan.draw_latents(self.options.seed, count, network.latent_channels)
         labels = None
         if self.options.classes:
-            labels = torch.arange(rows).repeat_interleave(PREVIEW_COLUMNS)
+            labels = torch.arange(rows).repeat_interleave(columns)
         fakes = models.Sampler(network, level=self.level).pictures(latents, labels)
-        reals = self._at_level(batch.images.to(self.device))
-        shown = [reals, *fakes.split(PREVIEW_COLUMNS)]
+        repeated = torch.arange(columns) % len(batch.images)
+        reals = self._at_level(batch.images[repeated].to(self.device))
+        shown = [reals, *fakes.split(columns)]
         return training.sheet([row.expand(-1, 3, -1, -1) for row in shown])
 
     def state(self) -> dict[str, training.Stateful]:
@@ -177,16 +182,24 @@ class Gan:
         """Make one update of the discriminator; the generator stays bitwise as it is.
 
         Penalties are taken at what the discriminator sees, after augmentation, and in float32: a
-        pass that is differentiated twice runs outside autocast.
+        pass that is differentiated twice runs outside autocast. Its own running statistics serve
+        nobody and are not kept.
         """
+        with training.untracked(self.discriminator):
+            return self._update_discriminator(batch, now, noise)
+
+    def _update_discriminator(
+        self, batch: data.ImageBatch, now: Settings, noise: Noise
+    ) -> dict[str, Tensor]:
         options = self.options
         with torch.no_grad(), training.untouched(self.generator):
             fakes = self._generate(batch.labels, noise)
         reals = self._at_level(batch.images)
-        seen_reals = self._augmented(reals, now, noise).requires_grad_(bool(options.r1))
-        seen_fakes = self._augmented(fakes, now, noise).requires_grad_(bool(options.r2))
-        real = self._judge(seen_reals, batch.labels)
-        fake = self._judge(seen_fakes, batch.labels)
+        seen_reals = self._augmented(reals, now, noise).detach().requires_grad_(bool(options.r1))
+        seen_fakes = self._augmented(fakes, now, noise).detach().requires_grad_(bool(options.r2))
+        twice = bool(options.r1 or options.r2)
+        real = self._judge(seen_reals, batch.labels, twice=twice)
+        fake = self._judge(seen_fakes, batch.labels, twice=twice)
         terms = {"discriminator": self.objective.discriminator(real.logits, fake.logits)}
         if options.r1:
             terms["r1"] = (
@@ -198,7 +211,7 @@ class Gan:
             )
         if options.gradient_penalty:
             points = losses.interpolate(seen_reals, seen_fakes, noise.shares())
-            scores = self._judge(points, batch.labels).logits
+            scores = self._judge(points, batch.labels, twice=True).logits
             penalty = losses.gradient_penalty(points, scores, target=options.gradient_target)
             terms["gradient_penalty"] = options.gradient_penalty * now.penalty_share * penalty
         if options.drift:
@@ -224,6 +237,7 @@ class Gan:
         Fakes are of the batch's classes, which were drawn from the data. A relativistic objective
         compares them with the same reals that the discriminator has just seen.
         """
+        statistics = training.running_statistics(self.generator)
         fakes = self._generate(batch.labels, noise)
         with training.untouched(self.discriminator):
             fake = self._judge(self._augmented(fakes, now, noise), batch.labels)
@@ -237,6 +251,7 @@ class Gan:
             terms["generator_classes"] = self._class_loss(fake, batch.labels)
         sum(terms.values()).backward()
         made = self._descend("generator")
+        training.restore_unless(made, self.generator, statistics)
         values = {name: _unless_skipped(value, made) for name, value in terms.items()}
         return values | {"generator_skipped": (~made).float()}
 
@@ -246,9 +261,8 @@ class Gan:
         with training.autocast(self.device, self.options.precision):
             return self.generator(latents, labels, **self._grown).float()
 
-    def _judge(self, pictures: Tensor, labels: Tensor) -> Judgement:
-        """Judge pictures: in float32 where their own gradient is penalised."""
-        twice = pictures.requires_grad and pictures.is_leaf
+    def _judge(self, pictures: Tensor, labels: Tensor, *, twice: bool = False) -> Judgement:
+        """Judge pictures; in float32 for a pass that is differentiated `twice`."""
         precision = "fp32" if twice else self.options.precision
         with training.autocast(self.device, precision):
             if self.options.classes and self.level is not None:
@@ -342,10 +356,11 @@ def open_images(options: Options) -> launch.Data:
     files = data.list_images(options.dataroot, "--dataroot")
     labels = data.read_labels(options.labels, options.dataroot, files)
     plan = Plan(options)
-    if len(files) < plan.largest_batch:
+    batch = plan.largest_batch
+    if len(files) < batch.images:
         raise UserError(
-            f"--batch_size {plan.largest_batch}: --dataroot {options.dataroot} holds {len(files)} "
-            "images only; give a smaller batch or more images"
+            f"{batch.option}: --dataroot {options.dataroot} holds {len(files)} images only; give a "
+            "smaller batch or more images"
         )
     preprocessing = data.Preprocessing(
         "centre_crop",
@@ -378,7 +393,7 @@ def open_images(options: Options) -> launch.Data:
 
     return launch.Data(
         dataset,
-        dataset.preview(PREVIEW_COLUMNS),
+        dataset.preview(PREVIEW_SIDE),
         {"images": data.fingerprint(files), "classes": fingerprint(labels)},
         options.total_images,
         {"classes": len(labels.names)},

@@ -39,7 +39,20 @@ from tests.test_train_gan import arguments, pictures, train
         ("progressive", ("--crop_size", "24"), ("--crop_size 24", "4, 8, 16, 32")),
         ("progressive", ("--first_px", "5"), ("--first_px 5", "4, 8, 16, 32")),
         ("progressive", ("--first_px", "32"), ("--first_px 32", "--crop_size 16")),
-        ("progressive", ("--batch_size_at", "4", "7"), ("--batch_size 7 at 4 px", "2")),
+        ("progressive", ("--batch_size_at", "4", "7"), ("--batch_size_at 4 7", "group 2")),
+        ("progressive", ("--batch_size_at", "4", "60"), ("--batch_size_at 4 60", "12 images")),
+        (
+            "progressive",
+            ("--batch_size", "12", "--batch_size_at", "4", "8", "8", "8", "16", "8"),
+            ("--batch_size 12", "--batch_size_at names every resolution"),
+        ),
+        ("progressive", ("--learning_rate_at", "4", "nan"), ("--learning_rate_at 4 nan",)),
+        ("dcgan", ("--learning_rate_end", "0"), ("--learning_rate_end 0", "constant")),
+        ("dcgan", ("--schedule_images", "10"), ("--schedule_images 10", "constant")),
+        ("dcgan", ("--gradient_target", "7"), ("--gradient_target 7", "--gradient_penalty")),
+        ("dcgan", ("--class_weight", "2"), ("--class_weight 2", "--labels")),
+        ("dcgan", ("--augment_probability", "0.3"), ("--augment_probability 0.3", "--augment")),
+        ("dcgan-ada", ("--augment_probability", "0.3"), ("--augment_probability 0.3", "leave")),
         ("progressive", ("--batch_size_at", "9", "8"), ("--batch_size_at 9 8", "power of two")),
         ("progressive", ("--stable_images", "0"), ("--stable_images 0",)),
         ("r3gan", ("--group_channels", "7"), ("r3gan", "7")),
@@ -113,6 +126,14 @@ def test_a_run_does_not_go_on_with_other_options(changed, words, fails, tmp_path
     train(dataroot, run, "sngan", "--total_images", 8)
     line = fails(train_gan, arguments(dataroot, run, "sngan", "--total_images", 16, *changed))
     assert "this run was started with" in line and any(word in line for word in words)
+
+
+def test_weights_of_another_network_are_refused(fails, tmp_path):
+    dataroot = pictures(tmp_path / "data")
+    train(dataroot, tmp_path / "first", "sngan", "--total_images", 8)
+    more = ["--total_images", 8, "--init_from", tmp_path / "first"]
+    line = fails(train_gan, arguments(dataroot, tmp_path / "run", "r3gan", *more))
+    assert "is another network than this command's" in line and "--init_from" in line
 
 
 def test_a_run_of_another_command_is_refused(fails, tmp_path):

@@ -135,14 +135,38 @@ def test_a_network_at_rest_still_uses_the_statistics_of_its_batch():
         ("progressive", 1024, 23_079_115, 23_087_249),
         ("progressive_paper", 1024, 23_079_115, 23_087_249),
         ("progressive_cifar10", 32, 1_296_908, 1_298_689),
+        ("wgan_gp", 32, 4_276_739, 1_053_825),
+        # Layer by layer: 100 -> 1200 -> 1200 -> 3072 and, in 5 pieces, 3072 -> 240 -> 240 -> 1.
+        (
+            *("vanilla", 32, 121_200 + 1_441_200 + 3_689_472),
+            5 * (3073 * 240 + 241 * 240) + 241,
+        ),
+        # 4x4 kernels 100 -> 256 -> 128 -> 64 -> 3 and 3 -> 64 -> 128 -> 256 -> 1, batch norms.
+        (
+            *("vanilla_conv", 32, 409_600 + 524_288 + 131_072 + 3_072 + 512 + 256 + 128),
+            3_072 + 131_072 + 524_288 + 4_096 + 256 + 512,
+        ),
     ],
 )
 def test_weights_of_the_presets(preset, px, generator, discriminator):
-    row = {**train_gan.PRESETS[preset], "crop_size": px}
+    assert weights_of(preset, px) == [generator, discriminator]
+
+
+@pytest.mark.parametrize(
+    ("preset", "classes", "generator", "discriminator"),
+    [("r3gan", 0, 22.4, 22.4), ("r3gan_32", 10, 20.8, 21.3)],
+)
+def test_weights_of_r3gan_s_presets_in_millions(preset, classes, generator, discriminator):
+    px = train_gan.PRESETS[preset]["crop_size"]
+    counts = [round(count / 1e6, 1) for count in weights_of(preset, px, classes)]
+    assert counts == [generator, discriminator]
+
+
+def weights_of(preset, px, classes=0):
+    row = {**train_gan.PRESETS[preset], "crop_size": px, "classes": classes}
     with torch.device("meta"):
         networks = train_gan.build_networks(train_gan.Options(**row))
-    counts = [sum(p.numel() for p in network.parameters()) for network in networks.values()]
-    assert counts == [generator, discriminator]
+    return [sum(p.numel() for p in network.parameters()) for network in networks.values()]
 
 
 @pytest.mark.parametrize("preset", train_gan.PRESETS)
@@ -173,7 +197,8 @@ def test_the_paper_s_batch_sizes_and_rates_by_resolution():
     assert plan.resets_optimizers(599_999, 600_001)
     assert not plan.resets_optimizers(700_000, 700_128)
     paper = train_gan.Plan(train_gan.Options(**train_gan.PRESETS["progressive_paper"]))
-    assert paper.settings(20_000).learning_rate == 5e-4  # half-way up the ramp
+    half_way = paper.settings(20_000).learning_rate
+    assert half_way == pytest.approx(1e-3 * math.exp(-5 / 4)) and 2.8e-4 < half_way < 2.9e-4
     assert paper.settings(0).ema_decay == paper.settings(10**7).ema_decay == 0.999
 
 
@@ -347,17 +372,50 @@ def test_the_adaptive_probability_moves_within_its_range_and_is_saved(tmp_path):
     assert other.adaptive.probability == 1
 
 
-def test_an_update_that_is_not_finite_is_skipped_and_counted():
-    gan = method("r3gan")
+@pytest.mark.parametrize("name", ["r3gan", "dcgan", "vanilla-conv", "sngan", "progressive"])
+def test_an_update_that_is_not_finite_is_skipped_and_counted(name):
+    """Weights, moments and running statistics stay as they are, of both players."""
+    gan = method(name)
     before = {key: everything(network) for key, network in gan.networks.items()}
-    bad = batch(4)
-    bad.images[1, 0, 3, 3] = math.nan
+    images = gan.plan.images_a_step(0)
+    bad = batch(images)
+    bad.images[:, 0, 3, 3] = math.nan
+    with torch.no_grad():
+        gan.generator.train()
+    gan._generate = lambda labels, noise, make=gan._generate: make(labels, noise) * math.nan
     values = gan.step(bad, 0)
     for key, network in gan.networks.items():
-        assert_equal(everything(network), before[key])
+        if key == "generator" or name != "sngan":  # spectral norm's vectors may move on
+            assert_equal(everything(network), before[key])
     assert values["skipped_updates"] == 1 and values["discriminator"].isnan()
-    values = gan.step(batch(4), 4)
+    del gan._generate
+    values = gan.step(batch(images), images)
     assert values["skipped_updates"] == 0 and values["discriminator"].isfinite()
+
+
+def test_generators_statistics_come_back_after_a_skipped_update():
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3)).train()
+    before = everything(network)
+    kept = training.running_statistics(network)
+    network(torch.full((2, 3, 2, 2), math.nan))
+    assert network[0].running_mean.isnan().all()
+    training.restore_unless(torch.tensor(True), network, kept)
+    assert network[0].running_mean.isnan().all()
+    training.restore_unless(torch.tensor(False), network, kept)
+    assert_equal(everything(network), before)
+
+
+def test_the_caller_s_batch_is_left_alone():
+    for name in ("r3gan", "wgan-gp"):
+        gan, shown = method(name, augment=""), batch()
+        gan.step(shown, 0)
+        assert not shown.images.requires_grad and shown.images.grad is None
+
+
+def test_fewer_pictures_than_a_sheet_has_columns(tmp_path):
+    dataroot, run = pictures(tmp_path / "data", count=4, classes=2), tmp_path / "run"
+    train(dataroot, run, "dcgan", "--total_images", "16", "--labels", "folders")
+    assert len(list((run / "previews").glob("*.png"))) == 1
 
 
 def poisoned(monkeypatch, is_bad):

@@ -41,7 +41,7 @@ from training.pictures import save_sheet, sheet
 from training.randomness import generator_for, seed_for
 from training.run_folder import RunFolder
 from training.schedules import anneal, linear_decay
-from training.untouched import untouched
+from training.untouched import restore_unless, running_statistics, untouched, untracked
 
 __all__ = [
     "AdaptiveAugmentation",
@@ -83,11 +83,14 @@ __all__ = [
     "read_newest_checkpoint",
     "read_weights",
     "restore",
+    "restore_unless",
+    "running_statistics",
     "save_sheet",
     "seed_for",
     "set_learning_rate",
     "sheet",
     "untouched",
+    "untracked",
     "warnings",
     "write_atomically",
     "write_output",

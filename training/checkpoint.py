@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
+from torch import nn
 
 from errors import UserError
 from training.files import write_atomically
@@ -166,6 +167,14 @@ def restore(parts: Mapping[str, Stateful], states: Mapping[str, dict], origin: s
         difference = ", ".join(sorted(parts.keys() ^ states.keys()))
         raise UserError(f"{origin}: the saved parts differ from this command's: {difference}")
     for name, part in parts.items():
+        if isinstance(part, nn.Module):
+            different = part.state_dict().keys() ^ states[name].keys()
+            if different:
+                raise UserError(
+                    f"{origin}: {name} is another network than this command's "
+                    f"({len(different)} weights have other names, first {min(different)}); give "
+                    "the preset, networks and classes of that run"
+                )
         try:
             part.load_state_dict(states[name])
         except (RuntimeError, ValueError, KeyError) as error:

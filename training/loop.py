@@ -27,6 +27,8 @@ from training.log import LossMeans, NonFiniteLossError, RunLog
 from training.pictures import save_sheet
 from training.run_folder import RunFolder
 
+TOLD_FILES = 8  # of a batch with a loss that is not finite
+
 
 class Method(Protocol):
     """What a training script hands to the loop."""
@@ -272,7 +274,10 @@ def _disk_errors_told(run: RunFolder, images_seen: int) -> Iterator[None]:
 
 
 def _tell_divergence(error: NonFiniteLossError, stream: Stream, run: RunFolder) -> str:
-    files = ", ".join(str(path) for path in stream.files_of_batch(error.images_seen))
+    paths = stream.files_of_batch(error.images_seen)
+    files = ", ".join(str(path) for path in paths[:TOLD_FILES])
+    if len(paths) > TOLD_FILES:
+        files += f" and {len(paths) - TOLD_FILES} more"
     return f"{error} (images: {files}); {_last_good(run)}"
 
 

@@ -2,9 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 FIRST_ITERATIONS = 15
 
@@ -16,7 +16,21 @@ def normed(layer: nn.Module, spectral: bool) -> nn.Module:
     power iteration a forward in training mode and none in eval mode; they are part of the state.
     Source: Miyato et al. 2018, equation 8 and algorithm 1.
     """
-    return spectral_norm(layer) if spectral else layer
+    if spectral:
+        parametrize.register_parametrization(layer, "weight", PreciseSpectralNorm(layer.weight))
+    return layer
+
+
+class PreciseSpectralNorm(_SpectralNorm):
+    """PyTorch's spectral norm outside autocast, which would iterate in bfloat16 on a GPU."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the weight over its largest singular value, in its own precision."""
+        device = weight.device.type
+        if not torch.amp.is_autocast_available(device):  # meta tensors, that have no numbers
+            return super().forward(weight)
+        with torch.autocast(device, enabled=False):
+            return super().forward(weight)
 
 
 @torch.no_grad()
