@@ -63,10 +63,10 @@ demo-gan: install
 	$(PY) pocket.py shapes --output demo-gan/shapes
 	$(PY) train_gan.py --dataroot demo-gan/shapes --run_dir demo-gan/run $(DEMO_GAN)
 	$(PY) generate.py --checkpoint demo-gan/run --output demo-gan/made --num 512 --grid demo-gan/sheet.png --interpolate demo-gan/walk.gif
-	$(PY) evaluate.py --real demo-gan/shapes --fake demo-gan/made --metrics swd
+	$(PY) evaluate.py --real demo-gan/shapes --checkpoint demo-gan/run --num 2048 --metrics swd
 
-DEMO_GAN := --preset dcgan --labels folders --crop_size 32 --base_channels 32 \
-	--discriminator_channels 32 --batch_size 32 --ema_halflife_images 4000 --total_images 80000 \
+DEMO_GAN := --preset sngan --labels folders --base_channels 32 --discriminator_channels 32 \
+	--discriminator_steps 2 --batch_size 32 --ema_halflife_images 3000 --total_images 100000 \
 	--workers 1 --log_every 4096 --preview_every 16384 --save_every 16384
 
 # Ten SIGKILLs at random moments; the run must end as the one left alone.
