@@ -1,6 +1,6 @@
 PYTHON ?= python3
 PY := .venv/bin/python
-.PHONY: install test lint demo demo-cyclegan demo-pix2pix demo-gan soak benchmarks clean
+.PHONY: install test lint demo demo-cyclegan demo-pix2pix soak benchmarks clean
 
 install: .venv/installed
 
@@ -8,10 +8,14 @@ install: .venv/installed
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps $(PEER)
 	touch $@
 
 test: install
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
+
+# A peer of the contrastive losses; its own dependencies, which its losses do not need, are many.
+PEER := lightly==1.6.0 lightly_utils==0.0.2
 
 lint: install
 	$(PY) -m ruff check .
@@ -57,18 +61,6 @@ DEMO_PIX2PIX := --source_classes 11 --generator unet_128 --base_channels 16 \
 	--learning_rate 4e-4 --constant_epochs 13 --decay_epochs 7 --workers 1 --log_every 256 \
 	--preview_every 1024 --save_every 1024 --evaluate_every 1024
 
-# Shapes of four classes from noise: demo-gan/sheet.png, a row a class.
-demo-gan: install
-	rm -rf demo-gan
-	$(PY) pocket.py shapes --output demo-gan/shapes
-	$(PY) train_gan.py --dataroot demo-gan/shapes --run_dir demo-gan/run $(DEMO_GAN)
-	$(PY) generate.py --checkpoint demo-gan/run --output demo-gan/made --num 512 --grid demo-gan/sheet.png --interpolate demo-gan/walk.gif
-	$(PY) evaluate.py --real demo-gan/shapes --checkpoint demo-gan/run --num 2048 --metrics swd
-
-DEMO_GAN := --preset sngan --labels folders --base_channels 32 --discriminator_channels 32 \
-	--discriminator_steps 2 --batch_size 32 --ema_halflife_images 3000 --total_images 100000 \
-	--workers 1 --log_every 4096 --preview_every 16384 --save_every 16384
-
 # Ten SIGKILLs at random moments; the run must end as the one left alone.
 soak: install
 	$(PY) tests/soak.py
@@ -83,4 +75,4 @@ benchmarks: install
 	$(PY) benchmarks/fid.py
 
 clean:
-	rm -rf .venv demo demo-cyclegan demo-pix2pix demo-gan build *.egg-info
+	rm -rf .venv demo demo-cyclegan demo-pix2pix build *.egg-info

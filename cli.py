@@ -173,6 +173,19 @@ def check_ranges(
                 raise UserError(f"--{name} {value}: give a number {least}")
 
 
+def check_read(options: object, readers: Mapping[str, tuple[bool, str]]) -> None:
+    """Raise UserError for an option, not at its default, that nothing reads.
+
+    readers: option -> whether something reads it, and what would.
+    """
+    for name, (is_read, needed) in readers.items():
+        value, default = vars(options)[name], type(options).__dataclass_fields__[name].default
+        if value != default and not is_read:
+            raise UserError(
+                f"--{name} {value}: does nothing without {needed}; give that too, or leave it out"
+            )
+
+
 def parse(
     options_type: type[Options],
     arguments: Sequence[str] | None = None,

@@ -77,7 +77,9 @@ class GanOptions(cli.RunOptions):
     """Updates of the discriminator, each on a batch of its own, for one of the generator."""
 
     learning_rate: float = 2e-4
-    """Adam's step size, for both networks."""
+    """Adam's step size."""
+    discriminator_learning_rate: float = 0.0
+    """That of the discriminator, which goes the same way; 0: as --learning_rate."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's decay rates."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
@@ -142,6 +144,7 @@ POSITIVE = (
 )
 NOT_NEGATIVE = (
     *("load_size", "r1", "r2", "gradient_penalty", "drift", "class_weight", "learning_rate"),
+    "discriminator_learning_rate",
     *("schedule_images", "penalty_end", "rampup_images", "ema_halflife_images"),
 )
 
@@ -179,6 +182,11 @@ def _check_shares(options: GanOptions) -> None:
 
 
 def _check_schedule(options: GanOptions) -> None:
+    if options.discriminator_learning_rate and not options.learning_rate:
+        raise UserError(
+            f"--discriminator_learning_rate {options.discriminator_learning_rate}: goes as "
+            "--learning_rate, which is 0; give that above 0"
+        )
     for name in ("learning_rate_end", "ema_halflife_end"):
         value = vars(options)[name]
         if value is not None and not 0 <= value < math.inf:
@@ -258,21 +266,15 @@ def _check_objective(options: GanOptions) -> None:
 def _check_unused(options: GanOptions) -> None:
     """Options that would do nothing without another one."""
     between = 0 < options.augment_probability < 1
-    for name, is_given, needed in (
-        (
-            "gradient_target",
-            options.gradient_target != 1 and not options.gradient_penalty,
-            "--gradient_penalty",
-        ),
-        ("ada_images", options.ada_images != 500_000 and not options.ada_target, "--ada_target"),
-        ("class_weight", options.class_weight != 1 and not options.labels, "--labels"),
-        ("augment_probability", between and not options.policies, "--augment"),
-    ):
-        if is_given:
-            raise UserError(
-                f"--{name} {vars(options)[name]}: does nothing without {needed}; give that too, or "
-                "leave it out"
-            )
+    cli.check_read(
+        options,
+        {
+            "gradient_target": (bool(options.gradient_penalty), "--gradient_penalty"),
+            "ada_images": (bool(options.ada_target), "--ada_target"),
+            "class_weight": (bool(options.labels), "--labels"),
+            "augment_probability": (not between or bool(options.policies), "--augment"),
+        },
+    )
     if between and options.ada_target:
         raise UserError(
             f"--augment_probability {options.augment_probability}: --ada_target turns it by "

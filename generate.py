@@ -78,8 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     classes = [class_of(text, sampler, options) for text in options.labels]
     if options.grid:
         write_image(options.grid, "--grid", grid(sampler, content, classes, options))
+        print(f"a sheet written to {options.grid}", file=sys.stderr)
     if options.interpolate:
         write_walk(sampler, content, classes, options)
+        print(f"a walk written to {options.interpolate}", file=sys.stderr)
     if options.output:
         write_pictures(options.output, sampler, content, classes, options)
         print(f"{options.num} pictures written to {options.output}", file=sys.stderr)

@@ -144,6 +144,18 @@ def check(options: PatchOptions) -> None:
             f"{_shown(options.nce_layers)} are {len(options.nce_layers)}; give more layers, or "
             "--patch_sampler random"
         )
+    compared = bool(options.nce_weight)
+    cli.check_read(
+        options,
+        {
+            **dict.fromkeys(("patch_loss", "patch_sampler"), (compared, "--nce_weight")),
+            **dict.fromkeys(
+                ("mo_nce_cost", "mo_nce_epsilon"),
+                (options.patch_loss == "mo_nce", "--patch_loss mo_nce"),
+            ),
+            "hdce_gamma": (options.patch_loss == "hdce", "--patch_loss hdce"),
+        },
+    )
 
 
 def _check_negatives(options: PatchOptions) -> None:

@@ -63,9 +63,10 @@ class Options(cli.TranslatorOptions):
 
 PRESETS = {
     "cyclegan": {},
-    # The paper's terms and weights on the networks, hinge loss and schedule of its program, which
-    # updates the discriminators first and leaves the projectors' Adam at PyTorch's defaults; here
-    # it is that of the other networks.
+    # The paper's terms and weights on the networks, hinge loss and schedule of its program. That
+    # takes [1 - D]_+ for the generators, which stops where D is above 1, and here -D; it updates
+    # the discriminators first and leaves the projectors' Adam at PyTorch's defaults, and here it is
+    # that of the other networks.
     "dclgan": {
         "constant_epochs": 200,
         "decay_epochs": 200,
@@ -320,6 +321,8 @@ def check(options: Options) -> None:
             "--cycle_weight 0: with --identity_weight 0 and --nce_weight 0 nothing ties a "
             "translation to its source; give one of them"
         )
+    compared = ("nce_temperature", "nce_patches", "nce_channels", "nce_layers")
+    cli.check_read(options, dict.fromkeys(compared, (bool(options.nce_weight), "--nce_weight")))
     if options.nce_weight and not options.nce_layers:
         raise UserError(
             f"--nce_weight {options.nce_weight}: no --nce_layers to compare; give some, as "

@@ -323,8 +323,13 @@ class Gan:
         return values | told
 
     def _set_optimizers(self, now: Settings) -> None:
-        for optimizer in self.optimizers.values():
-            training.set_learning_rate(optimizer, now.learning_rate)
+        options = self.options
+        share = 1.0  # of the discriminator's learning rate in the generator's
+        if options.discriminator_learning_rate:
+            share = options.discriminator_learning_rate / options.learning_rate
+        for name, optimizer in self.optimizers.items():
+            factor = share if name == "discriminator" else 1.0
+            training.set_learning_rate(optimizer, factor * now.learning_rate)
             for group in optimizer.param_groups:
                 group["betas"] = now.betas
 

@@ -6,9 +6,9 @@ Value and gradient of one batch, the same for all: ours and one peer in turns wi
 for about so many seconds (3 rounds at least); what one call adds to the memory at its peak, each in
 a process of its own (Linux).
 NT-Xent has two views of so many rows, SupCon so many rows in classes of eight, triplets rows of
-length 1 in classes of four, mined semi-hard with margin 0.2. lightly is left out
-where it is not installed (`pip install --no-deps lightly` is enough). Prints one line a figure and
-a JSON object last.
+length 1 in classes of four, mined semi-hard with margin 0.2. lightly is left out where it is not
+installed (`pip install --no-deps lightly lightly_utils` is enough). Prints one line a figure and a
+JSON object last.
 """
 
 import argparse

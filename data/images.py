@@ -84,14 +84,17 @@ class ImageFolder(Dataset):
     def preview(self, count: int) -> ImageBatch:
         """The first `count` pictures, the classes in turn: 0, 1, 2, ..., 0, 1, 2, ...
 
-        Without classes in the order of the files. Nothing is random: crops are centred, nothing is
+        Without classes evenly from the whole list of files. Nothing is random: crops are centred, nothing is
         flipped. A class with fewer pictures repeats them; `count` beyond an epoch gives as many as
         an epoch has. Where sizes differ (modes without a crop) all are cut about their centres to
         the smallest height and width.
         """
         pictures, labels, found = [], [], []
-        for number in range(min(count, self.epoch_images)):
+        shown = min(count, self.epoch_images)
+        for number in range(shown):
             turn, label = divmod(number, len(self._of_class))
+            if len(self._of_class) == 1:
+                turn = number * self.epoch_images // shown
             place = turn % len(self._of_class[label])
             picture, unreadable = self._picture(label, place, None)
             found.extend(unreadable)

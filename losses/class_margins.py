@@ -4,16 +4,21 @@ import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.metric_checks import check_labels, check_positive, check_vectors
-from losses.precision import single_precision
+from losses.checks import check_finite, check_labels, check_positive, check_rows
+from losses.precision import common_precision
+from losses.reduction import Reduction, reduced
 from losses.similarity import unit
 
 
 def class_softmax(
-    embeddings: Tensor, labels: Tensor, weights: Tensor, bias: Tensor | None = None
+    embeddings: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    bias: Tensor | None = None,
+    *,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """Return the mean cross-entropy of a linear classifier on embeddings.
 
@@ -21,31 +26,37 @@ def class_softmax(
 
     embeddings: [N, D]; labels: integers [N] in [0, C); weights: [C, D], one row a class (one
     lecture has the size of the batch there); bias: [C]. Nothing is normalised; all but the labels
-    get gradients. Computed in float32 or better (without autocast). Returns a scalar.
+    get gradients. Computed in float32 or better (without autocast). Returns the mean over rows, or
+    [N] with reduction "none".
     Source: Wen et al. 2016, equation 1.
 
-    Raises ValueError for weights, bias or labels of another shape, labels out of range or of
-    floats, empty tensors and NaN.
+    Raises ValueError for weights, bias or labels of another shape, labels of floats, empty tensors,
+    integers, an unknown reduction and, on the CPU, for NaN and labels out of range.
     """
     _check(embeddings, labels, weights)
-    if bias is not None and bias.shape != weights.shape[:1]:
-        raise ValueError(f"bias {list(bias.shape)} is not [{len(weights)}]")
+    if bias is not None:
+        if bias.shape != weights.shape[:1]:
+            raise ValueError(f"bias {list(bias.shape)} is not [{len(weights)}]")
+        check_finite("bias", bias)
     with torch.autocast(embeddings.device.type, enabled=False):
-        logits = single_precision(embeddings) @ single_precision(weights).T
-        return F.cross_entropy(logits if bias is None else logits + bias, labels.long())
+        embeddings, weights = common_precision(embeddings, weights)
+        logits = embeddings @ weights.T
+        return _cross_entropy(logits if bias is None else logits + bias, labels, reduction)
 
 
-def modified_softmax(embeddings: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def modified_softmax(
+    embeddings: Tensor, labels: Tensor, weights: Tensor, *, reduction: Reduction = "mean"
+) -> Tensor:
     """Return class_softmax without bias and with weights of length 1: logits |z| cos(angle).
 
     L = -mean_n log( e^(|z_n| cos t_y) / sum_j e^(|z_n| cos t_j) ), t_j the angle of z_n and W_j.
 
     embeddings: [N, D], not normalised; labels: integers [N]; weights: [C, D], divided by their
-    lengths here. Returns a scalar. Source: Liu et al. 2017 (SphereFace), equation 4. Errors: as
-    class_softmax.
+    lengths here. Returns the mean over rows, or [N] with reduction "none".
+    Source: Liu et al. 2017 (SphereFace), equation 4. Errors: as class_softmax.
     """
     _check(embeddings, labels, weights)
-    return class_softmax(embeddings, labels, unit(weights))
+    return class_softmax(embeddings, labels, unit(weights), reduction=reduction)
 
 
 class CosFaceHead(nn.Module):
@@ -68,7 +79,7 @@ class CosFaceHead(nn.Module):
     ):
         """Draw weights [classes, channels] from a normal distribution, of which directions count.
 
-        Raises ValueError for classes, channels, scale or margin that are not positive.
+        Raises ValueError for classes, channels, scale or margin that are not finite and above 0.
         """
         super().__init__()
         check_positive(classes=classes, channels=channels, scale=scale, margin=margin)
@@ -76,13 +87,16 @@ class CosFaceHead(nn.Module):
         self.weights = nn.Parameter(weights)
         self.scale, self.margin = scale, margin
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, *, reduction: Reduction = "mean"
+    ) -> Tensor:
         """Return the mean loss of embeddings [N, D] of any length with labels, integers [N].
 
-        Embeddings and weights are divided by their lengths here. Computed in float32 or better
-        (without autocast). Raises ValueError as class_softmax does.
+        With reduction "none" it is [N]. Embeddings and weights are divided by their lengths here.
+        Computed in float32 or better (without autocast). Raises ValueError as class_softmax does.
         """
-        return _margin_softmax(embeddings, labels, self.weights, self.scale, self._with_margin)
+        cosines = _margin_cosines(embeddings, labels, self.weights, self._with_margin)
+        return _cross_entropy(self.scale * cosines, labels, reduction)
 
     def _with_margin(self, cosines: Tensor) -> Tensor:
         return cosines - self.margin
@@ -109,8 +123,8 @@ class ArcFaceHead(nn.Module):
     ):
         """Draw weights [classes, channels] from a normal distribution; margin in radians.
 
-        Raises ValueError for classes, channels, scale or margin that are not positive, and for a
-        margin of pi or more.
+        Raises ValueError for classes, channels, scale or margin that are not finite and above
+        0, and for a margin of pi or more.
         """
         super().__init__()
         check_positive(classes=classes, channels=channels, scale=scale, margin=margin)
@@ -120,13 +134,16 @@ class ArcFaceHead(nn.Module):
         self.weights = nn.Parameter(weights)
         self.scale, self.margin = scale, margin
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, *, reduction: Reduction = "mean"
+    ) -> Tensor:
         """Return the mean loss of embeddings [N, D] of any length with labels, integers [N].
 
-        Embeddings and weights are divided by their lengths here. Computed in float32 or better
-        (without autocast). Raises ValueError as class_softmax does.
+        With reduction "none" it is [N]. Embeddings and weights are divided by their lengths here.
+        Computed in float32 or better (without autocast). Raises ValueError as class_softmax does.
         """
-        return _margin_softmax(embeddings, labels, self.weights, self.scale, self._with_margin)
+        cosines = _margin_cosines(embeddings, labels, self.weights, self._with_margin)
+        return _cross_entropy(self.scale * cosines, labels, reduction)
 
     def _with_margin(self, cosines: Tensor) -> Tensor:
         # Not by the arc cosine, whose gradient is infinite at the ends; clamped, it is 0 there.
@@ -137,25 +154,29 @@ class ArcFaceHead(nn.Module):
         return torch.where(beyond, cosines - self.margin * math.sin(self.margin), moved)
 
 
-def _margin_softmax(
+def _margin_cosines(
     embeddings: Tensor,
     labels: Tensor,
     weights: Tensor,
-    scale: float,
     with_margin: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Return the mean cross-entropy of scaled cosines, those of the right classes [N] changed."""
+    """Return the cosines of rows and classes [N, C], those of the right classes [N, 1] changed."""
     _check(embeddings, labels, weights)
-    labels = labels.long()
+    places = labels.long().unsqueeze(1)
     with torch.autocast(embeddings.device.type, enabled=False):
-        cosines = unit(embeddings) @ unit(weights).T  # [N, C]
-        right = cosines.gather(1, labels.unsqueeze(1))
-        cosines = cosines.scatter(1, labels.unsqueeze(1), with_margin(right))
-        return F.cross_entropy(scale * cosines, labels)
+        embeddings, weights = common_precision(unit(embeddings), unit(weights))
+        cosines = embeddings @ weights.T
+        return cosines.scatter(1, places, with_margin(cosines.gather(1, places)))
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, reduction: Reduction) -> Tensor:
+    # By gather, which stops at any label out of range: F.cross_entropy leaves out those of -100.
+    own = logits.log_softmax(1).gather(1, labels.long().unsqueeze(1)).squeeze(1)
+    return reduced(-own, len(labels), reduction)
 
 
 def _check(embeddings: Tensor, labels: Tensor, weights: Tensor) -> None:
-    check_vectors(embeddings=embeddings, weights=weights)
+    check_rows(embeddings=embeddings, weights=weights, same_width=False)
     if weights.shape[1] != embeddings.shape[1]:
         expected = f"[classes, {embeddings.shape[1]}], as wide as the embeddings"
         raise ValueError(f"weights {list(weights.shape)}: expected {expected}")

@@ -5,9 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from losses.metric_checks import check_labels, check_positive
+from losses.checks import check_labels, check_positive, check_rows
 from losses.precision import single_precision
-from losses.similarity import check_rows
 
 
 class Clusters(NamedTuple):
@@ -39,13 +38,15 @@ def kmeans(features: Tensor, clusters: int, *, seed: int = 0, iterations: int = 
         raise ValueError(f"iterations {iterations} is not 1 or more")
     with torch.autocast(features.device.type, enabled=False):
         features = single_precision(features)
+        middle = features.mean(0)  # far from the origin the products would lose digits
+        features = features - middle
         assignments = _nearest(features, _spread_rows(features, clusters, seed))
         for _ in range(iterations):
             before = assignments
             assignments = _nearest(features, _means(features, before, clusters))
             if torch.equal(assignments, before):
                 break
-        return Clusters(_means(features, assignments, clusters), assignments)
+        return Clusters(_means(features, assignments, clusters) + middle, assignments)
 
 
 def _spread_rows(features: Tensor, clusters: int, seed: int) -> Tensor:
@@ -106,11 +107,12 @@ def concentrations(
     Source: Li et al. 2021 (PCL), equation 12.
 
     Raises ValueError for an empty cluster, shapes that do not fit, integers, NaN (on the CPU), and
-    a temperature or smoothing that is not positive.
+    a temperature or smoothing that is not finite and above 0.
     """
     check_rows(features=features, centroids=centroids)
     check_labels(assignments, len(features), classes=len(centroids), name="assignments")
     check_positive(temperature=temperature, smoothing=smoothing)
+    assignments = assignments.long()  # bytes would be taken for a mask
     sizes = torch.bincount(assignments, minlength=len(centroids))
     if (sizes == 0).any():
         empty = (sizes == 0).nonzero().flatten().tolist()

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from losses.metric_checks import check_same_shape, check_vectors
-from losses.precision import single_precision
+from losses.checks import check_pairs, check_rows
+from losses.precision import common_precision, single_precision
 
 
 def mahalanobis_distances(first: Tensor, second: Tensor, factor: Tensor) -> Tensor:
@@ -19,15 +19,17 @@ def mahalanobis_distances(first: Tensor, second: Tensor, factor: Tensor) -> Tens
     float32 or better (without autocast). Returns [N].
     Source: Xing et al. 2003; the factor as in Weinberger and Saul 2009.
 
-    Raises ValueError for unequal or empty rows, NaN, or a factor of another width.
+    Raises ValueError for unequal or empty rows, integers, NaN (on the CPU), or a factor of another
+    width.
     """
-    check_vectors(first=first, second=second, factor=factor)
-    check_same_shape(first=first, second=second)
+    check_pairs(first=first, second=second)
+    check_rows(factor=factor)
     if factor.shape[1] != first.shape[1]:
         raise ValueError(f"factor {list(factor.shape)} is not [K, {first.shape[1]}]")
     with torch.autocast(first.device.type, enabled=False):
         differences = single_precision(first) - single_precision(second)
-        return (differences @ single_precision(factor).T).norm(dim=1)
+        differences, factor = common_precision(differences, factor)
+        return (differences @ factor.T).norm(dim=1)
 
 
 def row_distances(first: Tensor, second: Tensor, *, squared: bool = False) -> Tensor:

@@ -7,6 +7,7 @@ that their own gradient reaches the discriminator.
 import torch
 from torch import Tensor
 
+from losses.checks import check_positive
 from losses.precision import single_precision
 
 
@@ -47,11 +48,10 @@ def gradient_penalty(points: Tensor, scores: Tensor, *, target: float = 1.0) -> 
     Source: Gulrajani et al. 2017, equation 3, without its weight of 10; the target is that of
     Karras et al. 2018 (750 for CIFAR-10). The small number keeps the root's derivative finite at 0.
 
-    Raises ValueError where `points` require no gradient or the target is not positive, RuntimeError
-    where the gradient has no graph.
+    Raises ValueError where `points` require no gradient or the target is not finite and above 0,
+    RuntimeError where the gradient has no graph.
     """
-    if not target > 0:
-        raise ValueError(f"target {target} is not positive")
+    check_positive(target=target)
     norms = (_gradient(points, scores).square().sum(1) + 1e-12).sqrt()
     return (norms - target).square().mean() / target**2
 

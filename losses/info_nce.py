@@ -1,16 +1,13 @@
 """InfoNCE: the one formula of all contrastive losses here, with any positives and candidates."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.metric_checks import check_positive
-from losses.precision import single_precision
-from losses.similarity import check_finite, check_pairs, check_rows, cross_entropies, log_partition
-
-Reduction = Literal["mean", "none"]
+from losses.checks import check_finite, check_pairs, check_positive, check_rows
+from losses.precision import common_precision, single_precision
+from losses.reduction import Reduction, reduced
+from losses.similarity import cross_entropies, log_partition
 
 
 def masked_info_nce(
@@ -70,13 +67,6 @@ def contrast(
     return reduced((partition - attraction).where(kept, 0), kept.sum().clamp(min=1), reduction)
 
 
-def reduced(losses: Tensor, counted: Tensor | int, reduction: Reduction) -> Tensor:
-    """Return the losses of rows, or their sum over the number of rows that count."""
-    if reduction not in ("mean", "none"):
-        raise ValueError(f"reduction {reduction!r} is neither 'mean' nor 'none'")
-    return losses if reduction == "none" else losses.sum() / counted
-
-
 def info_nce(
     queries: Tensor,
     keys: Tensor,
@@ -97,19 +87,20 @@ def info_nce(
     Source: van den Oord et al. 2018, equation 4, with the exponential of a dot product for f.
 
     Raises ValueError for unequal or empty shapes, integers, NaN (on the CPU), a temperature that is
-    not positive and an unknown reduction.
+    not finite and above 0, and an unknown reduction.
     """
     check_pairs(queries=queries, keys=keys)
     check_positive(temperature=temperature)
     if negatives is not None:
         check_rows(queries=queries, negatives=negatives)
     with torch.autocast(queries.device.type, enabled=False):
-        queries, keys = single_precision(queries) / temperature, single_precision(keys)
+        queries, keys = common_precision(queries, keys)
+        queries = queries / temperature
         if negatives is None:
             places = torch.arange(len(keys), device=keys.device)
             losses = cross_entropies(queries, keys, places)
         else:
             # -log( e^a / (e^a + e^p) ), with p the log-sum over the negatives.
-            partition = log_partition(queries, single_precision(negatives))
+            partition = log_partition(*common_precision(queries, negatives))
             losses = -F.logsigmoid((queries * keys).sum(1) - partition)
         return reduced(losses, len(losses), reduction)

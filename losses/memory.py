@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from losses.similarity import check_rows, unit
+from losses.checks import check_rows
+from losses.similarity import unit
 
 
 class FeatureQueue(nn.Module):
@@ -13,6 +14,8 @@ class FeatureQueue(nn.Module):
     overwritten. A buffer, as is the place of the next one, so that checkpoints hold both.
     Source: He et al. 2020 (MoCo), whose queue has 65,536 places; their program asks that the batch
     divides the size, and lightly drops what crosses the end: here it goes on at the beginning.
+    In several processes each sees its own rows alone, and the queues drift apart: gather the keys
+    of all before `push`.
 
     Raises ValueError for sizes below 1.
     """
@@ -55,7 +58,8 @@ def momentum_update(online: nn.Module, average: nn.Module, *, momentum: float = 
     leave buffers out. Momentum 0.999: the paper's.
     Source: He et al. 2020 (MoCo), equation 2.
 
-    Raises ValueError for networks of unlike tensors and a momentum outside [0, 1].
+    Raises ValueError for networks whose tensors differ in name, shape or dtype (bfloat16 would
+    round small steps away: keep both in float32), and for a momentum outside [0, 1].
     """
     if not 0 <= momentum <= 1:
         raise ValueError(f"momentum {momentum} is not in [0, 1]")
@@ -64,12 +68,16 @@ def momentum_update(online: nn.Module, average: nn.Module, *, momentum: float = 
         for network in (online, average)
     )
     for name in {**followed, **following}:
-        shapes = [list(t[name].shape) if name in t else None for t in (followed, following)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(f"{name} is {shapes[0]} in `online` and {shapes[1]} in `average`")
+        kinds = [_kind(tensors.get(name)) for tensors in (followed, following)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"{name} is {kinds[0]} in `online` and {kinds[1]} in `average`")
     floating = [name for name, values in following.items() if values.is_floating_point()]
     for name in following.keys() - set(floating):
         following[name].copy_(followed[name])
     torch._foreach_lerp_(
         [following[name] for name in floating], [followed[name] for name in floating], 1 - momentum
     )
+
+
+def _kind(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else f"{list(tensor.shape)} of {tensor.dtype}"

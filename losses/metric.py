@@ -5,8 +5,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from losses.checks import (
+    check_labels,
+    check_pairs,
+    check_positive,
+    check_rows,
+    check_same_shape,
+)
 from losses.distances import row_distances
-from losses.metric_checks import check_labels, check_positive, check_same_shape, check_vectors
+from losses.reduction import Reduction, reduced
 
 
 def contrastive(
@@ -16,6 +23,7 @@ def contrastive(
     *,
     margin: float = 1.0,
     form: Literal["linear", "squared", "squared_distance"] = "squared",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """Return the mean loss of pairs: like ones together, unlike ones a margin apart.
 
@@ -25,16 +33,17 @@ def contrastive(
     2006, equation 4, whose Y is 0 for a like pair (the lecture names FaceNet instead);
     "squared_distance": y D^2 + (1 - y) [m - D^2]_+, the lecture on contrastive systems: the square
     is inside the hinge, so that unlike pairs rest at a distance of sqrt(m).
-    One lecture prints a minus before the hinge, which pulls unlike pairs together.
+    One lecture prints a minus before the hinge, which pulls unlike pairs together, and one a
+    "simple" y D - (1 - y) D, which falls without end.
 
     first, second: [N, D], not normalised here; same: bool [N], or integers 0 and 1. Computed in
-    float32 or better. Returns a scalar, the mean over pairs. Margin 1: a common choice.
+    float32 or better. Returns the mean over pairs, or [N] with reduction "none". Margin 1: a common
+    choice.
 
-    Raises ValueError for unequal shapes, empty tensors, NaN, a margin that is not positive and an
-    unknown form.
+    Raises ValueError for unequal shapes, empty tensors, integers, a margin that is not finite and
+    above 0, an unknown form or reduction and, on the CPU, for NaN and other numbers in `same`.
     """
-    check_vectors(first=first, second=second)
-    check_same_shape(first=first, second=second)
+    check_pairs(first=first, second=second)
     check_positive(margin=margin)
     check_labels(same, len(first), classes=2, name="same")
     same = same.bool()
@@ -45,7 +54,7 @@ def contrastive(
         losses = torch.where(same, distances, (margin - distances).relu())
     else:
         raise ValueError(f"form {form!r} is none of 'linear', 'squared', 'squared_distance'")
-    return losses.mean()
+    return reduced(losses, len(losses), reduction)
 
 
 def triplet_margin(
@@ -55,6 +64,7 @@ def triplet_margin(
     *,
     margin: float = 0.2,
     squared: bool = False,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """Return the mean loss of triplets: the positive nearer than the negative by a margin.
 
@@ -62,17 +72,19 @@ def triplet_margin(
     [.]_+, and the loss falls without end.
 
     anchors, positives, negatives: [N, D], not normalised here. Computed in float32 or better.
-    Returns a scalar; no triplet ([0, D]) gives 0 with a graph.
+    Returns the mean over triplets, or [N] with reduction "none"; no triplet ([0, D]) gives 0 with a
+    graph.
     Source: Schroff et al. 2015 (FaceNet), section 3.1, which sums squared distances of vectors of
     length 1; margin 0.2 is theirs.
 
-    Raises ValueError for unequal shapes, NaN, or a margin that is not positive.
+    Raises ValueError for unequal shapes, integers, NaN (on the CPU), a margin that is not finite
+    and above 0 and an unknown reduction.
     """
     check_positive(margin=margin)
     check_same_shape(anchors=anchors, positives=positives, negatives=negatives)
-    if anchors.dim() == 2 and not len(anchors):
-        return row_distances(anchors, positives).sum()
-    check_vectors(anchors=anchors, positives=positives, negatives=negatives)
+    if anchors.dim() != 2 or len(anchors):
+        check_rows(anchors=anchors, positives=positives, negatives=negatives)
     to_positive = row_distances(anchors, positives, squared=squared)
     to_negative = row_distances(anchors, negatives, squared=squared)
-    return (to_positive - to_negative + margin).relu().mean()
+    losses = (to_positive - to_negative + margin).relu()
+    return reduced(losses, max(len(losses), 1), reduction)

@@ -16,7 +16,7 @@ def mined_triplet_margin(
     embeddings: Tensor,
     labels: Tensor,
     *,
-    mining: Kind = "semi_hard",
+    kind: Kind = "semi_hard",
     margin: float = 0.2,
     squared: bool = False,
 ) -> Tensor:
@@ -33,12 +33,12 @@ def mined_triplet_margin(
     "easy" always.
     Source and errors: as mine_triplets and triplet_margin.
     """
-    check_batch(embeddings, labels, mining, margin)
-    if mining == "batch_hard":
-        rows = mine_triplets(embeddings, labels, kind=mining, squared=squared)
+    check_batch(embeddings, labels, kind, margin)
+    if kind == "batch_hard":
+        rows = mine_triplets(embeddings, labels, kind=kind, squared=squared)
         chosen = (embeddings[index] for index in rows)
         return triplet_margin(*chosen, margin=margin, squared=squared)
-    return _MeanLoss.apply(single_precision(embeddings), labels, mining, margin, squared)
+    return _MeanLoss.apply(single_precision(embeddings), labels, kind, margin, squared)
 
 
 class _MeanLoss(Function):

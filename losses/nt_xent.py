@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from losses.info_nce import Reduction, contrast, reduced
-from losses.metric_checks import check_positive
-from losses.similarity import check_pairs, cross_entropies, log_partition, unit
+from losses.checks import check_pairs, check_positive
+from losses.info_nce import contrast
+from losses.reduction import Reduction, reduced
+from losses.similarity import cross_entropies, log_partition, unit
 
 
 def nt_xent(
@@ -29,7 +30,7 @@ def nt_xent(
     which is t = 1.
 
     Raises ValueError for unequal or empty shapes, integers, NaN (on the CPU), a temperature that is
-    not positive and an unknown reduction.
+    not finite and above 0, and an unknown reduction.
     """
     check_pairs(view_a=view_a, view_b=view_b)
     check_positive(temperature=temperature)

@@ -5,10 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from losses.info_nce import Reduction, info_nce
-from losses.metric_checks import check_positive
-from losses.precision import single_precision
-from losses.similarity import check_finite, check_pairs, check_rows, unit
+from losses.checks import check_finite, check_pairs, check_positive, check_rows, looked_at
+from losses.info_nce import info_nce
+from losses.precision import common_precision, single_precision
+from losses.reduction import Reduction
+from losses.similarity import unit
 
 
 class LogitScale(nn.Module):
@@ -20,8 +21,9 @@ class LogitScale(nn.Module):
 
     def __init__(self, initial: float = 1 / 0.07, maximum: float = 100.0):
         super().__init__()
-        if not 0 < initial <= maximum:
-            raise ValueError(f"initial {initial} is not above 0 and at most maximum {maximum}")
+        if not 0 < initial <= maximum < math.inf:
+            found = f"initial {initial}, maximum {maximum}"
+            raise ValueError(f"{found}: expected 0 < initial <= maximum, both finite")
         self.maximum = maximum
         self.log_scale = nn.Parameter(torch.tensor(math.log(initial)))
 
@@ -49,14 +51,14 @@ def clip(
     reduction "none"; N = 1 gives 0. Scale 1 / 0.07: where the paper starts.
     Source: Radford et al. 2021, figure 3; the lectures give no formula.
 
-    Raises ValueError for unequal or empty shapes, integers, NaN or a scale that is not positive (on
-    the CPU), a scale of several numbers and an unknown reduction.
+    Raises ValueError for unequal or empty shapes, integers, NaN or a scale that is not finite and
+    above 0 (on the CPU), a scale of several numbers and an unknown reduction.
     """
     check_pairs(images=images, texts=texts)
     scale = torch.as_tensor(logit_scale)
     if scale.numel() != 1:
         raise ValueError(f"logit_scale {list(scale.shape)} is not a single number")
-    if scale.device.type == "cpu":  # a look at its value would wait for a GPU
+    if looked_at(scale):
         check_positive(logit_scale=scale.item())
     with torch.autocast(images.device.type, enabled=False):
         scale = single_precision(scale.reshape(()))
@@ -83,11 +85,11 @@ def n_pair(
     N = 1 gives the penalty alone. Penalty 0: off; the paper names no weight.
     Source: Sohn 2016, equation 6 and the regularisation of section 3.2.2.
 
-    Raises ValueError for unequal or empty shapes, integers, NaN (on the CPU), a negative penalty
-    and an unknown reduction.
+    Raises ValueError for unequal or empty shapes, integers, NaN (on the CPU), a penalty that is
+    negative or infinite, and an unknown reduction.
     """
-    if not penalty >= 0:
-        raise ValueError(f"penalty {penalty} is not 0 or more")
+    if not 0 <= penalty < math.inf:
+        raise ValueError(f"penalty {penalty}: expected a finite number of 0 or more")
     losses = info_nce(anchors, positives, reduction=reduction)
     if penalty == 0:
         return losses
@@ -115,5 +117,5 @@ def curl(queries: Tensor, keys: Tensor, weight: Tensor, *, reduction: Reduction 
         raise ValueError(f"weight {list(weight.shape)} is not {expected}, as queries and keys")
     check_finite("weight", weight)
     with torch.autocast(queries.device.type, enabled=False):
-        projected = single_precision(queries) @ single_precision(weight)
-        return info_nce(projected, keys.detach(), reduction=reduction)
+        queries, weight = common_precision(queries, weight)
+        return info_nce(queries @ weight, keys.detach(), reduction=reduction)

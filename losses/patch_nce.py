@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.precision import single_precision
+from losses.checks import check_floats, check_patches, check_positive
+from losses.precision import common_precision
 
 
 def patch_nce(
@@ -26,27 +27,28 @@ def patch_nce(
     (without autocast). The keys are detached: the loss moves only what made the queries.
     all_keys: [N, C], negatives from the whole batch: the keys of all pictures (of all processes),
     this batch's own rows among them from `first_row` on.
-    Returns [B * P] in picture-major order; a single candidate gives 0. NaN in gives NaN out: to
-    look for it here would stop the device in every layer of every step.
+    Returns [B * P] in picture-major order; a single candidate gives 0. NaN in gives NaN out.
 
     Source: Park et al. 2020, equations 2 and 3. The official program overwrites the diagonal of the
     negatives with -10, which adds e^(-10/t) to the sum and is left out here (e^-143 at t = 0.07).
 
-    Raises ValueError for unequal, empty or integer tensors, a temperature that is not positive, or
-    `all_keys` of another width or without this batch's rows.
+    Raises ValueError for unequal, empty or integer tensors, a temperature that is not finite and
+    above 0, or `all_keys` of another width or without this batch's rows.
     """
-    check_patches(queries, keys, temperature)
+    check_patches(queries, keys)
+    check_positive(temperature=temperature)
     if all_keys is not None:
         _check_all_keys(all_keys, first_row, queries)
     batch, patches, _ = queries.shape
     with torch.autocast(queries.device.type, enabled=False):
-        queries, keys = single_precision(queries), single_precision(keys.detach())
+        candidates = keys if all_keys is None else all_keys
+        queries, candidates = common_precision(queries, candidates.detach())
         positives = torch.arange(patches, device=queries.device)
         if all_keys is None:
-            similarities = torch.bmm(queries, keys.transpose(1, 2)).flatten(0, 1)
+            similarities = torch.bmm(queries, candidates.transpose(1, 2)).flatten(0, 1)
             positives = positives.repeat(batch)
         else:
-            similarities = queries.flatten(0, 1) @ single_precision(all_keys.detach()).T
+            similarities = queries.flatten(0, 1) @ candidates.T
             positives = torch.arange(first_row, first_row + batch * patches, device=queries.device)
         return F.cross_entropy(similarities / temperature, positives, reduction="none")
 
@@ -56,23 +58,11 @@ def multilayer_patch_nce(layer_losses: Sequence[Tensor]) -> Tensor:
     return torch.stack([losses.mean() for losses in layer_losses]).mean()
 
 
-def check_patches(queries: Tensor, keys: Tensor, temperature: float) -> None:
-    """Raise ValueError unless both are equal [B, P, C] of floats and the temperature positive."""
-    shapes = f"{list(queries.shape)} and {list(keys.shape)}"
-    if queries.shape != keys.shape or queries.dim() != 3:
-        raise ValueError(f"queries and keys {shapes} are not two equal [B, P, C]")
-    if not queries.numel():
-        raise ValueError(f"queries and keys {shapes} are empty; give a patch or more")
-    if not (queries.is_floating_point() and keys.is_floating_point()):
-        raise ValueError(f"queries and keys are {queries.dtype} and {keys.dtype}, not floats")
-    if not temperature > 0:
-        raise ValueError(f"temperature {temperature} is not positive")
-
-
 def _check_all_keys(all_keys: Tensor, first_row: int, queries: Tensor) -> None:
     batch, patches, channels = queries.shape
     if all_keys.dim() != 2 or all_keys.shape[1] != channels:
         raise ValueError(f"all_keys {list(all_keys.shape)} is not [N, {channels}]")
+    check_floats("all_keys", all_keys)
     if not 0 <= first_row <= len(all_keys) - batch * patches:
         raise ValueError(
             f"first_row {first_row} leaves no {batch * patches} rows of this batch among the "

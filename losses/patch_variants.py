@@ -2,8 +2,9 @@
 
 All take queries and keys [B, P, C], row p of a picture at the same place, of length 1, with
 gradients to the queries alone; the negatives of a patch are the other patches of its picture. They
-are computed in float32 (without autocast), and NaN in gives NaN out. Each loss of a patch comes
-alone, [B * P] in picture-major order; a picture of a single patch has no negatives and gives 0.
+are computed in float32 or better (without autocast), and NaN in gives NaN out. Each loss of a patch
+comes alone, [B * P] in picture-major order; a picture of a single patch has no negatives and gives
+0.
 """
 
 import math
@@ -14,8 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.patch_nce import check_patches, patch_nce
-from losses.precision import single_precision
+from losses.checks import check_patches, check_positive
+from losses.patch_nce import patch_nce
+from losses.precision import common_precision
+from losses.similarity import unit
 from losses.sinkhorn import sinkhorn_log_plan
 
 
@@ -36,16 +39,18 @@ def mo_nce(
     An infinite epsilon gives PatchNCE.
 
     queries, keys: [B, P, C] of length 1; keys detached, the weights not: as in the official program
-    the gradient goes through the plan too. Returns [B * P]; P = 1 gives 0.
+    the gradient goes through the plan too: exact for epsilon of 0.1 or more with 50 iterations, up
+    to 1.3 % off at 0.03, 6 to 13 % at 0.01; no second gradient. Returns [B * P]; P = 1 gives 0.
     Source: Zhan et al. 2022 (MoNCE), section 3; defaults of the official program, whose script for
     horses uses "hard" with epsilon 0.1. It lets e^(-10 / epsilon) stand on the kernel's
     diagonal, which leaks into the plan where epsilon is large; here the diagonal is 0.
 
-    Raises ValueError as patch_nce does, for an epsilon that is not positive and an unknown cost.
+    Raises ValueError as patch_nce does, for an epsilon not above 0 and an unknown cost.
     """
-    check_patches(queries, keys, temperature)
+    check_patches(queries, keys)
+    check_positive(temperature=temperature)
     if not epsilon > 0:
-        raise ValueError(f"epsilon {epsilon} is not positive")
+        raise ValueError(f"epsilon {epsilon}: expected a number above 0, or infinity")
     if cost not in ("easy", "hard"):
         raise ValueError(f"cost {cost!r} is neither 'easy' nor 'hard'")
     batch, patches, _ = queries.shape
@@ -73,7 +78,8 @@ def decoupled_patch_nce(queries: Tensor, keys: Tensor, *, temperature: float = 0
 
     Raises ValueError as patch_nce does.
     """
-    check_patches(queries, keys, temperature)
+    check_patches(queries, keys)
+    check_positive(temperature=temperature)
     with torch.autocast(queries.device.type, enabled=False):
         return _decoupled(_similarities(queries, keys) / temperature)
 
@@ -92,11 +98,12 @@ def hdce(
     similarity and gamma divides, where in the paper the weight multiplies the exponential and gamma
     the similarity. Their gamma falls from 50 to 10 over the training.
 
-    Raises ValueError as patch_nce does and for a gamma that is not positive.
+    Raises ValueError as patch_nce does and for a gamma not above 0.
     """
-    check_patches(queries, keys, temperature)
+    check_patches(queries, keys)
+    check_positive(temperature=temperature)
     if not gamma > 0:
-        raise ValueError(f"gamma {gamma} is not positive")
+        raise ValueError(f"gamma {gamma}: expected a number above 0, or infinity")
     if queries.shape[1] == 1:
         return decoupled_patch_nce(queries, keys, temperature=temperature)
     with torch.autocast(queries.device.type, enabled=False):
@@ -114,20 +121,17 @@ def semantic_relation(queries: Tensor, keys: Tensor) -> Tensor:
     JSD(p || r) = KL(p || m) / 2 + KL(r || m) / 2, m = (p + r) / 2; between 0 and P log 2.
     One lecture writes m = p + r, which makes every row log 2 too small.
 
-    queries, keys: [B, P, C], divided by their lengths here; keys detached. Computed in float32.
-    Returns [B], summed over patches; P = 1 gives 0. NaN in gives NaN out.
+    queries, keys: [B, P, C], divided by their lengths here (a row of zeros stays zero); keys
+    detached. Returns [B], summed over patches; P = 1 gives 0.
     Source: Jung et al. 2022 (semantic relation consistency, SRC); no temperature in either softmax.
 
     Raises ValueError for unequal, empty or integer tensors.
     """
-    check_patches(queries, keys, 1.0)
+    check_patches(queries, keys)
     with torch.autocast(queries.device.type, enabled=False):
         log_p, log_r = (
-            torch.bmm(unit, unit.transpose(1, 2)).log_softmax(2)
-            for unit in (
-                F.normalize(single_precision(queries), dim=2),
-                F.normalize(single_precision(keys.detach()), dim=2),
-            )
+            torch.bmm(units, units.transpose(1, 2)).log_softmax(2)
+            for units in (unit(queries), unit(keys.detach()))
         )
         log_m = torch.logaddexp(log_p, log_r) - math.log(2)
         terms = log_p.exp() * (log_p - log_m) + log_r.exp() * (log_r - log_m)
@@ -135,7 +139,8 @@ def semantic_relation(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 def _similarities(queries: Tensor, keys: Tensor) -> Tensor:
-    return torch.bmm(single_precision(queries), single_precision(keys.detach()).transpose(1, 2))
+    queries, keys = common_precision(queries, keys.detach())
+    return torch.bmm(queries, keys.transpose(1, 2))
 
 
 def _diagonal(square: Tensor) -> Tensor:

@@ -5,9 +5,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from losses.info_nce import Reduction, info_nce, reduced
-from losses.metric_checks import check_labels, check_positive
-from losses.similarity import check_pairs, check_rows, cross_entropies, unit
+from losses.checks import (
+    check_finite,
+    check_labels,
+    check_pairs,
+    check_positive,
+    check_rows,
+    looked_at,
+)
+from losses.info_nce import info_nce
+from losses.precision import common_precision
+from losses.reduction import Reduction, reduced
+from losses.similarity import cross_entropies, unit
 
 
 def proto_nce(
@@ -37,15 +46,13 @@ def proto_nce(
     `concentrations`.
     Source: Li et al. 2021 (PCL), equation 11, the mean for the sum.
 
-    Raises ValueError for lists of unlike lengths or none, shapes that do not fit, empty tensors,
-    integers, negatives without keys, a temperature that is not positive and, on the CPU, for NaN,
-    an assignment to no prototype and a concentration that is not positive.
+    Raises ValueError for tensors in place of lists, lists of unlike lengths or none, shapes that do
+    not fit, empty tensors, integers, negatives without keys, a temperature that is not finite and
+    above 0, an unknown reduction and, on the CPU, for NaN, an assignment to no prototype and a
+    concentration that is not finite and above 0.
     """
     lists = (prototypes, assignments, concentrations)
-    counts = [len(found) for found in lists]
-    if len(set(counts)) > 1 or not counts[0]:
-        names = f"prototypes, assignments, concentrations of {counts} clusterings"
-        raise ValueError(f"{names}: expected equally many, 1 or more")
+    _check_lists(prototypes=prototypes, assignments=assignments, concentrations=concentrations)
     if negatives is not None and keys is None:
         raise ValueError("negatives without keys: the instance term needs both")
     check_positive(temperature=temperature)
@@ -66,6 +73,17 @@ def proto_nce(
         )
 
 
+def _check_lists(**lists: Sequence[Tensor]) -> None:
+    for name, found in lists.items():
+        if isinstance(found, Tensor):
+            shape = list(found.shape)
+            raise ValueError(f"{name} {shape} is a tensor; give a list, one tensor a clustering")
+    counts = [len(found) for found in lists.values()]
+    if len(set(counts)) > 1 or not counts[0]:
+        names = f"{', '.join(lists)} of {counts} clusterings"
+        raise ValueError(f"{names}: expected equally many, 1 or more")
+
+
 def _one(
     embeddings: Tensor,
     prototypes: Tensor,
@@ -74,14 +92,14 @@ def _one(
     reduction: Reduction,
 ) -> Tensor:
     check_rows(embeddings=embeddings, prototypes=prototypes)
-    on_cpu = embeddings.device.type == "cpu"  # looking at values would wait for a GPU
-    classes = len(prototypes) if on_cpu else None
-    check_labels(assignments, len(embeddings), classes=classes, name="assignments")
+    check_labels(assignments, len(embeddings), classes=len(prototypes), name="assignments")
     if concentrations.shape != (len(prototypes),):
         raise ValueError(f"concentrations {list(concentrations.shape)}: not [{len(prototypes)}]")
-    if on_cpu and not (concentrations > 0).all():
-        raise ValueError(f"concentrations down to {concentrations.min().item()} are not positive")
+    check_finite("concentrations", concentrations)
+    if looked_at(concentrations) and not (concentrations > 0).all():
+        least = concentrations.min().item()
+        raise ValueError(f"concentrations down to {least}: expected finite numbers above 0")
     embeddings = unit(embeddings)
     keys = unit(prototypes.detach()) / concentrations.detach().unsqueeze(1)
-    losses = cross_entropies(embeddings, keys, assignments.long())
+    losses = cross_entropies(*common_precision(embeddings, keys), assignments.long())
     return reduced(losses, len(losses), reduction)

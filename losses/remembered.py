@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
-from losses.info_nce import Reduction, info_nce
-from losses.metric_checks import check_positive
-from losses.similarity import by_row_blocks, check_pairs, check_rows, unit
+from losses.checks import check_pairs, check_positive, check_rows
+from losses.info_nce import info_nce
+from losses.precision import common_precision
+from losses.reduction import Reduction
+from losses.similarity import by_row_blocks, unit
 
 
 def moco(
@@ -28,7 +30,7 @@ def moco(
     Source: He et al. 2020, equation 1.
 
     Raises ValueError for shapes that do not fit, empty tensors, integers, NaN (on the CPU), a
-    temperature that is not positive and an unknown reduction.
+    temperature that is not finite and above 0, and an unknown reduction.
     """
     check_pairs(queries=queries, keys=keys)
     check_rows(queries=queries, queue=queue)
@@ -67,7 +69,7 @@ def nnclr(
     recipe adds the negatives of the same view.
 
     Raises ValueError for shapes that do not fit, empty tensors, integers, NaN (on the CPU), a
-    temperature that is not positive and an unknown reduction.
+    temperature that is not finite and above 0, and an unknown reduction.
     """
     check_positive(temperature=temperature)
     predicted_a, predicted_b = (view_a, view_b) if predictions is None else predictions
@@ -91,7 +93,7 @@ def nearest_neighbours(rows: Tensor, support: Tensor) -> Tensor:
     """
     check_rows(rows=rows, support=support)
     with torch.autocast(rows.device.type, enabled=False):
-        rows, support = unit(rows), unit(support)
+        rows, support = common_precision(unit(rows), unit(support))
         return support[
             by_row_blocks(
                 lambda first, last: (rows[first:last] @ support.T).argmax(1),

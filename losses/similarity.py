@@ -1,4 +1,4 @@
-"""Rows of vectors: their checks, their unit length, and the log-sum over all their similarities."""
+"""Rows of vectors: their unit length, and the log-sum over all their similarities."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from losses.metric_checks import check_same_shape
 from losses.precision import single_precision
 
 # Similarities that are held at a time, 16 MiB of float32. A quarter of it is a little faster on one
@@ -15,50 +14,14 @@ from losses.precision import single_precision
 BLOCK_ELEMENTS = 2**22
 
 
-def check_rows(*, same_width: bool = True, **rows: Tensor) -> None:
-    """Refuse anything but float [N, D], N and D of 1 or more, of one width, finite on the CPU.
-
-    A look at the values costs one pass over N x D numbers, nothing beside the N x N similarities.
-    On a GPU it would wait for all work that is queued, so there the values are not looked at: NaN
-    in gives NaN out.
-    """
-    for name, values in rows.items():
-        if values.dim() != 2 or not values.numel():
-            raise ValueError(f"{name} {list(values.shape)} is not [N, D], N and D of 1 or more")
-        if not values.is_floating_point():
-            raise ValueError(f"{name} are {values.dtype}, not floating-point numbers")
-        check_finite(name, values)
-    if same_width and len({values.shape[1] for values in rows.values()}) > 1:
-        told = ", ".join(f"{name} {list(values.shape)}" for name, values in rows.items())
-        raise ValueError(f"{told}: the rows must be of one length")
-
-
-def check_pairs(**rows: Tensor) -> None:
-    """Refuse what check_rows refuses, and rows that do not pair."""
-    check_same_shape(**rows)
-    check_rows(**rows)
-
-
-def check_finite(name: str, values: Tensor) -> None:
-    """Refuse NaN and infinity on the CPU, see check_rows."""
-    # A sum is the cheapest look; it may overflow, so it only raises a suspicion.
-    if values.device.type != "cpu" or values.detach().sum().isfinite():
-        return
-    broken = (~values.detach().isfinite()).nonzero()
-    if len(broken):
-        place = broken[0].tolist()
-        value = values.detach()[tuple(place)].item()
-        raise ValueError(f"{name} hold {value} at {place}, expected finite numbers")
-
-
 def unit(rows: Tensor) -> Tensor:
-    """Return each row of [N, D] over its length, in float32 or better.
+    """Return each row of [..., D] over its length, in float32 or better.
 
     A row of zeros stays as it is, with the gradient that arrives (x / max(|x|, 1e-12), which other
     libraries take, multiplies it by 1e12).
     """
     rows = single_precision(rows)
-    lengths = rows.norm(dim=1, keepdim=True)
+    lengths = rows.norm(dim=-1, keepdim=True)
     return rows / lengths.masked_fill(lengths == 0, 1)
 
 

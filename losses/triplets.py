@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from losses.checks import check_labels, check_positive, check_rows
 from losses.distances import pairwise_distances
-from losses.metric_checks import check_labels, check_positive, check_vectors
 
 Kind = Literal["all", "hard", "semi_hard", "easy", "batch_hard"]
 KINDS = ("all", "hard", "semi_hard", "easy", "batch_hard")
@@ -55,8 +55,9 @@ def mine_triplets(
     Returns three int64 [T], T = 0 where there are none: a batch of one row, or of one class. "all"
     of N rows in classes of K has N (K - 1) (N - K); mined_triplet_margin lists none.
 
-    Raises ValueError for empty embeddings, NaN, labels of another length or of floats, a margin
-    that is not positive, or an unknown kind.
+    Raises ValueError for empty embeddings, integers, NaN (on the CPU; on a GPU a row of NaN is in
+    no hard, semi-hard or easy triplet), labels of another length or of floats, a margin that is not
+    finite and above 0, or an unknown kind.
     """
     check_batch(embeddings, labels, kind, margin)
     find = _batch_hard if kind == "batch_hard" else _of_kind
@@ -66,7 +67,7 @@ def mine_triplets(
 
 def check_batch(embeddings: Tensor, labels: Tensor, kind: str, margin: float) -> None:
     """Raise ValueError for what mine_triplets and mined_triplet_margin refuse."""
-    check_vectors(embeddings=embeddings)
+    check_rows(embeddings=embeddings)
     check_labels(labels, len(embeddings))
     check_positive(margin=margin)
     if kind not in KINDS:

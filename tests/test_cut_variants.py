@@ -242,6 +242,10 @@ BAD = [
         ("--preset", "cut_qs", "--nce_layers", "0", "4", "8"),
         ("--patch_sampler attention", "0 4 8 are 3", "more layers"),
     ),
+    (("--mo_nce_cost", "hard"), ("--mo_nce_cost hard", "--patch_loss mo_nce")),
+    (("--preset", "cut_monce", "--patch_loss", "hdce"), ("--mo_nce_cost hard", "does nothing")),
+    (("--hdce_gamma", "5", "1"), ("--hdce_gamma (5.0, 1.0)", "--patch_loss hdce")),
+    (("--nce_weight", "0", "--patch_loss", "mo_nce"), ("does nothing without --nce_weight",)),
 ]
 
 

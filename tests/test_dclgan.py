@@ -101,7 +101,7 @@ def literal_nce(queries, keys):
 
 
 def literal_terms(dclgan, batch, drawn):
-    """The paper's terms in one graph, one pass a term, picture by picture."""
+    """The terms in one graph, one pass a term, picture by picture."""
     nets = dclgan.networks
     terms = {}
     for side, start, goal, positions in (
@@ -343,6 +343,10 @@ def test_translate_goes_both_ways(finished, dataroot, tmp_path):
         (("--identity_weight", "-1"), ("--identity_weight -1", "0 or more")),
         (("--nce_temperature", "0"), ("--nce_temperature 0", "above 0")),
         (("--nce_channels", "0"), ("--nce_channels 0", "above 0")),
+        (
+            ("--preset", "cyclegan", "--nce_patches", "9"),
+            ("--nce_", "does nothing without --nce_weight"),
+        ),
         (("--nce_weight", "0", "--identity_weight", "0"), ("--cycle_weight 0", "give one of them")),
     ],
 )

@@ -405,6 +405,13 @@ def test_generators_statistics_come_back_after_a_skipped_update():
     assert_equal(everything(network), before)
 
 
+def test_the_players_may_learn_at_different_rates():
+    gan = method("sngan", discriminator_learning_rate=4e-4, learning_rate=1e-4)
+    gan.step(batch(8), 16_000_000)  # half-way down to 0
+    rates = {name: part.param_groups[0]["lr"] for name, part in gan.optimizers.items()}
+    assert rates == pytest.approx({"generator": 0.5e-4, "discriminator": 2e-4})
+
+
 def test_the_caller_s_batch_is_left_alone():
     for name in ("r3gan", "wgan-gp"):
         gan, shown = method(name, augment=""), batch()

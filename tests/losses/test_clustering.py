@@ -30,6 +30,18 @@ def test_finds_far_heaps(seed):
     assert torch.allclose(centroids[names], features.view(4, 20, 2).mean(1), atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_far_from_the_origin_no_digit_is_lost(seed):
+    """Close heaps at 1000, where a float32 product has steps of a tenth."""
+    features = heaps()[0] / 64
+    near, far = kmeans(features, 8, seed=seed), kmeans(features + 1000, 8, seed=seed)
+    assert (near.assignments == far.assignments).float().mean() > 0.9
+    squares = torch.cdist(features.double() + 1000, far.centroids.double()).square()
+    own = squares.gather(1, far.assignments[:, None])[:, 0]
+    assert (own <= squares.min(1).values + 1e-3).all()
+    assert torch.allclose(far.centroids.mean(0), near.centroids.mean(0) + 1000, atol=0.1)
+
+
 @pytest.mark.parametrize("clusters", [1, 3, 8])
 def test_equals_scikit_learn_from_the_same_start(clusters):
     features = rows(60, 4, seed=clusters)
@@ -104,6 +116,13 @@ def test_concentrations_equal_the_paper():
     found = concentrations(features, centroids, assignments, temperature=0.2)
     assert found.tolist() == pytest.approx(expected)
     assert found.mean().item() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_concentrations_take_assignments_of_any_integers(dtype):
+    features, assignments = rows(7, 3), torch.tensor([0, 1, 0, 1, 1, 0, 1])
+    expected = concentrations(features, rows(2, 3), assignments)
+    assert torch.equal(concentrations(features, rows(2, 3), assignments.to(dtype)), expected)
 
 
 def test_a_dense_cluster_gets_a_lower_temperature_than_a_loose_one():

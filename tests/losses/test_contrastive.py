@@ -1,4 +1,4 @@
-"""Contrastive losses against their papers written out, closed forms, symmetries, the lectures."""
+"""Contrastive losses against their papers written out, closed forms, symmetries."""
 
 import math
 
@@ -10,117 +10,7 @@ from hypothesis import strategies as st
 import losses
 from losses import similarity
 from tests.losses.contrasts import CASES, class_labels, rows
-
-
-def cosine(x, y):
-    return float(x @ y) / (math.sqrt(x @ x) * math.sqrt(y @ y))
-
-
-def share(scores, place):
-    """-log( exp(s_place) / sum exp(s) )"""
-    return -math.log(math.exp(scores[place]) / sum(map(math.exp, scores)))
-
-
-def simclr(a, b, t):
-    """Chen et al. 2020, algorithm 1: views interleaved, counted from 1 in the paper."""
-    z = [view for pair in zip(a, b, strict=True) for view in pair]
-    total = 0.0
-    for k in range(len(a)):
-        for i, j in ((2 * k, 2 * k + 1), (2 * k + 1, 2 * k)):
-            below = sum(math.exp(cosine(z[i], z[m]) / t) for m in range(len(z)) if m != i)
-            total += -math.log(math.exp(cosine(z[i], z[j]) / t) / below)
-    return total / (2 * len(a))
-
-
-def dcl(a, b, t):
-    """Yeh et al. 2022, equation 6, over both views of every picture."""
-    views, total = (a, b), 0.0
-    for i in range(len(a)):
-        for k in (0, 1):
-            own = views[k][i]
-            below = sum(
-                math.exp(cosine(own, views[m][j]) / t)
-                for m in (0, 1)
-                for j in range(len(a))
-                if j != i
-            )
-            total += -cosine(own, views[1 - k][i]) / t + math.log(below)
-    return total / (2 * len(a))
-
-
-def khosla(z, labels, t):
-    """Khosla et al. 2020, equation 2; the mean over anchors with a positive."""
-    found = []
-    for i in range(len(z)):
-        positives = [p for p in range(len(z)) if p != i and labels[p] == labels[i]]
-        below = sum(math.exp(cosine(z[i], z[a]) / t) for a in range(len(z)) if a != i)
-        terms = [math.log(math.exp(cosine(z[i], z[p]) / t) / below) for p in positives]
-        if positives:
-            found.append(-sum(terms) / len(positives))
-    return sum(found) / max(len(found), 1)
-
-
-def he(q, k, queue, t):
-    """He et al. 2020, equation 1: one positive and K negatives."""
-    each = [
-        share([cosine(q[i], k[i]) / t, *(cosine(q[i], n) / t for n in queue)], 0)
-        for i in range(len(q))
-    ]
-    return sum(each) / len(each)
-
-
-def dwibedi(a, b, p, q, support, t):
-    """Dwibedi et al. 2021, equations 1 to 3, both directions."""
-    support = [row / row.norm() for row in support]
-
-    def nearest(z):
-        return min(support, key=lambda row: float((z / z.norm() - row).norm()))
-
-    def one_way(views, predicted):
-        near = [nearest(z) for z in views]
-        return [
-            share([cosine(near[i], predicted[k]) / t for k in range(len(near))], i)
-            for i in range(len(near))
-        ]
-
-    each = one_way(a, q) + one_way(b, p)
-    return sum(each) / len(each)
-
-
-def radford(x, y, scale):
-    """Radford et al. 2021, figure 3: cross-entropy along both axes, averaged."""
-    number = range(len(x))
-    logits = [[scale * cosine(x[i], y[j]) for j in number] for i in number]
-    columns = list(zip(*logits, strict=True))
-    return sum(share(logits[i], i) + share(columns[i], i) for i in number) / (2 * len(x))
-
-
-def sohn(f, g, weight):
-    """Sohn 2016, equation 6, and the squared lengths of both embeddings."""
-    each = [
-        math.log(1 + sum(math.exp(f[i] @ g[j] - f[i] @ g[i]) for j in range(len(f)) if j != i))
-        + weight * float(f[i] @ f[i] + g[i] @ g[i]) / 2
-        for i in range(len(f))
-    ]
-    return sum(each) / len(each)
-
-
-def laskin(q, k, w):
-    """CURL's compute_logits: q (W k^T), less its largest in each row, and a cross-entropy."""
-    logits = q @ (w @ k.T)
-    logits = logits - logits.max(1).values[:, None]
-    return torch.nn.functional.cross_entropy(logits, torch.arange(len(q))).item()
-
-
-def li(v, keys, prototypes, assignments, phi, t):
-    """Li et al. 2021, equation 11, the mean over embeddings."""
-    total = 0.0
-    for i in range(len(v)):
-        total += share([cosine(v[i], k) / t for k in keys], i)
-        for c, s, p in zip(prototypes, assignments, phi, strict=True):
-            scores = [cosine(v[i], c[j]) / float(p[j]) for j in range(len(c))]
-            total += share(scores, int(s[i])) / len(prototypes)
-    return total / len(v)
+from tests.losses.papers import dcl, dwibedi, he, khosla, laskin, li, radford, share, simclr, sohn
 
 
 @given(number=st.integers(1, 5), width=st.integers(1, 4), seed=st.integers(0, 50))
@@ -402,51 +292,30 @@ def test_the_scale_learns_to_sharpen_right_pairings():
     assert scale().item() > 2.0
 
 
-# Where a lecture prints something else.
-
-
-def test_lecture_info_nce_with_two_minus_signs_pushes_positives_apart():
-    q, k = rows(4, 3).requires_grad_(), rows(4, 3, seed=1)
-    probabilities = (q @ k.T).softmax(1).diagonal()
-    printed = -(-probabilities.log()).mean()
-    ours = losses.info_nce(q, k)
-    assert printed.item() == pytest.approx(-ours.item()) and ours.item() > 0
-    for loss, closer in ((ours, True), (printed, False)):
-        (gradient,) = torch.autograd.grad(loss, q)
-        moved = q - 1e-3 * gradient
-        assert (
-            (moved @ k.T).softmax(1).diagonal().log().mean() > probabilities.log().mean()
-        ) == closer
-
-
-def test_lecture_nt_xent_without_temperature_is_that_of_temperature_one():
-    a, b = rows(4), rows(4, seed=1)
-    printed = simclr(a, b, 1.0)
-    assert losses.nt_xent(a, b, temperature=1.0).item() == pytest.approx(printed)
-    assert losses.nt_xent(a, b).item() != pytest.approx(printed, rel=0.01)
-
-
-def test_lecture_nnclr_neighbour_stands_for_one_view_and_not_for_both():
-    """Read as "rather than augmenting", the neighbour of a view meets that same view."""
-    a, b, support = rows(4), rows(4, seed=1), rows(9, seed=2)
-    printed = (dwibedi(a, a, a, a, support, 0.1) + dwibedi(b, b, b, b, support, 0.1)) / 2
-    ours = losses.nnclr(a, b, support).item()
-    assert ours == pytest.approx(dwibedi(a, b, a, b, support, 0.1))
-    assert ours != pytest.approx(printed, rel=0.01)
-
-
-def test_lecture_nnclr_argmin_is_a_row_of_the_support_set():
-    z, support = rows(4) * 7, rows(9, seed=2)
-    units = support / support.norm(dim=1, keepdim=True)
-    nearest = torch.cdist(z / z.norm(dim=1, keepdim=True), units).argmin(1)
-    assert torch.allclose(losses.nearest_neighbours(z, support), units[nearest])
-
-
-def test_lecture_proto_nce_without_the_concentrations_is_another_loss():
-    v, prototypes, assignments = rows(6), [rows(3, seed=1)], [torch.arange(6) % 3]
-    ones = [torch.ones(3).double()]
-    printed = li(v, v, prototypes, assignments, ones, 0.1) - li(v, v, [], [], [], 0.1)
-    phi = losses.concentrations(v, prototypes[0], assignments[0])
-    assert losses.proto_nce(v, prototypes, assignments, ones).item() == pytest.approx(printed)
-    ours = losses.proto_nce(v, prototypes, assignments, [phi]).item()
-    assert ours != pytest.approx(printed, rel=0.01)
+def test_unlike_dtypes_are_computed_in_the_wider():
+    a, b, n, w = (rows(5, seed=seed, dtype=torch.float32) for seed in range(4))
+    phi, places = torch.full((5,), 0.2), torch.tensor([0, 1, 2, 3, 4])
+    calls = [
+        (losses.info_nce, (a, b)),
+        (losses.info_nce, (a, b, n)),
+        (losses.nt_xent, (a, b)),
+        (losses.decoupled_nt_xent, (a, b)),
+        (losses.moco, (a, b, n)),
+        (losses.nnclr, (a, b, n)),
+        (losses.clip, (a, b)),
+        (losses.n_pair, (a, b)),
+        (losses.curl, (a, b, w)),
+        (lambda v, c: losses.proto_nce(v, [c], [places], [phi.to(v.dtype)]), (a, b)),
+        (losses.class_softmax, (a, places, w)),
+        (losses.modified_softmax, (a, places, w)),
+        (lambda *v: losses.mahalanobis_distances(*v).mean(), (a, b, w)),
+        (lambda *v: losses.nearest_neighbours(*v).mean(), (a, b)),
+        (losses.contrastive, (a, b, places > 2)),
+        (losses.open_world_contrastive, (a, places, b)),
+    ]
+    for function, arguments in calls:
+        doubles = [x.double() if x.is_floating_point() else x for x in arguments]
+        for inputs in ((doubles[0], *arguments[1:]), (arguments[0], *doubles[1:])):
+            found = function(*inputs)
+            assert found.dtype == torch.float64
+            assert found.item() == pytest.approx(function(*doubles).item(), rel=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import losses
-from losses import similarity
+from losses import checks
 from tests.losses.contrasts import CASES, rows
 
 A, B = rows(4), rows(4, seed=1)
@@ -34,8 +34,7 @@ def test_numbers_that_are_not_finite(name, value, side):
 @pytest.mark.parametrize("name", CASES)
 def test_where_values_are_not_looked_at_nan_comes_out(name, monkeypatch):
     """As on a GPU, where a look would wait."""
-    monkeypatch.setattr(similarity, "check_finite", lambda *_: None)
-    monkeypatch.setattr(losses.pairing, "check_finite", lambda *_: None)
+    monkeypatch.setattr(checks, "looked_at", lambda _: False)
     a = broken(math.nan)
     if name == "nnclr":  # whose case looks at the values of views
         found = losses.nnclr(A, B, rows(3), predictions=(a, B))
@@ -66,7 +65,7 @@ def test_integers(name):
         CASES[name].loss(torch.ones(4, 5).long(), torch.ones(4, 5).long())
 
 
-@pytest.mark.parametrize("temperature", [0, -0.5, math.nan])
+@pytest.mark.parametrize("temperature", [0, -0.5, math.nan, math.inf])
 @pytest.mark.parametrize(
     "loss",
     [
@@ -83,8 +82,10 @@ def test_integers(name):
         lambda temperature: losses.clip(A, B, logit_scale=torch.tensor(temperature)),
     ],
 )
-def test_temperatures_and_scales_that_are_not_positive(loss, temperature):
-    with pytest.raises(ValueError, match=rf"(temperature|logit_scale) {temperature} is not posi"):
+def test_temperatures_and_scales_that_are_not_finite_and_above_zero(loss, temperature):
+    with pytest.raises(
+        ValueError, match=rf"^(temperature|logit_scale) {temperature}: expected a finite"
+    ):
         loss(temperature=temperature)
 
 
@@ -104,11 +105,13 @@ def test_temperatures_and_scales_that_are_not_positive(loss, temperature):
         (lambda: losses.nearest_neighbours(A, rows(3)[:0]), r"support \[0, 5\]"),
         (lambda: losses.curl(A, B, rows(5, 4)), r"weight \[5, 4\] is not \[5, 5\]"),
         (lambda: losses.curl(A, B, rows(5) * math.inf), "weight hold"),
-        (lambda: losses.n_pair(A, B, penalty=-1.0), "penalty -1.0 is not 0 or more"),
+        (lambda: losses.n_pair(A, B, penalty=-1.0), "penalty -1.0: expected a finite number of 0"),
         (lambda: losses.n_pair(A, B, penalty=math.nan), "penalty nan"),
+        (lambda: losses.n_pair(A, B, penalty=math.inf), "penalty inf"),
         (lambda: losses.clip(A, B, logit_scale=torch.ones(2)), r"logit_scale \[2\]"),
         (lambda: losses.LogitScale(initial=0.0), "initial 0.0"),
         (lambda: losses.LogitScale(initial=200.0), "initial 200.0.*100.0"),
+        (lambda: losses.LogitScale(maximum=math.inf), "maximum inf"),
     ],
 )
 def test_what_belongs_to_one_loss(call, message):
@@ -135,7 +138,17 @@ def proto_nce(place, value, **options):
         (lambda: proto_nce(1, [LABELS.float()]), "assignments are torch.float32"),
         (lambda: proto_nce(2, [torch.ones(4)]), r"concentrations \[4\]: not \[3\]"),
         (lambda: proto_nce(2, [torch.tensor([1, 0.0, 1])]), "concentrations down to 0.0"),
-        (lambda: proto_nce(2, [torch.tensor([1, math.nan, 1])]), "concentrations down to nan"),
+        (
+            lambda: proto_nce(2, [torch.tensor([1, math.nan, 1])]),
+            r"concentrations hold nan at \[1\]",
+        ),
+        (lambda: proto_nce(2, [torch.tensor([1, 1, math.inf])]), "concentrations hold inf"),
+        (
+            lambda: proto_nce(0, rows(3)),
+            r"prototypes \[3, 5\] is a tensor; give a list, one tensor",
+        ),
+        (lambda: proto_nce(1, LABELS), r"assignments \[4\] is a tensor"),
+        (lambda: proto_nce(2, torch.ones(3)), r"concentrations \[3\] is a tensor"),
         (lambda: losses.proto_nce(A, *PROTOTYPES, negatives=B), "negatives without keys"),
     ],
 )

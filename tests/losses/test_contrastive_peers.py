@@ -15,7 +15,8 @@ SIZES = [(2, 3), (8, 16), (33, 5)]
 def lightly():
     """Return lightly's package of losses; it wants pytorch-lightning, so it is no requirement."""
     return pytest.importorskip(
-        "lightly.loss", reason="lightly is not installed: pip install --no-deps lightly"
+        "lightly.loss",
+        reason="lightly is not installed: pip install --no-deps lightly lightly_utils",
     )
 
 

@@ -149,10 +149,10 @@ def test_a_gradient_without_a_graph_is_refused(penalty):
             penalty(points, scores)
 
 
-@pytest.mark.parametrize("target", [0.0, -1.0, float("nan")])
-def test_a_target_that_is_not_positive_is_refused(target):
+@pytest.mark.parametrize("target", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_target_that_is_not_finite_and_above_zero_is_refused(target):
     points = torch.ones(1, 2, requires_grad=True)
-    with pytest.raises(ValueError, match="target"):
+    with pytest.raises(ValueError, match=f"target {target}: expected a finite"):
         gradient_penalty(points, points.square(), target=target)
 
 

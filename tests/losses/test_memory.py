@@ -149,7 +149,9 @@ def test_momentum_outside_its_range(momentum):
 
 
 def test_networks_of_unlike_tensors():
-    with pytest.raises(ValueError, match=r"0.weight is \[4, 3\] in `online` and \[5, 3\]"):
+    with pytest.raises(ValueError, match=r"0.weight is \[4, 3\] of .* and \[5, 3\]"):
         momentum_update(network(0), torch.nn.Sequential(torch.nn.Linear(3, 5)))
-    with pytest.raises(ValueError, match=r"1.weight is \[4\] in `online` and None"):
+    with pytest.raises(ValueError, match=r"1.weight is \[4\] of .* and missing"):
         momentum_update(network(0), network(0)[:1])
+    with pytest.raises(ValueError, match=r"of torch.float32 in `online` and .* of torch.bfloat16"):
+        momentum_update(network(0), network(0).bfloat16())

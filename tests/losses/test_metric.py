@@ -1,4 +1,4 @@
-"""Pairs, triplets as rows, distances: torch's own losses, closed forms, the lectures' slips."""
+"""Pairs, triplets as rows, distances: torch's own losses, closed forms."""
 
 import math
 
@@ -11,8 +11,13 @@ from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import MeanReducer
 
-from losses import contrastive, mahalanobis_distances, triplet_margin
-from losses.distances import row_distances
+from losses import (
+    checks,
+    contrastive,
+    mahalanobis_distances,
+    mined_triplet_margin,
+    triplet_margin,
+)
 
 FORMS = ["linear", "squared", "squared_distance"]
 
@@ -115,19 +120,6 @@ def test_squared_contrastive_is_twice_hadsells_whose_zero_means_like():
     assert contrastive(first, second, unlike, margin=3.0).item() != pytest.approx(ours.item())
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_contrastive_pushes_unlike_pairs_apart(form):
-    """With the lecture's minus before the hinge the step would bring them together."""
-    first, second, unlike = torch.zeros(1, 2), torch.tensor([[0.3, 0.4]]), torch.tensor([False])
-
-    def distance_after_a_step(sign):
-        moved = second.clone().requires_grad_()
-        (sign * contrastive(first, moved, unlike, form=form)).backward()
-        return (moved.detach() - 0.01 * moved.grad).norm().item()
-
-    assert distance_after_a_step(1) > 0.5 > distance_after_a_step(-1)
-
-
 def test_like_pairs_alone_collapse_and_unlike_pairs_keep_classes_apart():
     def spread(same):
         points = rows(4, 2).requires_grad_()
@@ -156,13 +148,6 @@ def test_triplet_margin_equals_torchs(squared):
     vectors = rows(9), rows(9, seed=1), rows(9, seed=2)
     ours = value_and_gradient(lambda *x: triplet_margin(*x, margin=0.7, squared=squared), *vectors)
     assert equal(ours, value_and_gradient(theirs, *vectors))
-
-
-def test_an_easy_triplet_costs_nothing_where_the_lectures_form_goes_below_zero():
-    anchor, positive, negative = torch.zeros(1, 2), torch.zeros(1, 2), torch.full((1, 2), 3.0)
-    assert triplet_margin(anchor, positive, negative).item() == 0
-    printed = row_distances(anchor, positive) + 0.2 - row_distances(anchor, negative)
-    assert printed.item() < -4
 
 
 def test_no_triplet_gives_zero_with_a_graph():
@@ -222,6 +207,46 @@ def test_autocast_and_half_precision_change_little():
         assert half.dtype == torch.float32 and half.item() == pytest.approx(under.item(), rel=0.01)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_mean_of_pairs_is_that_of_the_elements(form):
+    first, second, same = rows(), rows(seed=1), torch.tensor([1, 0, 1, 0, 0, 1])
+    each = contrastive(first, second, same, margin=2.0, form=form, reduction="none")
+    alone = [
+        contrastive(first[[n]], second[[n]], same[[n]], margin=2.0, form=form) for n in range(6)
+    ]
+    assert each.shape == (6,) and torch.allclose(each, torch.stack(alone))
+    assert torch.allclose(contrastive(first, second, same, margin=2.0, form=form), each.mean())
+    with pytest.raises(ValueError, match="reduction 'sum'"):
+        contrastive(first, second, same, reduction="sum")
+
+
+def test_the_mean_of_triplets_is_that_of_the_elements():
+    triplets = rows(9), rows(9, seed=1), rows(9, seed=2)
+    each = triplet_margin(*triplets, reduction="none")
+    theirs = torch.nn.TripletMarginLoss(margin=0.2, eps=0, reduction="none")(*triplets)
+    assert torch.allclose(each, theirs, rtol=1e-5, atol=1e-6)
+    assert torch.allclose(triplet_margin(*triplets), each.mean())
+    assert triplet_margin(*(rows[:0] for rows in triplets), reduction="none").shape == (0,)
+    with pytest.raises(ValueError, match="reduction 'sum'"):
+        triplet_margin(*triplets, reduction="sum")
+
+
+def test_where_values_are_not_looked_at_nan_comes_out(monkeypatch):
+    """As on a GPU, where a look would wait."""
+    monkeypatch.setattr(checks, "looked_at", lambda _: False)
+    first, second, same = rows(), rows(seed=1), torch.tensor([1, 0, 1, 0, 0, 1])
+    first[2, 1] = math.nan
+    for form in FORMS:
+        assert contrastive(first, second, same, form=form).isnan()
+        assert contrastive(first, second, 1 - same, form=form).isnan()
+    for triplet in ((first, second, second), (second, first, second), (second, second, first)):
+        assert triplet_margin(*triplet).isnan()
+    assert mahalanobis_distances(first, second, torch.eye(4)).isnan().any()
+    labels = torch.arange(6) // 2
+    for kind in ("all", "hard", "semi_hard", "easy", "batch_hard"):
+        assert mined_triplet_margin(first, labels, kind=kind).isnan(), kind
+
+
 GOOD = torch.zeros(2, 3)
 
 
@@ -233,12 +258,15 @@ GOOD = torch.zeros(2, 3)
         (lambda: contrastive(GOOD, GOOD, torch.ones(2)), "same are torch.float32"),
         (lambda: contrastive(GOOD, GOOD, torch.tensor([0, 2])), "same from 0 to 2"),
         (lambda: contrastive(GOOD[:0], GOOD[:0], torch.ones(0).bool()), r"first \[0, 3\]"),
-        (lambda: contrastive(GOOD.long(), GOOD, torch.ones(2).bool()), "first is torch.int64"),
-        (lambda: contrastive(GOOD / 0, GOOD, torch.ones(2).bool()), "first: 2 of 2 rows hold NaN"),
-        (lambda: contrastive(GOOD, GOOD, torch.ones(2).bool(), margin=0), "margin 0 "),
+        (lambda: contrastive(GOOD.long(), GOOD, torch.ones(2).bool()), "first are torch.int64"),
+        (lambda: contrastive(GOOD / 0, GOOD, torch.ones(2).bool()), r"first hold nan at \[0, 0\]"),
+        (
+            lambda: contrastive(GOOD, GOOD, torch.ones(2).bool(), margin=0),
+            "margin 0: expected a finite",
+        ),
         (lambda: contrastive(GOOD, GOOD, torch.ones(2).bool(), form="cubed"), "form 'cubed'"),
         (lambda: triplet_margin(GOOD, GOOD, GOOD[:1]), r"negatives \[1, 3\]"),
-        (lambda: triplet_margin(GOOD, GOOD, GOOD / 0), "negatives: 2 of 2 rows"),
+        (lambda: triplet_margin(GOOD, GOOD, GOOD / 0), "negatives hold nan"),
         (lambda: triplet_margin(GOOD, GOOD, GOOD, margin=math.nan), "margin nan"),
         (lambda: triplet_margin(GOOD[0], GOOD[0], GOOD[0]), r"anchors \[3\]"),
         (lambda: mahalanobis_distances(GOOD, GOOD, torch.eye(2)), r"factor \[2, 2\].*\[K, 3\]"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pytorch_metric_learning.distances import DotProductSimilarity
 from pytorch_metric_learning.losses import ArcFaceLoss, CosFaceLoss, NormalizedSoftmaxLoss
 
-from losses import ArcFaceHead, CosFaceHead, class_softmax, modified_softmax
+from losses import ArcFaceHead, CosFaceHead, checks, class_softmax, modified_softmax
 
 HEADS = [CosFaceHead, ArcFaceHead]
 
@@ -124,18 +124,6 @@ def test_softmax_equals_its_formula_and_the_modified_one_its_angles():
     )
 
 
-def test_the_lectures_denominator_of_cosface_gives_another_value():
-    """e^(s cos t - m) instead of e^(s (cos t - m)) there; it can even make the loss negative."""
-    head = CosFaceHead(2, 2, generator=random(), scale=8.0, margin=0.35)
-    head.weights.data = torch.eye(2)
-    embeddings, labels = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
-    own = math.exp(8 * (1 - 0.35))
-    printed = -math.log(own / (math.exp(8 - 0.35) + 1))
-    right = -math.log(own / (own + 1))
-    assert head(embeddings, labels).item() == pytest.approx(right, rel=1e-4)
-    assert printed > 100 * right
-
-
 def test_equal_classes_give_the_logarithm_of_their_number():
     embeddings, labels, _ = batch()
     weights = torch.ones(4, 5)
@@ -226,9 +214,38 @@ def test_autocast_and_half_precision_change_little():
 LOSSES = [
     class_softmax,
     modified_softmax,
-    lambda x, y, _: CosFaceHead(4, 5, generator=random())(x, y),
-    lambda x, y, _: ArcFaceHead(4, 5, generator=random())(x, y),
+    lambda x, y, _, **options: CosFaceHead(4, 5, generator=random())(x, y, **options),
+    lambda x, y, _, **options: ArcFaceHead(4, 5, generator=random())(x, y, **options),
 ]
+
+
+def test_a_bias_of_another_length_or_of_nan_is_refused():
+    with pytest.raises(ValueError, match=r"bias \[3\] is not \[4\]"):
+        class_softmax(*batch(), torch.zeros(3))
+    with pytest.raises(ValueError, match=r"bias hold nan at \[0\]"):
+        class_softmax(*batch(), torch.full((4,), math.nan))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_mean_is_that_of_the_elements(loss):
+    embeddings, labels, weights = batch()
+    each = loss(embeddings, labels, weights, reduction="none")
+    alone = [loss(embeddings[[n]], labels[[n]], weights) for n in range(7)]
+    assert each.shape == (7,) and torch.allclose(each, torch.stack(alone), atol=1e-6)
+    assert torch.allclose(loss(embeddings, labels, weights), each.mean())
+    with pytest.raises(ValueError, match="reduction 'sum'"):
+        loss(embeddings, labels, weights, reduction="sum")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_where_values_are_not_looked_at_nan_comes_out_and_no_label_is_left_out(loss, monkeypatch):
+    """As on a GPU, where a look would wait, and where a place out of range ends the process."""
+    monkeypatch.setattr(checks, "looked_at", lambda _: False)
+    embeddings, labels, weights = batch()
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        loss(embeddings, labels.index_fill(0, torch.tensor([2]), -100), weights)
+    embeddings[2, 1] = math.nan
+    assert loss(embeddings, labels, weights).isnan()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -242,26 +259,17 @@ def test_bad_batches_are_refused_by_name_and_value(loss):
         loss(embeddings, labels.clone().index_fill_(0, torch.tensor([2]), 9), weights)
     with pytest.raises(ValueError, match=r"embeddings \[0, 5\]"):
         loss(embeddings[:0], labels[:0], weights)
-    with pytest.raises(ValueError, match="embeddings: 7 of 7 rows hold NaN"):
+    with pytest.raises(ValueError, match=r"embeddings hold nan at \[0, 0\]"):
         loss(embeddings * torch.nan, labels, weights)
     with pytest.raises(ValueError, match=r"weights \[4, 5\]: expected \[classes, 3\]"):
         loss(embeddings[:, :3], labels, weights)
 
 
-def test_weights_of_the_lectures_shape_are_refused():
-    """[C, D] it is: one lecture has the batch for the classes."""
-    embeddings, labels, weights = batch()
-    with pytest.raises(ValueError, match="weights"):
-        class_softmax(embeddings, labels, weights.T)
-    with pytest.raises(ValueError, match=r"bias \[3\] is not \[4\]"):
-        class_softmax(embeddings, labels, weights, torch.zeros(3))
-
-
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("option", ["scale", "margin"])
 def test_options_that_are_not_positive_are_refused(head, option):
-    for value in (0.0, -1.0, math.nan):
-        with pytest.raises(ValueError, match=f"{option} {value}"):
+    for value in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"{option} {value}: expected a finite"):
             head(4, 5, generator=random(), **{option: value})
     with pytest.raises(ValueError, match="classes 0"):
         head(0, 5, generator=random())

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from losses import OpenWorldPrototypes, energy, open_world_contrastive
+from losses import OpenWorldPrototypes, checks, energy, open_world, open_world_contrastive
 
 
 def batch(count=8, channels=3, classes=4, seed=0, dtype=torch.float32):
@@ -112,6 +112,32 @@ def test_order_does_not_matter_and_half_precision_changes_little():
     assert half.dtype == torch.float32 and half.item() == pytest.approx(loss.item(), rel=0.01)
 
 
+def test_the_mean_is_that_of_the_elements():
+    features, labels, prototypes = batch()
+    each = open_world_contrastive(features, labels, prototypes, reduction="none")
+    alone = [open_world_contrastive(features[[n]], labels[[n]], prototypes) for n in range(8)]
+    assert each.shape == (8,) and torch.allclose(each, torch.stack(alone))
+    assert torch.allclose(open_world_contrastive(features, labels, prototypes), each.mean())
+    means = OpenWorldPrototypes(4, 3)
+    means.update(features, labels)
+    assert means(features, labels, reduction="none").shape == (8,)
+    with pytest.raises(ValueError, match="reduction 'sum'"):
+        open_world_contrastive(features, labels, prototypes, reduction="sum")
+
+
+def test_where_values_are_not_looked_at_nan_comes_out(monkeypatch):
+    """As on a GPU, where a look would wait; so does NaN for a class without a prototype."""
+    monkeypatch.setattr(checks, "looked_at", lambda _: False)
+    monkeypatch.setattr(open_world, "looked_at", lambda _: False)
+    features, labels, prototypes = batch()
+    means = OpenWorldPrototypes(4, 3)
+    means.update(features[:3], labels[:3])
+    assert means(features, labels).isnan()
+    features[2, 1] = math.nan
+    assert open_world_contrastive(features, labels, prototypes).isnan()
+    assert energy(features).isnan().tolist() == [n == 2 for n in range(8)]
+
+
 def test_energy_equals_its_formula():
     logits = torch.tensor([[0.0, 0.0, 0.0], [5.0, 0.0, -5.0]], dtype=torch.double)
     found = energy(logits, temperature=2.0)
@@ -135,8 +161,14 @@ FEATURES, LABELS, PROTOTYPES = torch.zeros(2, 3), torch.tensor([0, 1]), torch.ze
         (lambda: open_world_contrastive(FEATURES, LABELS[:1], PROTOTYPES), r"labels \[1\]"),
         (lambda: open_world_contrastive(FEATURES, LABELS.float(), PROTOTYPES), "torch.float32"),
         (lambda: open_world_contrastive(FEATURES, LABELS + 3, PROTOTYPES), "labels from 3 to 4"),
-        (lambda: open_world_contrastive(FEATURES, LABELS, PROTOTYPES / 0), "prototypes: 4 of 4"),
-        (lambda: open_world_contrastive(FEATURES, LABELS, PROTOTYPES, margin=0), "margin 0 "),
+        (
+            lambda: open_world_contrastive(FEATURES, LABELS, PROTOTYPES / 0),
+            r"prototypes hold nan at \[0, 0\]",
+        ),
+        (
+            lambda: open_world_contrastive(FEATURES, LABELS, PROTOTYPES, margin=0),
+            "margin 0: expected a finite",
+        ),
         (lambda: open_world_contrastive(FEATURES[:0], LABELS[:0], PROTOTYPES), r"\[0, 3\]"),
         (lambda: OpenWorldPrototypes(4, 3)(FEATURES, LABELS), r"classes \[0, 1, 2, 3\] have no"),
         (lambda: OpenWorldPrototypes(4, 3).update(FEATURES[:, :2], LABELS), r"not \[N, 3\]"),
@@ -145,6 +177,8 @@ FEATURES, LABELS, PROTOTYPES = torch.zeros(2, 3), torch.tensor([0, 1]), torch.ze
         (lambda: OpenWorldPrototypes(4, 3, margin=-1.0), "margin -1.0"),
         (lambda: energy(torch.zeros(2, 0)), r"logits \[2, 0\]"),
         (lambda: energy(torch.zeros(2), temperature=0.0), "temperature 0.0"),
+        (lambda: energy(torch.zeros(2), temperature=math.inf), "temperature inf"),
+        (lambda: energy(torch.tensor([0.0, math.nan])), r"logits hold nan at \[1\]"),
     ],
 )
 def test_bad_input_is_refused_by_name_and_value(call, message):

@@ -104,8 +104,8 @@ def test_autocast_does_not_reach_the_similarities():
     assert torch.equal(under, patch_nce(queries, keys))
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0])
-def test_a_temperature_that_is_not_positive_is_refused(temperature):
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf])
+def test_a_temperature_that_is_not_finite_and_above_zero_is_refused(temperature):
     with pytest.raises(ValueError, match="temperature"):
         patch_nce(unit_vectors(1, 2, 3), unit_vectors(1, 2, 3), temperature=temperature)
 
@@ -126,6 +126,7 @@ def test_layers_weigh_the_same_whatever_their_patches():
     [
         (torch.zeros(6, 4), 0, r"all_keys \[6, 4\] is not \[N, 3\]"),
         (torch.zeros(3), 0, r"all_keys \[3\]"),
+        (torch.zeros(6, 3).long(), 0, "all_keys are torch.int64"),
         (torch.zeros(6, 3), 3, "first_row 3 leaves no 4 rows"),
         (torch.zeros(6, 3), -1, "first_row -1"),
     ],

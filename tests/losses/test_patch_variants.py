@@ -174,6 +174,7 @@ def test_zero_vectors_and_two_patches_stay_finite(function):
     losses = function(queries, torch.zeros(1, 2, 4))
     losses.sum().backward()
     assert losses.isfinite().all() and queries.grad.isfinite().all()
+    assert queries.grad.abs().max() < 1e4
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -187,6 +188,25 @@ def test_autocast_and_half_precision_change_little(function):
     assert half.mean().item() == pytest.approx(under.mean().item(), rel=0.01)
 
 
+def test_semantic_relation_of_a_zero_row_among_others_has_a_small_gradient():
+    queries, keys = unit_vectors(1, 4, 3), unit_vectors(1, 4, 3, seed=1)
+    queries[0, 2] = 0
+    semantic_relation(queries.requires_grad_(), keys).sum().backward()
+    assert queries.grad[0, 2].norm() > 0 and queries.grad.abs().max() < 10
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_unlike_dtypes_are_computed_in_the_wider(function):
+    queries, keys = unit_vectors(2, 4, 3), unit_vectors(2, 4, 3, seed=1)
+    expected = function(queries.double(), keys.double())
+    for pair in ((queries.double(), keys), (queries, keys.double())):
+        found = function(*pair)
+        assert found.dtype == torch.float64 and torch.allclose(found, expected, atol=1e-5)
+    mixed = function(queries.bfloat16(), keys)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, function(queries.bfloat16().float(), keys))
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_nan_is_not_hidden(function):
     queries = unit_vectors(1, 4, 3)
@@ -195,8 +215,8 @@ def test_nan_is_not_hidden(function):
 
 
 @pytest.mark.parametrize("function", PATCH_LOSSES.values())
-@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan])
-def test_a_temperature_that_is_not_positive_is_refused(function, temperature):
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
+def test_a_temperature_that_is_not_finite_and_above_zero_is_refused(function, temperature):
     with pytest.raises(ValueError, match="temperature"):
         function(unit_vectors(1, 2, 3), unit_vectors(1, 2, 3), temperature=temperature)
 
@@ -224,5 +244,5 @@ def test_unequal_empty_and_integer_patches_are_refused(function):
     ],
 )
 def test_options_out_of_range_are_refused_by_name_and_value(function, option, value):
-    with pytest.raises(ValueError, match=f"{option} '?{value}"):
+    with pytest.raises(ValueError, match=f"^{option} '?{value}"):
         function(unit_vectors(1, 2, 3), unit_vectors(1, 2, 3), **{option: value})

@@ -64,7 +64,7 @@ def test_equal_three_loops(count, classes, kind, margin, squared, seed):
     expected = literal(embeddings, labels, kind, margin, squared)
     options = {"margin": margin, "squared": squared}
     assert listed(mine_triplets(embeddings, labels, kind=kind, **options)) == expected
-    loss = mined_triplet_margin(embeddings, labels, mining=kind, **options)
+    loss = mined_triplet_margin(embeddings, labels, kind=kind, **options)
     chosen = torch.tensor(expected, dtype=torch.int64).view(-1, 3).T
     rows = triplet_margin(*(embeddings[index] for index in chosen), **options)
     assert loss.item() == pytest.approx(rows.item(), rel=1e-5, abs=1e-6)
@@ -75,10 +75,10 @@ def test_equal_three_loops(count, classes, kind, margin, squared, seed):
 def test_the_size_of_a_chunk_does_not_matter(kind, chunk, monkeypatch):
     embeddings, labels = batch()
     triplets = mine_triplets(embeddings, labels, kind=kind)
-    loss = mined_triplet_margin(embeddings, labels, mining=kind)
+    loss = mined_triplet_margin(embeddings, labels, kind=kind)
     monkeypatch.setattr(losses.triplets, "CHUNK", chunk)
     assert listed(mine_triplets(embeddings, labels, kind=kind)) == listed(triplets)
-    assert torch.allclose(mined_triplet_margin(embeddings, labels, mining=kind), loss)
+    assert torch.allclose(mined_triplet_margin(embeddings, labels, kind=kind), loss)
 
 
 @pytest.mark.parametrize("squared", [False, True])
@@ -127,7 +127,7 @@ def test_the_mean_and_its_gradient_are_the_peers(kind, squared):
     theirs = TripletMarginLoss(margin=0.4, distance=distance, reducer=MeanReducer())
     triplets = mine_triplets(embeddings, labels, kind=kind, margin=0.4, squared=squared)
     ours_at, theirs_at = (embeddings.clone().requires_grad_() for _ in range(2))
-    ours = mined_triplet_margin(ours_at, labels, mining=kind, margin=0.4, squared=squared)
+    ours = mined_triplet_margin(ours_at, labels, kind=kind, margin=0.4, squared=squared)
     expected = theirs(theirs_at, labels, tuple(triplets))
     (2 * ours).backward()
     (2 * expected).backward()
@@ -141,7 +141,7 @@ def test_the_gradient_is_that_of_finite_differences(kind, squared):
     embeddings, labels = batch(10, dtype=torch.double)
     embeddings.requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x: mined_triplet_margin(x, labels, mining=kind, margin=0.4, squared=squared),
+        lambda x: mined_triplet_margin(x, labels, kind=kind, margin=0.4, squared=squared),
         embeddings,
     )
 
@@ -154,7 +154,7 @@ def test_without_a_triplet_the_loss_is_zero_with_a_graph(kind, labels):
     labels = torch.tensor(labels)
     triplets = mine_triplets(embeddings, labels, kind=kind)
     assert all(index.dtype == torch.int64 and index.shape == (0,) for index in triplets)
-    loss = mined_triplet_margin(embeddings, labels, mining=kind)
+    loss = mined_triplet_margin(embeddings, labels, kind=kind)
     loss.backward()
     assert loss.item() == 0 and torch.equal(embeddings.grad, torch.zeros_like(embeddings))
 
@@ -163,7 +163,7 @@ def test_without_a_triplet_the_loss_is_zero_with_a_graph(kind, labels):
 def test_a_collapsed_batch_costs_the_margin_and_moves_nothing(kind):
     embeddings = torch.ones(6, 3, requires_grad=True)
     labels = torch.arange(6) // 2
-    loss = mined_triplet_margin(embeddings, labels, mining=kind, margin=0.3)
+    loss = mined_triplet_margin(embeddings, labels, kind=kind, margin=0.3)
     loss.backward()
     hard = kind in ("all", "hard", "batch_hard")
     assert loss.item() == pytest.approx(0.3 if hard else 0.0)
@@ -174,8 +174,8 @@ def test_a_collapsed_batch_costs_the_margin_and_moves_nothing(kind):
 def test_the_order_of_rows_and_the_names_of_classes_do_not_matter(kind):
     embeddings, labels = batch()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
-    loss = mined_triplet_margin(embeddings, labels, mining=kind)
-    moved = mined_triplet_margin(embeddings[order], 100 - 7 * labels[order], mining=kind)
+    loss = mined_triplet_margin(embeddings, labels, kind=kind)
+    moved = mined_triplet_margin(embeddings[order], 100 - 7 * labels[order], kind=kind)
     assert torch.allclose(moved, loss)
 
 
@@ -183,7 +183,7 @@ def test_a_common_shift_does_not_matter_even_to_close_rows():
     embeddings, labels = batch(dtype=torch.double)
     embeddings = embeddings * 1e-4
     for kind in KINDS:
-        options = {"mining": kind, "margin": 2e-5}
+        options = {"kind": kind, "margin": 2e-5}
         loss = mined_triplet_margin(embeddings, labels, **options).item()
         moved = mined_triplet_margin(embeddings + 1000, labels, **options).item()
         assert moved == pytest.approx(loss, rel=1e-5) and (loss > 0 or kind == "easy")
@@ -192,10 +192,10 @@ def test_a_common_shift_does_not_matter_even_to_close_rows():
 def test_half_precision_changes_little_and_autocast_nothing():
     embeddings, labels = batch(64, 8, 16)
     for kind in ("all", "hard", "batch_hard"):
-        loss = mined_triplet_margin(embeddings, labels, mining=kind)
+        loss = mined_triplet_margin(embeddings, labels, kind=kind)
         with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(mined_triplet_margin(embeddings, labels, mining=kind), loss)
-        half = mined_triplet_margin(embeddings.bfloat16(), labels, mining=kind)
+            assert torch.equal(mined_triplet_margin(embeddings, labels, kind=kind), loss)
+        half = mined_triplet_margin(embeddings.bfloat16(), labels, kind=kind)
         assert half.dtype == torch.float32 and half.item() == pytest.approx(loss.item(), rel=0.01)
 
 
@@ -208,12 +208,13 @@ GOOD, LABELS = torch.zeros(2, 3), torch.tensor([0, 1])
     [
         (GOOD[:0], LABELS[:0], 0.2, r"embeddings \[0, 3\]"),
         (GOOD[0], LABELS, 0.2, r"embeddings \[3\]"),
-        (GOOD / 0, LABELS, 0.2, "embeddings: 2 of 2 rows hold NaN"),
-        (GOOD.int(), LABELS, 0.2, "embeddings is torch.int32"),
+        (GOOD / 0, LABELS, 0.2, r"embeddings hold nan at \[0, 0\]"),
+        (GOOD.int(), LABELS, 0.2, "embeddings are torch.int32"),
         (GOOD, LABELS[:1], 0.2, r"labels \[1\].*\[2\]"),
         (GOOD, LABELS.float(), 0.2, "labels are torch.float32"),
         (GOOD, LABELS, -1.0, "margin -1.0"),
         (GOOD, LABELS, math.nan, "margin nan"),
+        (GOOD, LABELS, math.inf, "margin inf"),
     ],
 )
 def test_bad_input_is_refused_by_name_and_value(function, embeddings, labels, margin, message):
@@ -225,4 +226,4 @@ def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="kind 'semihard' is none of 'all'"):
         mine_triplets(GOOD, LABELS, kind="semihard")
     with pytest.raises(ValueError, match="kind 'semihard' is none of 'all'"):
-        mined_triplet_margin(GOOD, LABELS, mining="semihard")
+        mined_triplet_margin(GOOD, LABELS, kind="semihard")
