@@ -84,10 +84,10 @@ class ImageFolder(Dataset):
     def preview(self, count: int) -> ImageBatch:
         """The first `count` pictures, the classes in turn: 0, 1, 2, ..., 0, 1, 2, ...
 
-        Without classes evenly from the whole list of files. Nothing is random: crops are centred, nothing is
-        flipped. A class with fewer pictures repeats them; `count` beyond an epoch gives as many as
-        an epoch has. Where sizes differ (modes without a crop) all are cut about their centres to
-        the smallest height and width.
+        Without classes evenly from the whole list of files. Nothing is random: crops are centred,
+        nothing is flipped. A class with fewer pictures repeats them; `count` beyond an epoch gives
+        as many as an epoch has. Where sizes differ (modes without a crop) all are cut about their
+        centres to the smallest height and width.
         """
         pictures, labels, found = [], [], []
         shown = min(count, self.epoch_images)
