@@ -71,6 +71,7 @@ benchmarks: install
 	$(PY) benchmarks/pix2pix_step.py
 	$(PY) benchmarks/gan_step.py
 	$(PY) benchmarks/losses.py
+	$(PY) benchmarks/patch_losses.py
 	$(PY) benchmarks/frechet.py
 	$(PY) benchmarks/fid.py
 
