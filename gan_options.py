@@ -280,24 +280,6 @@ def _check_unused(options: GanOptions) -> None:
             f"--augment_probability {options.augment_probability}: --ada_target turns it by "
             "itself; leave one out"
         )
-    if options.generator == "progressive":
-        _check_batch_size_used(options)
-
-
-def _check_batch_size_used(options: GanOptions) -> None:
-    """--batch_size is for resolutions that --batch_size_at does not name."""
-    sides = set()
-    side = options.first_px
-    while side <= options.crop_size:
-        sides.add(side)
-        side *= 2
-    named = dict(options.batch_size_at)
-    if sides <= named.keys() and options.batch_size not in (4, *named.values()):
-        raise UserError(
-            f"--batch_size {options.batch_size}: --batch_size_at names every resolution up to "
-            f"--crop_size {options.crop_size}; give it with other sizes, or --batch_size_at with "
-            "none"
-        )
 
 
 def _check_augmentation(options: GanOptions) -> None:

@@ -97,6 +97,11 @@ class Plan:
                 )
 
     @property
+    def uses_batch_size(self) -> bool:
+        """Whether --batch_size_at leaves a resolution to --batch_size."""
+        return not self._batches().keys() <= dict(self.options.batch_size_at).keys()
+
+    @property
     def largest_batch(self) -> Batch:
         """The most images that one update takes."""
         return max(self._batches().values())

@@ -410,6 +410,8 @@ def open_images(options: Options) -> launch.Data:
 
 def fingerprint(labels: data.Labels) -> str:
     """Return what a resume relies on: the classes and which pictures they have."""
+    if not labels.names:
+        return "none"
     digest = hashlib.sha256(repr((labels.names, labels.of_files)).encode()).hexdigest()
     return f"{len(labels.names)} classes, {digest[:16]}"
 
@@ -439,6 +441,13 @@ def check(options: Options) -> None:
         raise UserError("--total_images 0: give the number of images to train on")
     if options.classes:
         raise UserError(f"--classes {options.classes}: is found by --labels; leave it out")
+    is_given = options.batch_size != PRESETS[options.preset]["batch_size"]
+    if is_given and not Plan(options).uses_batch_size:
+        raise UserError(
+            f"--batch_size {options.batch_size}: --batch_size_at names every resolution up to "
+            f"--crop_size {options.crop_size}; give it with other sizes, or --batch_size_at with "
+            "none"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
