@@ -129,18 +129,16 @@ def check_run_options(options: RunOptions) -> None:
     """Raise UserError for a value that no training command can use."""
     if options.run_dir is None:
         raise UserError("--run_dir is missing; name a folder for what the run writes")
-    for name, value, least in (
-        ("batch_size", options.batch_size, 1),
-        ("total_images", options.total_images, 0),
-        ("workers", options.workers, 0),
-        ("save_every", options.save_every, 1),
-        ("preview_every", options.preview_every, 0),
-        ("log_every", options.log_every, 1),
-        ("evaluate_every", options.evaluate_every, 0),
-        ("seed", options.seed, 0),
-    ):
-        if value < least:
-            raise UserError(f"--{name} {value}: below {least}; give {least} or more")
+    check_least(options, batch_size=1, total_images=0, workers=0, save_every=1)
+    check_least(options, preview_every=0, log_every=1, evaluate_every=0, seed=0)
+
+
+def check_least(options: object, **least: int) -> None:
+    """Raise UserError for the first option below its least value."""
+    for name, smallest in least.items():
+        value = vars(options)[name]
+        if value < smallest:
+            raise UserError(f"--{name} {value}: below {smallest}; give {smallest} or more")
 
 
 def check_translator_options(options: TranslatorOptions) -> None:

@@ -80,12 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def check(options: Options) -> None:
     """Raise UserError for options that do not exist or do not go together."""
     options.check()
-    for name, value, least in (
-        ("batch_size", options.batch_size, 1),
-        ("workers", options.workers, 0),
-    ):
-        if value < least:
-            raise UserError(f"--{name} {value}: below {least}; give {least} or more")
+    cli.check_least(options, batch_size=1, workers=0)
     saves_only = options.save_stats and options.fake is None and options.checkpoint is None
     if options.real is None:
         needing = [name for name in options.names if name not in metrics.WITHOUT_REALS]

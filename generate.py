@@ -89,15 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def check(options: Options) -> None:
     """Raise UserError for options that cannot be."""
-    for name, value, least in (
-        ("num", options.num, 1),
-        ("seed", options.seed, 0),
-        ("keys", options.keys, 2),
-        ("frames", options.frames, 1),
-        ("batch_size", options.batch_size, 1),
-    ):
-        if value < least:
-            raise UserError(f"--{name} {value}: below {least}; give {least} or more")
+    cli.check_least(options, num=1, seed=0, keys=2, frames=1, batch_size=1)
     if not 0 <= options.truncation <= 1:
         raise UserError(f"--truncation {options.truncation}: outside 0 to 1; give 1 for no change")
     if not (options.output or options.grid or options.interpolate):

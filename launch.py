@@ -92,7 +92,6 @@ def _train(
     processes: training.Processes,
     watch: training.Watch | None,
 ) -> None:
-    images_a_step = files.images_a_step or (lambda images_seen: options.batch_size)
     stream = data.Stream(
         files.dataset,
         batch_size=files.images_a_step or options.batch_size,
@@ -108,7 +107,7 @@ def _train(
         run.create(config)
     pace = training.Pace(
         options.total_images,
-        images_a_step,
+        stream.batch_size_at,
         options.save_every,
         options.preview_every,
         options.log_every,

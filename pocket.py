@@ -71,7 +71,7 @@ class Score:
 
 def draw(options: Draw) -> None:
     """Write the folders."""
-    check_least(options, size=16, train=1, test=1, seed=0)
+    cli.check_least(options, size=16, train=1, test=1, seed=0)
     write = data.write_pocket_pairs if options.pairs else data.write_pocket
     with disk_errors_told(options.output):
         write(
@@ -85,17 +85,9 @@ def draw(options: Draw) -> None:
 
 def draw_shapes(options: Shapes) -> None:
     """Write the folders of shapes."""
-    check_least(options, size=8, count=len(data.SHAPES), seed=0)
+    cli.check_least(options, size=8, count=len(data.SHAPES), seed=0)
     with disk_errors_told(options.output):
         data.write_shapes(options.output, options.count, options.size, options.seed)
-
-
-def check_least(options: Draw | Shapes, **least: int) -> None:
-    """Raise UserError for a number below its least value."""
-    for name, smallest in least.items():
-        value = vars(options)[name]
-        if value < smallest:
-            raise UserError(f"--{name} {value}: below {smallest}; give {smallest} or more")
 
 
 @contextmanager

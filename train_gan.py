@@ -21,6 +21,7 @@ import evaluation
 import gan_options
 import launch
 import losses
+import method
 import models
 import training
 from errors import UserError
@@ -98,7 +99,9 @@ class Gan:
         self.networks = build_networks(options)
         self.generator, self.discriminator = self.networks.values()
         for name, network in self.networks.items():
-            network.draw_weights(training.generator_for(CPU, options.seed, 0, f"{name} weights"))
+            network.draw_weights(
+                training.generator_for(method.CPU, options.seed, 0, f"{name} weights")
+            )
             network.to(device)
         self.optimizers = {
             name: training.adam(network, options.learning_rate, options.betas)
@@ -163,16 +166,13 @@ class Gan:
 
     def state(self) -> dict[str, training.Stateful]:
         """Everything to be saved."""
-        parts: dict[str, training.Stateful] = dict(self.networks)
-        parts |= {f"{name}_optimizer": part for name, part in self.optimizers.items()}
-        parts |= {f"{name}_average": part for name, part in self.averages.items()}
+        parts = method.saved_parts(self.networks, self.optimizers, self.averages)
         return parts | ({"adaptive": self.adaptive} if self.adaptive else {})
 
     @property
     def generators(self) -> dict[str, nn.Module]:
         """The generator to use and to give away: the moving average where there is one."""
-        average = self.averages.get("generator")
-        return {"generator.safetensors": average.network if average else self.generator}
+        return method.generators_to_use(self.networks, self.averages)
 
     # The method.
 
@@ -345,7 +345,6 @@ class Gan:
         return {} if self.level is None else {"level": self.level}
 
 
-CPU = torch.device("cpu")
 GAMES = ("minimax", "non_saturating")  # whose discriminator plays Goodfellow's game
 EQUILIBRIUM = float(-torch.tensor(4.0, dtype=torch.double).log())  # of its value
 BAD_STEPS = 20  # skipped updates in a row that end a run

@@ -50,9 +50,7 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Translate all pictures; name those that cannot be read, then fail for them."""
     options = cli.parse(Options, arguments)
-    for name, value, least in (("batch_size", options.batch_size, 1), ("seed", options.seed, 0)):
-        if value < least:
-            raise UserError(f"--{name} {value}: below {least}; give {least} or more")
+    cli.check_least(options, batch_size=1, seed=0)
     device = training.choose_device(options.device, training.Processes())
     outputs = plan_outputs(options.input, options.output)
     saved = models.load_generator(options.checkpoint, "--checkpoint", options.direction)
