@@ -19,12 +19,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import cli
 import data
-import evaluation
 import metrics
 import models
 import training
+from commands import cli, evaluation
 from errors import UserError
 
 STATISTICS = (".npz", ".pkl")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cli
 import models
 import training
+from commands import cli
 from errors import UserError
 
 

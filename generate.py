@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-import cli
 import data
 import models
 import training
+from commands import cli
 from errors import UserError
 
 GRID_PICTURES = 64

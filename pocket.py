@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-import cli
 import data
 import training
+from commands import cli
 from errors import UserError
 
 

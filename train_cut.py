@@ -14,15 +14,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-import cli
 import data
-import launch
 import losses
-import method
 import models
-import patches
 import training
-import translation
+from commands import cli, launch, method
+from commands.translation import datasets, patches
 from errors import UserError
 
 
@@ -435,7 +432,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, translation.open_unpaired, Cut)
+    launch.train(options, datasets.open_unpaired, Cut)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-import cli
 import data
-import launch
 import losses
-import method
 import models
-import patches
 import training
-import translation
+from commands import cli, launch, method
+from commands.translation import datasets, patches
 from errors import UserError
 
 
@@ -305,7 +302,7 @@ def open_both_ways(options: Options) -> launch.Data:
     with torch.device("meta"):
         size_multiple = method.build_generator(options).size_multiple
     backward = {f"generator_{side.way}.safetensors": side.start == "b" for side in SIDES}
-    return translation.open_unpaired(options, size_multiple, backward)
+    return datasets.open_unpaired(options, size_multiple, backward)
 
 
 def check(options: Options) -> None:

@@ -15,18 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import cli
 import data
-import evaluation
-import gan_options
-import launch
 import losses
-import method
 import models
 import training
+from commands import cli, evaluation, launch, method
+from commands.gan import options as gan_options
+from commands.gan.plan import Plan, Settings, build_networks
+from commands.gan.presets import PRESETS
 from errors import UserError
-from gan_plan import Plan, Settings, build_networks
-from gan_presets import PRESETS
 from models.gan import augmentation
 
 PREVIEW_SIDE, PREVIEW_PX = 8, 2048  # pictures, and pixels, of a sheet's side at most

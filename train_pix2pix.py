@@ -12,14 +12,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-import cli
 import data
-import launch
 import losses
-import method
 import models
 import training
-import translation
+from commands import cli, launch, method
+from commands.translation import datasets
 from errors import UserError
 
 
@@ -188,7 +186,7 @@ def open_pairs(options: Options) -> launch.Data:
     source, target = contents(options)
     with torch.device("meta"):
         size_multiple = build_generator(options).size_multiple
-    return translation.open_paired(options, source, target, size_multiple)
+    return datasets.open_paired(options, source, target, size_multiple)
 
 
 def check(options: Options) -> None:

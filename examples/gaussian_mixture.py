@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the rooms lie on
 import torch
 from torch import Tensor, nn
 
-import cli
 import losses
 import training
+from commands import cli
 from errors import PairlessError, UserError
 from examples import mixture_drawing
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-import cli
+from commands import cli
 from tests.inception_weights import write_inception_weights
 
 # Tiny tensors: more threads would only wait for one another, and badly so on a busy machine.

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import cli
 import evaluate
+from commands import cli
 
 
 class Finished(NamedTuple):

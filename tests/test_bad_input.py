@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-import cli
 import train_cut
 import training
 import translate
+from commands import cli
 from tests.test_train_cut import PRESETS, train
 from tests.training_runs import folders, states
 from training.checkpoint import first_not_finite

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import cli
 import train_cut
+from commands import cli
 from errors import PairlessError, UserError
 
 

@@ -8,8 +8,8 @@ import torch
 
 import data
 import losses
-import patches
 import train_cut
+from commands.translation import patches
 from tests.test_train_cut import COMMAND, PRESETS, TINY, method, options
 from tests.training_runs import (
     CPU,

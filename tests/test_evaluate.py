@@ -15,9 +15,9 @@ from PIL import Image
 
 import data
 import evaluate
-import evaluation
 import models
 import translate
+from commands import evaluation
 from tests.conftest import ROOT
 from tests.evaluating import arguments, measure, ok, write_pictures
 

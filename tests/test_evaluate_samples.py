@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import data
-import evaluation
 import generate
 import models
+from commands import evaluation
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from tests.evaluating import measure, refused, write_pictures
 from tests.models.gan.pairs import SIZE_PX, drawn, small_generator, stirred

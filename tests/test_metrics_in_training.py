@@ -6,8 +6,8 @@ import shutil
 import pytest
 from safetensors import safe_open
 
-import cli
 import metrics
+from commands import cli
 from tests.evaluating import measure
 from tests.test_train_cut import train
 from tests.training_runs import folders

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-import cli
 import models
 import training
+from commands import cli
 
 CPU = torch.device("cpu")
 

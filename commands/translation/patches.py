@@ -8,10 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-import cli
 import losses
 import models
 import training
+from commands import cli
 from errors import UserError
 
 # (queries, keys), each [B, P, C] -> the loss of every patch, [B * P]

@@ -10,14 +10,13 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import nn
 
-import cli
 import data
-import evaluation
 import metrics
 import models
 import training
+from commands import cli, evaluation
+from commands.monitor import RunMonitor
 from errors import UserError
-from monitor import RunMonitor
 
 EVALUATED_TOGETHER = 16
 

@@ -7,8 +7,8 @@ from torch import nn
 
 import models
 import training
+from commands.gan.options import GanOptions
 from errors import UserError
-from gan_options import GanOptions
 
 
 class Settings(NamedTuple):

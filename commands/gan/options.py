@@ -7,8 +7,8 @@ from typing import Literal
 
 import tyro
 
-import cli
 import models
+from commands import cli
 from errors import UserError
 
 Network = Literal["mlp", "dcgan", "sngan", "progressive", "r3gan"]

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import evaluation
 import metrics
 import training
+from commands import evaluation
 from errors import UserError
 
 

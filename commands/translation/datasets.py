@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 import data
-import evaluation
-import launch
+from commands import evaluation, launch
 
 PREVIEW_PICTURES = 6
 

@@ -22,8 +22,8 @@ import data
 import metrics
 import models
 import training
+from commands.extractors import build_extractor
 from errors import UserError
-from extractors import build_extractor
 
 
 class Pictures(Protocol):
