@@ -23,7 +23,8 @@ import data
 import metrics
 import models
 import training
-from commands import cli, evaluation
+from commands import cli, evaluation, pictures
+from commands.options import check_least
 from errors import UserError
 
 STATISTICS = (".npz", ".pkl")
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def check(options: Options) -> None:
     """Raise UserError for options that do not exist or do not go together."""
     options.check()
-    cli.check_least(options, batch_size=1, workers=0)
+    check_least(options, batch_size=1, workers=0)
     saves_only = options.save_stats and options.fake is None and options.checkpoint is None
     if options.real is None:
         needing = [name for name in options.names if name not in metrics.WITHOUT_REALS]
@@ -161,13 +162,13 @@ def evaluate(
     partners, seen_as = None, None
     if options.num:
         fake, preprocessing, content = sampled(options, device)
-        if isinstance(real, evaluation.ReadPictures):
+        if isinstance(real, pictures.ReadPictures):
             prepare = partial(data.prepared_levels, preprocessing=preprocessing, content=content)
             real = replace(real, decode=prepare)
             seen_as = f"{preprocessing.mode} {preprocessing.load_size} {preprocessing.crop_size}"
     elif options.checkpoint:
         fake = translated(options, device)
-        if isinstance(real, evaluation.ReadPictures):
+        if isinstance(real, pictures.ReadPictures):
             partners = replace(real, decode=partial(data.viewed_levels, content=fake.target))
     evaluator = evaluation.Evaluator(
         options,
@@ -205,7 +206,7 @@ def evaluate(
     }
 
 
-def open_set(path: Path | None, option: str, workers: int) -> evaluation.Set:
+def open_set(path: Path | None, option: str, workers: int) -> pictures.Set:
     """Open a folder of pictures, or read a file of statistics."""
     if path is None:
         return None
@@ -214,10 +215,10 @@ def open_set(path: Path | None, option: str, workers: int) -> evaluation.Set:
     if path.is_file():
         raise UserError(f"{option} {path}: neither a folder nor statistics (.npz, .pkl)")
     files = data.list_images(path, option)
-    return evaluation.file_pictures(f"{option} {path}", files, path, workers)
+    return pictures.file_pictures(f"{option} {path}", files, path, workers)
 
 
-def translated(options: Options, device: torch.device) -> evaluation.TranslatedPictures:
+def translated(options: Options, device: torch.device) -> pictures.TranslatedPictures:
     """Open what the checkpoint makes of the source folder."""
     saved = models.load_generator(options.checkpoint, "--checkpoint", options.direction)
     source, target = data.contents_of(
@@ -225,19 +226,19 @@ def translated(options: Options, device: torch.device) -> evaluation.TranslatedP
     )
     label = f"--checkpoint {options.checkpoint} of --source {options.source}"
     files = data.list_images(options.source, "--source")
-    sources = evaluation.file_pictures(label, files, options.source, options.workers, source)
+    sources = pictures.file_pictures(label, files, options.source, options.workers, source)
     network = saved.network.to(device)
-    return evaluation.TranslatedPictures(label, sources, network, device, target)
+    return pictures.TranslatedPictures(label, sources, network, device, target)
 
 
 def sampled(
     options: Options, device: torch.device
-) -> tuple[evaluation.SampledPictures, data.Preprocessing, data.Content]:
+) -> tuple[pictures.SampledPictures, data.Preprocessing, data.Content]:
     """Open what the checkpoint makes from noise; return with it how its training saw reals."""
     sampler = models.load_sampler(options.checkpoint, "--checkpoint")
     sampler.network.to(device)
     label = f"--checkpoint {options.checkpoint}"
-    fake = evaluation.SampledPictures(label, sampler, options.num, options.seed, options.truncation)
+    fake = pictures.SampledPictures(label, sampler, options.num, options.seed, options.truncation)
     about = models.read_saved(options.checkpoint, "--checkpoint").description
     crop_size = about.get("crop_size", sampler.size_px)
     preprocessing = data.Preprocessing(

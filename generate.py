@@ -20,6 +20,7 @@ import data
 import models
 import training
 from commands import cli
+from commands.options import check_least
 from errors import UserError
 
 GRID_PICTURES = 64
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def check(options: Options) -> None:
     """Raise UserError for options that cannot be."""
-    cli.check_least(options, num=1, seed=0, keys=2, frames=1, batch_size=1)
+    check_least(options, num=1, seed=0, keys=2, frames=1, batch_size=1)
     if not 0 <= options.truncation <= 1:
         raise UserError(f"--truncation {options.truncation}: outside 0 to 1; give 1 for no change")
     if not (options.output or options.grid or options.interpolate):

@@ -19,6 +19,7 @@ from torch import Tensor
 import data
 import training
 from commands import cli
+from commands.options import check_least
 from errors import UserError
 
 
@@ -71,7 +72,7 @@ class Score:
 
 def draw(options: Draw) -> None:
     """Write the folders."""
-    cli.check_least(options, size=16, train=1, test=1, seed=0)
+    check_least(options, size=16, train=1, test=1, seed=0)
     write = data.write_pocket_pairs if options.pairs else data.write_pocket
     with disk_errors_told(options.output):
         write(
@@ -85,7 +86,7 @@ def draw(options: Draw) -> None:
 
 def draw_shapes(options: Shapes) -> None:
     """Write the folders of shapes."""
-    cli.check_least(options, size=8, count=len(data.SHAPES), seed=0)
+    check_least(options, size=8, count=len(data.SHAPES), seed=0)
     with disk_errors_told(options.output):
         data.write_shapes(options.output, options.count, options.size, options.seed)
 

@@ -7,25 +7,28 @@ cut with patches compared otherwise: cut_monce (Zhan et al. 2022), cut_hneg (Jun
 cut_qs (Hu et al. 2022).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import data
 import losses
 import models
 import training
-from commands import cli, launch, method
-from commands.translation import datasets, patches
+from commands import cli, launch
+from commands.options import check_ranges
+from commands.translation import datasets, networks, patches, steps
 from errors import UserError
+from training import Term
 
 
 @dataclass(frozen=True)
-class Options(cli.TranslatorOptions):
-    """CUT's own options and defaults, after those that all trainings of translators share."""
+class Options(patches.PatchOptions):
+    """CUT's own options and defaults, after those of all unpaired translators and of patches."""
 
     preset: Literal["cut", "fastcut", "sincut", "simgan", "cut_monce", "cut_hneg", "cut_qs"] = "cut"
     """Row of defaults that the other options are read on top of."""
@@ -41,10 +44,6 @@ class Options(cli.TranslatorOptions):
         "zoom_and_patch",
     ] = "resize_and_crop"
     """How a file becomes a training picture; zoom_and_patch is for one picture a side."""
-    jitter_in_decay: bool = False
-    """Go on with resizing to load_size while the learning rate falls; the official programs of CUT
-    resize to crop_size from then on."""
-
     generator: Literal["resnet_9blocks", "resnet_6blocks", "stylegan2", "smallstylegan2"] = (
         "resnet_9blocks"
     )
@@ -58,40 +57,8 @@ class Options(cli.TranslatorOptions):
     """Weight of the adversarial loss in the generator's."""
     r1_weight: float = 0.0
     """Weight of the R1 penalty in the discriminator's loss; 0: off."""
-    nce_weight: float = 1.0
-    """Weight of the loss of the patches; 0: off, and no projector is made."""
-    patch_loss: Literal["patch_nce", "mo_nce", "hdce", "decoupled"] = "patch_nce"
-    """How a patch finds its place: among equal others (patch_nce), others weighed by optimal
-    transport (mo_nce), its own place out of the sum (decoupled), so and with like patches of the
-    source weighing more (hdce)."""
-    nce_identity: bool = True
-    """Average the loss of the patches with that between target pictures and their translations."""
-    nce_layers: tuple[int, ...] = (0, 4, 8, 12, 16)
-    """Generator layers whose features are compared."""
-    nce_temperature: float = 0.07
-    """Temperature of the softmax over patches."""
-    patch_sampler: Literal["random", "attention"] = "random"
-    """attention: from the fourth layer on, patches are places whose attention to the others is the
-    most decided, mixed by it (QS-Attn); the first three layers stay random."""
-    nce_patches: int = 256
-    """Patches a layer and picture."""
-    nce_channels: int = 256
-    """Width of the projected patches."""
-    nce_negatives: Literal["image", "batch"] = "image"
-    """Where a patch's negatives come from; batch is for --patch_loss patch_nce."""
-    mo_nce_cost: Literal["easy", "hard"] = "easy"
-    """Which negatives weigh more in mo_nce: those unlike the patch (easy) or like it (hard)."""
-    mo_nce_epsilon: float = 1.0
-    """Evenness of mo_nce's weights: the larger, the more even."""
-    hdce_gamma: tuple[float, float] = (50.0, 10.0)
-    """Evenness of hdce's weights, at the first image and at the end of the schedule."""
-    semantic_relation_weight: float = 0.0
-    """Weight of the difference between the relations among a translation's patches and those among
-    the source's (SRC); 0: off."""
     flip_equivariance: bool = False
     """Mirror the input on half of the steps, and the translation's features back (FastCUT)."""
-    identity_weight: float = 0.0
-    """Weight of L1 between a target picture and its translation; 0: off."""
     self_regularization_weight: float = 0.0
     """Weight of L1 between a source picture and its translation (SimGAN); 0: off."""
     history_size: int = 0
@@ -153,10 +120,10 @@ class Draws:
     """The random choices of one step, a pure function of the seed and the images seen."""
 
     def __init__(self, seed: int, images_seen: int, patches: int, device: torch.device):
+        self.images_seen, self.patches = images_seen, patches
         # FastCUT's coin, which no device has to be asked for.
         self.mirrored = training.seed_for(seed, images_seen, "mirror") % 2 == 1
         self.generator = training.generator_for(device, seed, images_seen, "step")
-        self.patches = patches
 
     def positions(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Draw the patches to compare, one set a layer, the same for all pictures of the batch."""
@@ -164,21 +131,13 @@ class Draws:
         return models.draw_positions(sizes, self.patches, self.generator)
 
 
-class Pass(NamedTuple):
-    """One pass of the generator."""
+class Translation(NamedTuple):
+    """Pictures, what the generator makes of them, and the features to compare that with."""
 
     inputs: Tensor  # [B, 3, H, W], mirrored or not
     outputs: Tensor  # [B, 3, H, W]
     keys: list[Tensor]  # features of the un-mirrored inputs, one [B, C_i, H_i, W_i] a layer
     mirrored: bool
-
-
-class Term(NamedTuple):
-    """One term of the generator's loss: it counts share * value, and its value is logged."""
-
-    name: str
-    value: Tensor
-    share: float = 1.0
 
 
 class Cut:
@@ -188,45 +147,33 @@ class Cut:
         """Build the networks; `epoch_images` and `precision` of the options are resolved."""
         self.options, self.device, self.processes = options, device, processes
         self.adversarial = losses.ADVERSARIAL_LOSSES[options.adversarial]
-        self.networks = {
-            "generator": method.build_generator(options),
-            "discriminator": method.build_discriminator(options),
-        }
-        self.generator, self.discriminator = self.networks.values()
-        models.check_picture_size(options.crop_size, "--crop_size", *self.networks.values())
+        self.generator = networks.build_generator(options)
+        self.discriminator = networks.build_discriminator(options)
+        parts = {"generator": self.generator, "discriminator": self.discriminator}
+        models.check_picture_size(options.crop_size, "--crop_size", *parts.values())
         if options.nce_weight:
             channels = models.feature_channels(self.generator, options.nce_layers, "--nce_layers")
             self.projector = models.PatchProjector(channels, options.nce_channels)
-            self.networks["projector"] = self.projector
-        method.draw_weights(self.networks, options, device)
-        self.optimizers = method.build_optimizers(self.networks, options)
-        self.averages = method.build_averages(self.networks, options)
+            parts["projector"] = self.projector
+        self.trained = networks.build_trained(parts, options, device)
         self.history = None
         if options.history_size:
             self.history = training.RefinedHistory(options.history_size)
-        self.translates_target = bool(
-            (options.nce_weight and options.nce_identity) or options.identity_weight
-        )
-        self.patch_loss = patches.loss_at(0, options)
+        self.autocast = partial(training.autocast, device, options.precision)
 
     # The three members that the loop knows.
 
     def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Update discriminator, then generator and projector; return the losses."""
         options = self.options
-        learning_rate = method.begin_step(
-            self.networks, self.optimizers, options, self.processes, images_seen
-        )
-        self.patch_loss = patches.loss_at(images_seen, options)
         draws = Draws(options.seed, images_seen, options.nce_patches, self.device)
-        values = self.update(batch, draws)
-        method.end_step(self.networks, self.averages, options)
-        return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
+        update = partial(self.update, batch, draws)
+        return steps.run_step(self.trained, options, self.processes, batch, images_seen, update)
 
     @torch.no_grad()
     def preview(self, batch: data.TranslationBatch) -> Tensor:
         """Show source, translation, target and identity below one another."""
-        (network,) = self.generators.values()
+        (network,) = self.trained.generators.values()
         source, target = (pictures.to(self.device) for pictures in batch)
         return training.sheet(
             [source, models.translate(network, source), target, models.translate(network, target)]
@@ -234,15 +181,7 @@ class Cut:
 
     def state(self) -> dict[str, training.Stateful]:
         """Everything to be saved."""
-        parts = method.saved_parts(self.networks, self.optimizers, self.averages)
-        if self.history:
-            parts["history"] = self.history
-        return parts
-
-    @property
-    def generators(self) -> dict[str, nn.Module]:
-        """The generator to use and to give away: the moving average where there is one."""
-        return method.generators_to_use(self.networks, self.averages)
+        return self.trained.state() | ({"history": self.history} if self.history else {})
 
     # The method.
 
@@ -252,129 +191,94 @@ class Cut:
         As the official program reports them: discriminator terms before their factor 1/2, the loss
         of the patches with its weight but before the mean of translation and identity.
         """
-        short_side_px = min(batch.source.shape[2:] + batch.target.shape[2:])
-        models.check_picture_size(
-            short_side_px, "a picture's short side of", self.generator, self.discriminator
-        )
-        mirrored = self.options.flip_equivariance and draws.mirrored
-        translation = self._translate(batch.source, mirrored)
+        translation = self._translate(batch.source, draws)
         values = self._update_discriminator(translation.outputs.detach(), batch.target, draws)
 
-        terms = self._learn(translation, self._translation_terms, draws)
-        del translation  # its features, before the second pass needs the room
-        if self.translates_target:
-            identity = self._translate(batch.target, mirrored)
-            terms += self._learn(identity, self._identity_terms, draws)
-        for name in self.networks:
-            if name != "discriminator":
-                self._descend(name)
-        values["generator"] = sum(term.share * term.value for term in terms)
+        loss = partial(self._loss_of_translation, translation, draws)
+        terms = training.backward([translation.outputs], loss)
+        del translation, loss  # its features, before the second pass needs the room
+        options = self.options
+        if (options.nce_weight and options.nce_identity) or options.identity_weight:
+            identity = self._translate(batch.target, draws)
+            loss = partial(self._loss_of_identity, identity, draws)
+            terms += training.backward([identity.outputs], loss)
+        self.trained.optimize(*(name for name in self.trained.networks if name != "discriminator"))
+        values["generator"] = training.total(terms)
         return values | {term.name: term.value for term in terms}
 
-    def _translate(self, pictures: Tensor, mirrored: bool) -> Pass:
-        """Translate, and keep the features of the un-mirrored inputs, which send no gradient.
+    def _loss_of_translation(
+        self, source: Translation, draws: Draws, fake: Tensor
+    ) -> Iterator[list[Term]]:
+        """What the translation of a source picture x must satisfy: L(G(x)) =
 
-        The features of the same pass serve, save for mirrored inputs: the network is not symmetric.
+        w_adversarial GAN(G(x)) + w_nce PatchNCE(x, G(x)) [/ 2 with the identity's]
+        + w_relation SRC(x, G(x)) + w_self |G(x) - x|_1.
         """
-        layers = self.options.nce_layers
-        inputs = pictures.flip(3) if mirrored else pictures
-        with self._autocast():
-            if not self.options.nce_weight:
-                return Pass(inputs, self.generator(inputs), [], mirrored)
-            if not mirrored:
-                outputs, keys = self.generator.forward_with_features(inputs, layers)
-                return Pass(inputs, outputs, [key.detach() for key in keys], mirrored)
-            with torch.no_grad():
-                keys = self.generator.encode(pictures, layers)
-            return Pass(inputs, self.generator(inputs), keys, mirrored)
-
-    def _update_discriminator(self, fake: Tensor, real: Tensor, draws: Draws) -> dict[str, Tensor]:
         options = self.options
-        if self.history:
-            fake = self._mixed_with_history(fake, draws)
-        if options.r1_weight:  # in float32, and apart from the fakes: it is differentiated twice
-            real = real.detach().requires_grad_()
-            real_logits = self.discriminator(real)
-            with self._autocast():
-                fake_logits = self.discriminator(fake)
-        else:
-            with self._autocast():
-                fake_logits, real_logits = models.run_together(self.discriminator, fake, real)
-        values = {
-            "discriminator_real": self.adversarial.on_real(real_logits),
-            "discriminator_fake": self.adversarial.on_fake(fake_logits),
-        }
-        total = (values["discriminator_real"] + values["discriminator_fake"]) / 2
-        if options.r1_weight:
-            values["r1"] = options.r1_weight * losses.r1_penalty(real, real_logits)
-            total = total + values["r1"]
-        total.backward()
-        self._descend("discriminator")
-        return {name: value.detach() for name, value in values.items()}
-
-    def _mixed_with_history(self, fake: Tensor, draws: Draws) -> Tensor:
-        """Every process keeps the whole history and takes its own rows of the mixed batch."""
-        mixed = self.history.mix(training.gather_rows(fake), draws.generator)
-        return mixed.chunk(self.processes.world_size)[self.processes.rank]
-
-    def _learn(
-        self, done: Pass, terms: Callable[[Pass, Draws], Iterator[list[Term]]], draws: Draws
-    ) -> list[Term]:
-        """Add the gradients of all terms to those of generator and projector.
-
-        Terms that share a graph come together. They send their gradient back to the outputs as soon
-        as they are made, which frees their graph before the next one is built; what has gathered
-        there goes through the generator once.
-        """
-        outputs = done.outputs.detach().requires_grad_()
-        finished = []
-        for together in terms(done._replace(outputs=outputs), draws):
-            sum(term.share * term.value for term in together).backward()
-            finished += [term._replace(value=term.value.detach()) for term in together]
-        done.outputs.backward(outputs.grad)
-        return finished
-
-    def _translation_terms(self, done: Pass, draws: Draws) -> Iterator[list[Term]]:
-        """What a translated source picture must satisfy."""
-        options = self.options
-        with training.frozen(self.discriminator), self._autocast():
-            logits = self.discriminator(done.outputs)
-        fooling = self.adversarial.generator(logits)
-        yield [Term("adversarial", options.adversarial_weight * fooling)]
+        with training.frozen(self.discriminator), self.autocast():
+            logits = self.discriminator(fake)
+        adversarial = options.adversarial_weight * self.adversarial.generator(logits)
+        yield [Term("adversarial", adversarial)]
         if options.nce_weight:
-            share = 0.5 if options.nce_identity else 1.0
-            yield self._patch_terms(done, draws, share)
+            yield self._patch_terms(source, draws, fake)
         if options.self_regularization_weight:
-            distance = losses.l1(done.outputs, done.inputs)
+            distance = losses.l1(fake, source.inputs)
             yield [Term("self_regularization", options.self_regularization_weight * distance)]
 
-    def _identity_terms(self, done: Pass, draws: Draws) -> Iterator[list[Term]]:
-        """What a translated target picture must satisfy: it should stay as it is."""
+    def _loss_of_identity(
+        self, target: Translation, draws: Draws, same: Tensor
+    ) -> Iterator[list[Term]]:
+        """What the translation of a target picture y must satisfy, to stay as it is: L(G(y)) =
+
+        w_nce PatchNCE(y, G(y)) / 2 + w_identity |G(y) - y|_1.
+        """
         options = self.options
         if options.nce_weight and options.nce_identity:
-            loss = self._compare(*self._encode(done, draws))
-            yield [Term("nce_identity", options.nce_weight * loss, 0.5)]
+            nce = self._compare(*self._patches(target, draws, same), draws)
+            yield [Term("nce_identity", options.nce_weight * nce, 0.5)]
         if options.identity_weight:
-            distance = losses.l1(done.outputs, done.inputs)
+            distance = losses.l1(same, target.inputs)
             yield [Term("identity", options.identity_weight * distance)]
 
-    def _patch_terms(self, done: Pass, draws: Draws, share: float) -> list[Term]:
+    def _patch_terms(self, source: Translation, draws: Draws, fake: Tensor) -> list[Term]:
         """Compare the outputs' patches with the inputs', and the relations among both."""
         options = self.options
-        queries, keys = self._encode(done, draws)
-        terms = [Term("nce", options.nce_weight * self._compare(queries, keys), share)]
+        queries, keys = self._patches(source, draws, fake)
+        nce = options.nce_weight * self._compare(queries, keys, draws)
+        terms = [Term("nce", nce, 0.5 if options.nce_identity else 1.0)]
         if options.semantic_relation_weight:
             difference = patches.semantic_relation(queries, keys)
-            weighted = options.semantic_relation_weight * difference
-            terms.append(Term("semantic_relation", weighted))
+            relation = options.semantic_relation_weight * difference
+            terms.append(Term("semantic_relation", relation))
         return terms
 
-    def _encode(self, done: Pass, draws: Draws) -> tuple[list[Tensor], list[Tensor]]:
+    def _translate(self, pictures: Tensor, draws: Draws) -> Translation:
+        """Translate, and keep the features of the un-mirrored inputs, which send no gradient.
+
+        They come from the pass that translates, save for mirrored inputs: the network is not
+        symmetric.
+        """
+        layers = self.options.nce_layers
+        mirrored = self.options.flip_equivariance and draws.mirrored
+        inputs = pictures.flip(3) if mirrored else pictures
+        with self.autocast():
+            if not self.options.nce_weight:
+                return Translation(inputs, self.generator(inputs), [], mirrored)
+            if not mirrored:
+                outputs, keys = self.generator.forward_with_features(inputs, layers)
+                return Translation(inputs, outputs, [key.detach() for key in keys], mirrored)
+            with torch.no_grad():
+                keys = self.generator.encode(pictures, layers)
+            return Translation(inputs, self.generator(inputs), keys, mirrored)
+
+    def _patches(
+        self, source: Translation, draws: Draws, fake: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Return projected patches of outputs and of un-mirrored inputs, [B, P_i, C] a layer."""
         options = self.options
-        with self._autocast():
-            queries, keys = self.generator.encode(done.outputs, options.nce_layers), done.keys
-            queries = [query.flip(3) for query in queries] if done.mirrored else queries
+        with self.autocast():
+            queries, keys = self.generator.encode(fake, options.nce_layers), source.keys
+            queries = [query.flip(3) for query in queries] if source.mirrored else queries
             positions = draws.positions(queries)
             if options.patch_sampler == "attention":
                 queries, keys, positions = patches.route(
@@ -385,34 +289,56 @@ class Cut:
                 keys = self.projector(keys, positions)
         return queries, keys
 
-    def _compare(self, queries: list[Tensor], keys: list[Tensor]) -> Tensor:
+    def _compare(self, queries: list[Tensor], keys: list[Tensor], draws: Draws) -> Tensor:
         return patches.compare(
             queries,
             keys,
-            self.patch_loss,
+            patches.loss_at(draws.images_seen, self.options),
             whole_batch=self.options.nce_negatives == "batch",
             rank=self.processes.rank,
         )
 
-    def _descend(self, name: str) -> None:
-        training.descend(self.networks[name], self.optimizers[name])
+    def _update_discriminator(self, fake: Tensor, real: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """Minimise (L_real + L_fake) / 2 + R1, L_real and L_fake of the adversarial loss."""
+        options = self.options
+        if self.history:
+            fake = self._mixed_with_history(fake, draws)
+        if options.r1_weight:  # in float32, and apart from the fakes: it is differentiated twice
+            real = real.detach().requires_grad_()
+            real_logits = self.discriminator(real)
+            with self.autocast():
+                fake_logits = self.discriminator(fake)
+        else:
+            with self.autocast():
+                fake_logits, real_logits = models.run_together(self.discriminator, fake, real)
+        terms = [
+            Term("discriminator_real", self.adversarial.on_real(real_logits), 0.5),
+            Term("discriminator_fake", self.adversarial.on_fake(fake_logits), 0.5),
+        ]
+        if options.r1_weight:
+            penalty = losses.r1_penalty(real, real_logits)
+            terms.append(Term("r1", options.r1_weight * penalty))
+        training.total(terms).backward()
+        self.trained.optimize("discriminator")
+        return {term.name: term.value.detach() for term in terms}
 
-    def _autocast(self) -> torch.autocast:
-        return training.autocast(self.device, self.options.precision)
+    def _mixed_with_history(self, fake: Tensor, draws: Draws) -> Tensor:
+        """Every process keeps the whole history and takes its own rows of the mixed batch."""
+        mixed = self.history.mix(training.gather_rows(fake), draws.generator)
+        return mixed.chunk(self.processes.world_size)[self.processes.rank]
 
 
 def check(options: Options) -> None:
     """Raise UserError for values and combinations that cannot train."""
-    cli.check_translator_options(options)
-    cli.check_ranges(
+    patches.check(options)
+    check_ranges(
         options,
         above_zero=(),
         at_least_zero=(
-            *("adversarial_weight", "r1_weight", "identity_weight"),
+            *("adversarial_weight", "r1_weight"),
             *("self_regularization_weight", "history_size"),
         ),
     )
-    patches.check(options)
     if options.history_size and options.batch_size % 2:
         raise UserError(
             f"--batch_size {options.batch_size}: --history_size takes half of each batch from the "

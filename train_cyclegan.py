@@ -7,7 +7,7 @@ al. 2021): each patch of a translation, as the other generator's encoder sees it
 place in the source, as its own generator's encoder sees that (PatchNCE).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
@@ -19,19 +19,21 @@ import data
 import losses
 import models
 import training
-from commands import cli, launch, method
-from commands.translation import datasets, patches
+from commands import cli, launch
+from commands.options import check_ranges, check_read
+from commands.translation import datasets, networks, patches, steps
+from commands.translation.options import UnpairedOptions, check_negatives, check_unpaired_options
 from errors import UserError
+from training import Term
 
 
 @dataclass(frozen=True)
-class Options(cli.TranslatorOptions):
-    """CycleGAN's own options, after those that all trainings of translators share."""
+class Options(UnpairedOptions):
+    """CycleGAN's own options, after those of all unpaired translators."""
 
     preset: Literal["cyclegan", "dclgan"] = "cyclegan"
     """Row of defaults that the other options are read on top of."""
     jitter_in_decay: bool = True
-    """Go on with resizing to load_size while the learning rate falls."""
     generator: Literal["resnet_9blocks", "resnet_6blocks", "unet_128", "unet_256"] = (
         "resnet_9blocks"
     )
@@ -41,19 +43,8 @@ class Options(cli.TranslatorOptions):
     cycle_weight: float = 10.0
     """Weight of L1 between a picture and what comes back of it; 0: off."""
     identity_weight: float = 5.0
-    """Weight of L1 between a target picture and its translation; 0: off."""
-    nce_weight: float = 0.0
-    """Weight of PatchNCE; 0: off, and no projectors are made."""
-    nce_layers: tuple[int, ...] = ()
-    """Generator layers whose features are compared; nce_weight needs some."""
-    nce_temperature: float = 0.07
-    """Temperature of the softmax over patches."""
-    nce_patches: int = 256
-    """Patches a layer and picture."""
-    nce_channels: int = 256
-    """Width of the projected patches."""
     average_ways: bool = False
-    """Take the mean of the two ways' losses in the generators' loss, not the sum."""
+    """Take the mean of the two directions' losses in the generators' loss, not the sum."""
     history_size: int = 50
     """Earlier translations of each kind kept for the discriminators; 0: off."""
 
@@ -84,15 +75,15 @@ PRESETS = {
 MIXED_SIZES = ("scale_width", "scale_shortside", "none")
 
 
-class Side(NamedTuple):
-    """One way of translation: what the letters mean while it is learned."""
+class Direction(NamedTuple):
+    """One direction of translation, and the domains that it leads from and to."""
 
-    way: str  # a2b or b2a, also in the names of losses
-    start: str  # the domain that it starts from
-    goal: str  # the domain that it leads to
+    name: str  # a2b or b2a, also in the names of losses
+    source: str  # a or b
+    target: str  # the other one
 
 
-SIDES = (Side("a2b", "a", "b"), Side("b2a", "b", "a"))
+DIRECTIONS = (Direction("a2b", "a", "b"), Direction("b2a", "b", "a"))
 
 
 class Keys(NamedTuple):
@@ -110,11 +101,11 @@ class CycleGan:
         self.options, self.device, self.processes = options, device, processes
         self.adversarial = losses.ADVERSARIAL_LOSSES[options.adversarial]
         self.networks: dict[str, nn.Module] = {}
-        for side in SIDES:
-            self.networks[f"generator_{side.way}"] = method.build_generator(options)
-            self.networks[f"discriminator_{side.goal}"] = method.build_discriminator(options)
-        self.picture_networks = tuple(self.networks.values())
-        models.check_picture_size(options.crop_size, "--crop_size", *self.picture_networks)
+        for direction in DIRECTIONS:
+            self.networks[f"generator_{direction.name}"] = networks.build_generator(options)
+            discriminator = networks.build_discriminator(options)
+            self.networks[f"discriminator_{direction.target}"] = discriminator
+        models.check_picture_size(options.crop_size, "--crop_size", *self.networks.values())
         self.layers = options.nce_layers if options.nce_weight else ()
         if self.layers:
             generator = self.networks["generator_a2b"]
@@ -122,47 +113,38 @@ class CycleGan:
             for domain in "ab":  # of what the domain's encoder sees: that of the generator from it
                 projector = models.PatchProjector(channels, options.nce_channels)
                 self.networks[f"projector_{domain}"] = projector
-        method.draw_weights(self.networks, options, device)
-        self.optimizers = method.build_optimizers(self.networks, options)
-        self.averages = method.build_averages(self.networks, options)
+        self.trained = networks.build_trained(self.networks, options, device)
         self.pools = {}
         if options.history_size:
-            self.pools = {side.goal: training.FakePool(options.history_size) for side in SIDES}
+            self.pools = {domain: training.FakePool(options.history_size) for domain in "ba"}
+        self.autocast = partial(training.autocast, device, options.precision)
 
     # The three members that the loop knows.
 
     def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Update the generators, then the discriminators; return the losses."""
-        learning_rate = method.begin_step(
-            self.networks, self.optimizers, self.options, self.processes, images_seen
+        update = partial(self.update, batch, images_seen)
+        return steps.run_step(
+            self.trained, self.options, self.processes, batch, images_seen, update
         )
-        values = self.update(batch, images_seen)
-        method.end_step(self.networks, self.averages, self.options)
-        return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
 
     @torch.no_grad()
     def preview(self, batch: data.TranslationBatch) -> Tensor:
-        """Show each kind, its translation, what comes back, and what should stay as it is."""
-        there, back = self.generators.values()
+        """Show each domain, its translation, the cycle, and what should stay as it is."""
+        a2b, b2a = self.trained.generators.values()
         rows = []
         for pictures, forward, backward in (
-            (batch.source.to(self.device), there, back),
-            (batch.target.to(self.device), back, there),
+            (batch.source.to(self.device), a2b, b2a),
+            (batch.target.to(self.device), b2a, a2b),
         ):
             translated = models.translate(forward, pictures)
-            returned = models.translate(backward, translated)
-            rows += [pictures, translated, returned, models.translate(backward, pictures)]
+            cycled = models.translate(backward, translated)
+            rows += [pictures, translated, cycled, models.translate(backward, pictures)]
         return training.sheet(rows)
 
     def state(self) -> dict[str, training.Stateful]:
         """Everything to be saved."""
-        parts = method.saved_parts(self.networks, self.optimizers, self.averages)
-        return parts | {f"pool_{domain}": pool for domain, pool in self.pools.items()}
-
-    @property
-    def generators(self) -> dict[str, nn.Module]:
-        """The generators to use and to give away: moving averages where there are some."""
-        return method.generators_to_use(self.networks, self.averages)
+        return self.trained.state() | {f"pool_{name}": pool for name, pool in self.pools.items()}
 
     # The method.
 
@@ -173,100 +155,111 @@ class CycleGan:
         and PatchNCE with their weights, none of them halved by `average_ways`.
         """
         pictures = {"a": batch.source, "b": batch.target}
-        short_side_px = min(batch.source.shape[2:] + batch.target.shape[2:])
-        models.check_picture_size(
-            short_side_px, "a picture's short side of", *self.picture_networks
-        )
-        values: dict[str, Tensor] = {}
-        fakes = {}
-        for side in SIDES:
-            fakes[side.goal] = self._learn_to_translate(side, pictures, values, images_seen)
-        for name in self.networks:
-            if not name.startswith("discriminator"):
-                self._descend(name)
-        for side in SIDES:
-            fake = self._mixed_with_pool(side.goal, fakes[side.goal], images_seen)
-            values[f"discriminator_{side.goal}"] = self._learn_to_judge(
-                side.goal, fake, pictures[side.goal]
+        fakes, values = {}, {}
+        for direction in DIRECTIONS:
+            fake, terms = self._backward_generators(direction, pictures, images_seen)
+            fakes[direction.target] = fake
+            values |= {term.name: term.value for term in terms}
+        learners = [name for name in self.networks if not name.startswith("discriminator")]
+        self.trained.optimize(*learners)
+        for domain, fake in fakes.items():
+            mixed = self._mixed_with_pool(domain, fake, images_seen)
+            values[f"discriminator_{domain}"] = self._update_discriminator(
+                domain, mixed, pictures[domain]
             )
         return values
 
-    def _learn_to_translate(
-        self, side: Side, pictures: dict[str, Tensor], values: dict[str, Tensor], images_seen: int
-    ) -> Tensor:
-        """Add one way's gradients to generators and projectors; return the fakes, detached.
+    def _backward_generators(
+        self, direction: Direction, pictures: dict[str, Tensor], images_seen: int
+    ) -> tuple[Tensor, list[Term]]:
+        """Add one direction's gradients to generators and projectors; return fakes and terms."""
+        source, target = pictures[direction.source], pictures[direction.target]
+        generator = self.networks[f"generator_{direction.name}"]
+        with self.autocast():
+            outputs, features = translate_both(
+                generator, source, target if self.options.identity_weight else None, self.layers
+            )
+            keys = self._draw_keys(direction, features, images_seen) if self.layers else None
+            del features
+        loss = partial(self._loss_of_direction, direction, source, target, keys)
+        terms = training.backward(outputs, loss)
+        return outputs[0].detach(), terms
 
-        Each pass sends its gradient back to the fakes as soon as its terms are made, which frees
-        its graph before the next one is built; what has gathered there goes through the generator
-        once.
+    def _loss_of_direction(
+        self,
+        direction: Direction,
+        source: Tensor,
+        target: Tensor,
+        keys: Keys | None,
+        fake: Tensor,
+        same: Tensor | None = None,
+    ) -> Iterator[list[Term]]:
+        """The loss of one direction, G from source x to target y, and F the generator back: L =
+
+        w_cycle |F(G(x)) - x|_1 + w_nce PatchNCE(x, G(x)) + GAN(G(x)) + w_identity |G(y) - y|_1.
+        The generators' loss is the sum of both directions', or their mean with `average_ways`.
         """
         options = self.options
-        forward = self.networks[f"generator_{side.way}"]
-        judge = self.networks[f"discriminator_{side.goal}"]
-        start, goal = pictures[side.start], pictures[side.goal]
-        with self._autocast():
-            outputs, features = method.translate_both(
-                forward, start, goal if options.identity_weight else None, self.layers
-            )
-            keys = self._draw_keys(side, features, images_seen) if self.layers else None
-            del features
-        leaves = [output.detach().requires_grad_() for output in outputs]
-        fake = leaves[0]
+        factor = 0.5 if options.average_ways else 1.0
+        if options.cycle_weight or keys:
+            yield self._terms_of_the_way_back(direction, source, keys, fake, factor)
+        discriminator = self.networks[f"discriminator_{direction.target}"]
+        with training.frozen(discriminator), self.autocast():
+            logits = discriminator(fake)
+        adversarial = self.adversarial.generator(logits)
+        yield [Term(f"adversarial_{direction.name}", adversarial, factor)]
+        if same is not None:
+            identity = options.identity_weight * losses.l1(same, target)
+            yield [Term(f"identity_{direction.target}", identity, factor)]
 
-        def learn(terms: dict[str, Tensor]) -> None:
-            share = 0.5 if options.average_ways else 1.0
-            (share * sum(terms.values())).backward()
-            values.update((name, value.detach()) for name, value in terms.items())
-
-        if options.cycle_weight or self.layers:
-            learn(self._compare_with_start(side, fake, start, keys))
-        with training.frozen(judge), self._autocast():
-            logits = judge(fake)
-        learn({f"adversarial_{side.way}": self.adversarial.generator(logits)})
-        if options.identity_weight:
-            stays = options.identity_weight * losses.l1(leaves[1], goal)
-            learn({f"identity_{side.goal}": stays})
-        torch.autograd.backward(outputs, [leaf.grad for leaf in leaves])
-        return fake.detach()
-
-    @torch.no_grad()
-    def _draw_keys(self, side: Side, features: Sequence[Tensor], images_seen: int) -> Keys:
-        """Draw the patches to compare and project them."""
-        sizes = [feature.shape[2] * feature.shape[3] for feature in features]
-        random = training.generator_for(
-            self.device, self.options.seed, images_seen, f"patches {side.way}"
-        )
-        positions = models.draw_positions(sizes, self.options.nce_patches, random)
-        return Keys(positions, self.networks[f"projector_{side.start}"](features, positions))
-
-    def _compare_with_start(
-        self, side: Side, fake: Tensor, start: Tensor, keys: Keys | None
-    ) -> dict[str, Tensor]:
-        """Return cycle loss and PatchNCE, both from one pass of the other generator."""
+    def _terms_of_the_way_back(
+        self,
+        direction: Direction,
+        source: Tensor,
+        keys: Keys | None,
+        fake: Tensor,
+        factor: float,
+    ) -> list[Term]:
+        """Cycle loss and PatchNCE, both from one pass of the other generator."""
         options = self.options
-        backward = self.networks[f"generator_{side.goal}2{side.start}"]
-        terms = {}
-        with self._autocast():
+        backward = self.networks[f"generator_{direction.target}2{direction.source}"]
+        terms = []
+        with self.autocast():
             if options.cycle_weight:
-                returned, features = method.translate_and_encode(backward, fake, self.layers)
-                terms[f"cycle_{side.start}"] = options.cycle_weight * losses.l1(returned, start)
+                cycled, features = translate_and_encode(backward, fake, self.layers)
+                cycle = options.cycle_weight * losses.l1(cycled, source)
+                terms.append(Term(f"cycle_{direction.source}", cycle, factor))
             else:
                 features = backward.encode(fake, self.layers)
             if keys:
-                queries = self.networks[f"projector_{side.goal}"](features, keys.positions)
+                projector = self.networks[f"projector_{direction.target}"]
+                queries = projector(features, keys.positions)
                 loss = partial(losses.patch_nce, temperature=options.nce_temperature)
-                nce = patches.compare(queries, keys.vectors, loss)
-                terms[f"nce_{side.way}"] = options.nce_weight * nce
+                nce = options.nce_weight * patches.compare(queries, keys.vectors, loss)
+                terms.append(Term(f"nce_{direction.name}", nce, factor))
         return terms
 
-    def _learn_to_judge(self, domain: str, fake: Tensor, real: Tensor) -> Tensor:
-        """Update the discriminator of a domain; return its loss."""
+    @torch.no_grad()
+    def _draw_keys(
+        self, direction: Direction, features: Sequence[Tensor], images_seen: int
+    ) -> Keys:
+        """Draw the patches to compare and project them."""
+        sizes = [feature.shape[2] * feature.shape[3] for feature in features]
+        random = training.generator_for(
+            self.device, self.options.seed, images_seen, f"patches {direction.name}"
+        )
+        positions = models.draw_positions(sizes, self.options.nce_patches, random)
+        projector = self.networks[f"projector_{direction.source}"]
+        return Keys(positions, projector(features, positions))
+
+    def _update_discriminator(self, domain: str, fake: Tensor, real: Tensor) -> Tensor:
+        """Minimise (L_real + L_fake) / 2; return it."""
         name = f"discriminator_{domain}"
-        with self._autocast():
+        with self.autocast():
             on_fake, on_real = models.run_together(self.networks[name], fake, real)
         loss = (self.adversarial.on_fake(on_fake) + self.adversarial.on_real(on_real)) / 2
         loss.backward()
-        self._descend(name)
+        self.trained.optimize(name)
         return loss.detach()
 
     def _mixed_with_pool(self, domain: str, fake: Tensor, images_seen: int) -> Tensor:
@@ -282,53 +275,70 @@ class CycleGan:
                     f"{images_seen} images); give a --preprocess mode that crops, or 0"
                 )
         random = training.generator_for(
-            method.CPU, self.options.seed, images_seen, f"pool {domain}"
+            networks.CPU, self.options.seed, images_seen, f"pool {domain}"
         )
         mixed = self.pools[domain].mix(training.gather_rows(fake.float()), random)
         return mixed.chunk(self.processes.world_size)[self.processes.rank]
 
-    def _descend(self, name: str) -> None:
-        training.descend(self.networks[name], self.optimizers[name])
 
-    def _autocast(self) -> torch.autocast:
-        return training.autocast(self.device, self.options.precision)
+def translate_both(
+    generator: nn.Module, source: Tensor, target: Tensor | None, layers: Sequence[int]
+) -> tuple[Sequence[Tensor], list[Tensor]]:
+    """Return the translations of `source` and of `target`, if there is one, and source features.
+
+    The features, detached, one [B, C_i, H_i, W_i] a layer, come from the pass that translates. The
+    pictures share it where that gives what two passes give (see `models.run_together`).
+    """
+    alone = target is None or source.shape[1:] != target.shape[1:]
+    if alone or models.couples_a_batch(generator):
+        output, features = translate_and_encode(generator, source, layers)
+        outputs = (output,) if target is None else (output, generator(target))
+    else:
+        both, features = translate_and_encode(generator, torch.cat([source, target]), layers)
+        outputs = (both[: len(source)], both[len(source) :])
+    return outputs, [feature[: len(source)].detach() for feature in features]
 
 
-def open_both_ways(options: Options) -> launch.Data:
+def translate_and_encode(
+    generator: nn.Module, pictures: Tensor, layers: Sequence[int]
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the translation of pictures and, from the same pass, the outputs of `layers`, if any.
+
+    Without layers any generator will do.
+    """
+    if not layers:
+        return generator(pictures), []
+    return generator.forward_with_features(pictures, layers)
+
+
+def open_both_directions(options: Options) -> launch.Data:
     """Open the folders, in sizes that the generators take.
 
     Each generator is measured on the test pictures that it starts from.
     """
     with torch.device("meta"):
-        size_multiple = method.build_generator(options).size_multiple
-    backward = {f"generator_{side.way}.safetensors": side.start == "b" for side in SIDES}
+        size_multiple = networks.build_generator(options).size_multiple
+    backward = {f"generator_{name}.safetensors": source == "b" for name, source, _ in DIRECTIONS}
     return datasets.open_unpaired(options, size_multiple, backward)
 
 
 def check(options: Options) -> None:
     """Raise UserError for values that cannot train."""
-    cli.check_translator_options(options)
-    cli.check_ranges(
-        options,
-        above_zero=("nce_temperature", "nce_channels"),
-        at_least_zero=("cycle_weight", "identity_weight", "nce_weight", "history_size"),
-    )
+    check_unpaired_options(options)
+    check_ranges(options, above_zero=(), at_least_zero=("cycle_weight", "history_size"))
     if not (options.cycle_weight or options.identity_weight or options.nce_weight):
         raise UserError(
             "--cycle_weight 0: with --identity_weight 0 and --nce_weight 0 nothing ties a "
             "translation to its source; give one of them"
         )
     compared = ("nce_temperature", "nce_patches", "nce_channels", "nce_layers")
-    cli.check_read(options, dict.fromkeys(compared, (bool(options.nce_weight), "--nce_weight")))
+    check_read(options, dict.fromkeys(compared, (bool(options.nce_weight), "--nce_weight")))
     if options.nce_weight and not options.nce_layers:
         raise UserError(
             f"--nce_weight {options.nce_weight}: no --nce_layers to compare; give some, as "
             "--preset dclgan does"
         )
-    if options.nce_weight and options.nce_patches < 2:
-        raise UserError(
-            f"--nce_patches {options.nce_patches}: leaves a patch without negatives; give 2 or more"
-        )
+    check_negatives(options)
     if options.nce_weight and options.generator.startswith("unet"):
         raise UserError(
             f"--generator {options.generator}: has no layers for --nce_layers; use resnet_9blocks, "
@@ -340,7 +350,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, open_both_ways, CycleGan)
+    launch.train(options, open_both_directions, CycleGan)
 
 
 if __name__ == "__main__":

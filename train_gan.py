@@ -19,10 +19,11 @@ import data
 import losses
 import models
 import training
-from commands import cli, evaluation, launch, method
+from commands import cli, launch, pictures
 from commands.gan import options as gan_options
 from commands.gan.plan import Plan, Settings, build_networks
 from commands.gan.presets import PRESETS
+from commands.trained import TrainedNetworks
 from errors import UserError
 from models.gan import augmentation
 
@@ -97,16 +98,17 @@ class Gan:
         self.generator, self.discriminator = self.networks.values()
         for name, network in self.networks.items():
             network.draw_weights(
-                training.generator_for(method.CPU, options.seed, 0, f"{name} weights")
+                training.generator_for(torch.device("cpu"), options.seed, 0, f"{name} weights")
             )
             network.to(device)
-        self.optimizers = {
-            name: training.adam(network, options.learning_rate, options.betas)
-            for name, network in self.networks.items()
-        }
-        self.averages = {}
-        if options.ema_halflife_images or options.ema_halflife_end or options.ema_decay:
-            self.averages["generator"] = training.MovingAverage(self.generator)
+        self.trained = TrainedNetworks(
+            self.networks,
+            options.learning_rate,
+            options.betas,
+            averaged=bool(
+                options.ema_halflife_images or options.ema_halflife_end or options.ema_decay
+            ),
+        )
         self.adaptive = None
         if options.ada_target:
             self.adaptive = training.AdaptiveAugmentation(
@@ -132,11 +134,11 @@ class Gan:
         noise = self._noise(images_seen, "generator", len(own.images))
         values |= self.update_generator(own, now, noise)
         training.average_statistics(self.generator)
-        for name, average in self.averages.items():
+        for name, average in self.trained.averages.items():
             average.update(self.networks[name], now.ema_decay)
         after = images_seen + self.plan.images_a_step(images_seen)
         if self.plan.resets_optimizers(images_seen, after):
-            for optimizer in self.optimizers.values():
+            for optimizer in self.trained.optimizers.values():
                 optimizer.state.clear()
         self.level = self.plan.level(after)
         return self._reported(values, now)
@@ -147,7 +149,7 @@ class Gan:
 
         Eight rows and columns, fewer where pictures are large.
         """
-        (network,) = self.generators.values()
+        (network,) = self.trained.generators.values()
         columns = max(1, min(PREVIEW_SIDE, PREVIEW_PX // self.options.crop_size))
         rows = min(self.options.classes, columns) or columns
         count = rows * columns
@@ -163,13 +165,7 @@ class Gan:
 
     def state(self) -> dict[str, training.Stateful]:
         """Everything to be saved."""
-        parts = method.saved_parts(self.networks, self.optimizers, self.averages)
-        return parts | ({"adaptive": self.adaptive} if self.adaptive else {})
-
-    @property
-    def generators(self) -> dict[str, nn.Module]:
-        """The generator to use and to give away: the moving average where there is one."""
-        return method.generators_to_use(self.networks, self.averages)
+        return self.trained.state() | ({"adaptive": self.adaptive} if self.adaptive else {})
 
     # The method.
 
@@ -324,14 +320,14 @@ class Gan:
         share = 1.0  # of the discriminator's learning rate in the generator's
         if options.discriminator_learning_rate:
             share = options.discriminator_learning_rate / options.learning_rate
-        for name, optimizer in self.optimizers.items():
+        for name, optimizer in self.trained.optimizers.items():
             factor = share if name == "discriminator" else 1.0
             training.set_learning_rate(optimizer, factor * now.learning_rate)
             for group in optimizer.param_groups:
                 group["betas"] = now.betas
 
     def _descend(self, name: str) -> Tensor:
-        return training.descend_if_finite(self.networks[name], self.optimizers[name])
+        return training.optimizer_step_if_finite(self.networks[name], self.trained.optimizers[name])
 
     def _noise(self, images_seen: int, purpose: str, rows: int) -> Noise:
         random = training.generator_for(self.device, self.options.seed, images_seen, purpose)
@@ -373,7 +369,7 @@ def open_images(options: Options) -> launch.Data:
     content = data.Content("colour", options.channels)
     dataset = data.ImageFolder(files, labels, preprocessing, seed=options.seed, content=content)
     shares = [count / len(files) for count in labels.counts]
-    reals = evaluation.ReadPictures(
+    reals = pictures.ReadPictures(
         f"--dataroot {options.dataroot}",
         files,
         files,
@@ -388,7 +384,7 @@ def open_images(options: Options) -> launch.Data:
 
     def fakes(network: nn.Module, device: torch.device, images_seen: int):
         sampler = models.Sampler(network, **about(images_seen))
-        return evaluation.SampledPictures(
+        return pictures.SampledPictures(
             "--evaluate_images", sampler, options.evaluate_images, options.seed
         )
 

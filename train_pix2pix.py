@@ -5,8 +5,9 @@ together (Isola et al. 2017). Sources may be pictures or label maps. Presets: pi
 colorization, which takes single pictures and learns to colour them from their lightness.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,13 +17,16 @@ import data
 import losses
 import models
 import training
-from commands import cli, launch, method
-from commands.translation import datasets
+from commands import cli, launch
+from commands.options import check_ranges
+from commands.translation import datasets, networks, steps
+from commands.translation.options import TranslatorOptions, check_translator_options
 from errors import UserError
+from training import Term
 
 
 @dataclass(frozen=True)
-class Options(cli.TranslatorOptions):
+class Options(TranslatorOptions):
     """pix2pix's own options and defaults, after those that all trainings of translators share."""
 
     preset: Literal["pix2pix", "colorization"] = "pix2pix"
@@ -71,30 +75,27 @@ class Pix2Pix:
         self.source, self.target = contents(options)
         self.generator = build_generator(options)
         pair_channels = self.source.tensor_channels + self.target.tensor_channels
-        self.discriminator = method.build_discriminator(
+        self.discriminator = networks.build_discriminator(
             options, in_channels=1 + 2 if options.lab else pair_channels
         )
-        self.networks = {"generator": self.generator, "discriminator": self.discriminator}
-        models.check_picture_size(options.crop_size, "--crop_size", *self.networks.values())
-        method.draw_weights(self.networks, options, device)
-        self.optimizers = method.build_optimizers(self.networks, options)
-        self.averages = method.build_averages(self.networks, options)
+        parts = {"generator": self.generator, "discriminator": self.discriminator}
+        models.check_picture_size(options.crop_size, "--crop_size", *parts.values())
+        self.trained = networks.build_trained(parts, options, device)
+        self.autocast = partial(training.autocast, device, options.precision)
 
     # The three members that the loop knows.
 
     def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Update discriminator, then generator; return the losses."""
-        learning_rate = method.begin_step(
-            self.networks, self.optimizers, self.options, self.processes, images_seen
+        update = partial(self.update, batch)
+        return steps.run_step(
+            self.trained, self.options, self.processes, batch, images_seen, update
         )
-        values = self.update(batch)
-        method.end_step(self.networks, self.averages, self.options)
-        return values | {"learning_rate": torch.full((), learning_rate, device=self.device)}
 
     @torch.no_grad()
     def preview(self, batch: data.TranslationBatch) -> Tensor:
         """Show source, translation and target below one another."""
-        (network,) = self.generators.values()
+        (network,) = self.trained.generators.values()
         source = batch.source.to(self.device)
         shown = self.source.to_view(source)
         if self.options.lab:
@@ -107,12 +108,7 @@ class Pix2Pix:
 
     def state(self) -> dict[str, training.Stateful]:
         """Everything to be saved."""
-        return method.saved_parts(self.networks, self.optimizers, self.averages)
-
-    @property
-    def generators(self) -> dict[str, nn.Module]:
-        """The generator to use and to give away: the moving average where there is one."""
-        return method.generators_to_use(self.networks, self.averages)
+        return self.trained.state()
 
     # The method.
 
@@ -123,43 +119,47 @@ class Pix2Pix:
         with its weight.
         """
         source, target = batch
-        short_side_px = min(source.shape[2:])
-        models.check_picture_size(
-            short_side_px, "a picture's short side of", *self.networks.values()
-        )
         if self.options.lab:
             source, target = models.split_lab(source)
-        with self._autocast():
+        with self.autocast():
             fake = self.generator.colours(source) if self.options.lab else self.generator(source)
         values = {}
         if self.options.adversarial_weight:
             values = self._update_discriminator(source, fake.detach(), target)
-            with training.frozen(self.discriminator), self._autocast():
+        terms = training.backward([fake], partial(self._loss_of_generator, source, target))
+        self.trained.optimize("generator")
+        return values | {term.name: term.value for term in terms}
+
+    def _loss_of_generator(
+        self, source: Tensor, target: Tensor, fake: Tensor
+    ) -> Iterator[list[Term]]:
+        """The loss of a translation G(x) of source x with target y: L =
+
+        w_adversarial GAN(x, G(x)) + w_l1 |G(x) - y|_1.
+        """
+        options = self.options
+        if options.adversarial_weight:
+            with training.frozen(self.discriminator), self.autocast():
                 logits = self.discriminator(torch.cat([source, fake], 1))
-            fooling = self.adversarial.generator(logits)
-            values["adversarial"] = self.options.adversarial_weight * fooling
-        if self.options.l1_weight:
-            values["l1"] = self.options.l1_weight * losses.l1(fake, target)
-        sum(values[name] for name in ("adversarial", "l1") if name in values).backward()
-        training.descend(self.generator, self.optimizers["generator"])
-        return {name: value.detach() for name, value in values.items()}
+            adversarial = options.adversarial_weight * self.adversarial.generator(logits)
+            yield [Term("adversarial", adversarial)]
+        if options.l1_weight:
+            yield [Term("l1", options.l1_weight * losses.l1(fake, target))]
 
     def _update_discriminator(
         self, source: Tensor, fake: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
+        """Minimise (L_real + L_fake) / 2 on pairs of source and target or translation."""
         pairs = [torch.cat([source, pictures], 1) for pictures in (fake, target)]
-        with self._autocast():
+        with self.autocast():
             on_fake, on_real = models.run_together(self.discriminator, *pairs)
-        values = {
-            "discriminator_real": self.adversarial.on_real(on_real),
-            "discriminator_fake": self.adversarial.on_fake(on_fake),
-        }
-        (sum(values.values()) / 2).backward()
-        training.descend(self.discriminator, self.optimizers["discriminator"])
-        return values
-
-    def _autocast(self) -> torch.autocast:
-        return training.autocast(self.device, self.options.precision)
+        terms = [
+            Term("discriminator_real", self.adversarial.on_real(on_real), 0.5),
+            Term("discriminator_fake", self.adversarial.on_fake(on_fake), 0.5),
+        ]
+        training.total(terms).backward()
+        self.trained.optimize("discriminator")
+        return {term.name: term.value.detach() for term in terms}
 
 
 def contents(options: Options) -> tuple[data.Content, data.Content]:
@@ -173,7 +173,7 @@ def contents(options: Options) -> tuple[data.Content, data.Content]:
 def build_generator(options: Options) -> nn.Module:
     """Build the translator between the two sides' channels."""
     source, target = contents(options)
-    return method.build_generator(
+    return networks.build_generator(
         options,
         in_channels=source.tensor_channels,
         out_channels=target.tensor_channels,
@@ -186,13 +186,15 @@ def open_pairs(options: Options) -> launch.Data:
     source, target = contents(options)
     with torch.device("meta"):
         size_multiple = build_generator(options).size_multiple
-    return datasets.open_paired(options, source, target, size_multiple)
+    return datasets.open_paired(
+        options, source, target, size_multiple, direction=options.direction, single=options.lab
+    )
 
 
 def check(options: Options) -> None:
     """Raise UserError for values and combinations that cannot train."""
-    cli.check_translator_options(options)
-    cli.check_ranges(options, above_zero=(), at_least_zero=("adversarial_weight", "l1_weight"))
+    check_translator_options(options)
+    check_ranges(options, above_zero=(), at_least_zero=("adversarial_weight", "l1_weight"))
     if options.source_classes < 0 or options.source_classes == 1:
         raise UserError(
             f"--source_classes {options.source_classes}: give 2 or more for label maps, 0 for "

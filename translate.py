@@ -21,6 +21,7 @@ import data
 import models
 import training
 from commands import cli
+from commands.options import check_least
 from errors import UserError
 
 
@@ -50,7 +51,7 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Translate all pictures; name those that cannot be read, then fail for them."""
     options = cli.parse(Options, arguments)
-    cli.check_least(options, batch_size=1, seed=0)
+    check_least(options, batch_size=1, seed=0)
     device = training.choose_device(options.device, training.Processes())
     outputs = plan_outputs(options.input, options.output)
     saved = models.load_generator(options.checkpoint, "--checkpoint", options.direction)

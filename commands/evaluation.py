@@ -1,4 +1,4 @@
-"""Measure sets of pictures: files, networks and metrics brought together.
+"""Compare sets of pictures: their features collected, shared out over the processes.
 
 For evaluate.py, and for the training scripts, which measure while they train.
 """
@@ -6,155 +6,19 @@ For evaluate.py, and for the training scripts, which measure while they train.
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import groupby, islice
-from pathlib import Path
-from typing import Protocol
+from itertools import islice
 
 import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from torch import nn
 
 import data
 import metrics
-import models
 import training
 from commands.extractors import build_extractor
+from commands.pictures import Pictures, Set, size
 from errors import UserError
-
-
-class Pictures(Protocol):
-    """A set of pictures that is read once, in order."""
-
-    label: str  # what messages call it
-    files: Sequence[Path]
-    names: Sequence[str]  # one a picture: the file's place in its folder, without the ending
-
-    def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
-        """Yield the pictures of these indices."""
-
-
-@dataclass(frozen=True)
-class ReadPictures:
-    """Pictures from files, or from pairs of files."""
-
-    label: str
-    items: Sequence[object]
-    files: Sequence[Path]
-    names: Sequence[str]
-    decode: data.Decode
-    workers: int
-
-    def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
-        """Decode in the reading processes."""
-        return data.read_images(self.items, indices, self.decode, workers=self.workers)
-
-
-def file_pictures(
-    label: str,
-    files: Sequence[Path],
-    folder: Path | None,
-    workers: int,
-    content: data.Content | None = None,
-) -> ReadPictures:
-    """Return files as training and translation see this content; None: as the tools of FID do."""
-    decode = partial(data.content_pixels, content=content) if content else data.plain_levels
-    return ReadPictures(label, files, files, data.names_below(files, folder), decode, workers)
-
-
-@dataclass(frozen=True)
-class TranslatedPictures:
-    """What a generator makes of sources: to the bit the PNG files that translate.py writes.
-
-    target: what the generator puts out.
-    """
-
-    label: str
-    sources: ReadPictures
-    generator: nn.Module
-    device: torch.device
-    target: data.Content = data.RGB
-
-    @property
-    def files(self) -> Sequence[Path]:
-        """The files of the sources."""
-        return self.sources.files
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of the sources."""
-        return self.sources.names
-
-    def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
-        """Translate one picture at a time, as translate.py does."""
-        for found in self.sources.read(indices):
-            pixels = found.pixels
-            if pixels is not None:
-                translated = models.translate(self.generator, pixels[None].to(self.device))
-                found = found._replace(
-                    pixels=data.to_levels(self.target.to_view(translated)[0]).cpu()
-                )
-            yield found
-
-
-@dataclass(frozen=True)
-class SampledPictures:
-    """What a generator makes from noise: to the bit the PNG files that generate.py writes.
-
-    Without --labels, so that classes come as often as in the training data. They are read in the
-    order of their numbers; a folder of them is read class by class, which metrics that depend on
-    the order (is, swd, ms_ssim) notice.
-    """
-
-    label: str
-    sampler: models.Sampler
-    count: int
-    seed: int
-    truncation: float = 1.0
-
-    @cached_property
-    def names(self) -> Sequence[str]:
-        """The pictures' numbers, as generate.py names its files."""
-        return [f"{number:06d}" for number in range(self.count)]
-
-    @cached_property
-    def files(self) -> Sequence[Path]:
-        """The files that generate.py would write, in its folder."""
-        return [Path(f"{name}.png") for name in self.names]
-
-    def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
-        """Make the pictures of these numbers; only passes of the network that hold one are run.
-
-        Raises UserError for a generator whose pictures are not finite.
-        """
-        size = self.sampler.pictures_a_pass
-        content = data.Content("colour", self.sampler.out_channels)
-        for number, of_pass in groupby(indices, lambda index: index // size):
-            pictures = self.sampler.sample(
-                min(size, self.count - number * size),
-                self.seed,
-                first=number * size,
-                truncation=self.truncation,
-            )
-            try:
-                levels = data.to_levels(content.to_view(pictures))
-            except ValueError as error:
-                raise UserError(f"{self.label}: {error}; name another") from error
-            for index in of_pass:
-                yield data.ReadImage(index, levels[index - number * size], "", "")
-
-
-Set = Pictures | metrics.SavedStatistics | None
-
-
-def size(found: Set) -> int | None:
-    """Return the number of pictures of a set, None where it is not known."""
-    if found is None:
-        return None
-    return found.count if isinstance(found, metrics.SavedStatistics) else len(found.names)
 
 
 def kept_features(real: Set, fake: Set) -> tuple[int, int]:

@@ -14,8 +14,10 @@ import data
 import metrics
 import models
 import training
-from commands import cli, evaluation
+from commands import cli, evaluation, pictures
 from commands.monitor import RunMonitor
+from commands.options import MAY_CHANGE, RunOptions
+from commands.trained import TrainedNetworks
 from errors import UserError
 
 EVALUATED_TOGETHER = 16
@@ -24,17 +26,15 @@ EVALUATED_TOGETHER = 16
 class TrainedMethod(training.Method, Protocol):
     """A method whose networks can be given away and taken from another run."""
 
-    networks: dict[str, nn.Module]
-    generators: dict[str, nn.Module]  # file name in the run folder -> the network to use
-    averages: dict[str, training.MovingAverage]  # name of a network -> its average
+    trained: TrainedNetworks
 
 
 class Test(NamedTuple):
     """What a generator is measured on."""
 
     # (generator, device, images seen) -> what it makes
-    fake: Callable[[nn.Module, torch.device, int], evaluation.Pictures]
-    real: evaluation.ReadPictures
+    fake: Callable[[nn.Module, torch.device, int], pictures.Pictures]
+    real: pictures.ReadPictures
 
 
 class Data(NamedTuple):
@@ -51,9 +51,9 @@ class Data(NamedTuple):
 
 
 def train(
-    options: cli.RunOptions,
-    open_data: Callable[[cli.RunOptions], Data],
-    build_method: Callable[[cli.RunOptions, torch.device, training.Processes], TrainedMethod],
+    options: RunOptions,
+    open_data: Callable[[RunOptions], Data],
+    build_method: Callable[[RunOptions, torch.device, training.Processes], TrainedMethod],
     watch: training.Watch | None = None,
 ) -> None:
     """Read the data, build the method, compare with the run folder, and train."""
@@ -72,17 +72,18 @@ def train(
         method = build_method(options, device, processes)
         config = cli.config(options, files.description)
         run = training.RunFolder(options.run_dir)
-        run.check(config, cli.MAY_CHANGE)
+        run.check(config, MAY_CHANGE)
         if not options.dry_run:
             _train(options, files, method, config, run, device, processes, watch)
         elif processes.writes:
-            sizes = {name: models.describe(network) for name, network in method.networks.items()}
+            networks = method.trained.networks
+            sizes = {name: models.describe(network) for name, network in networks.items()}
             plan = {**files.description, **sizes, "processes": processes.world_size}
             print(cli.describe(plan), cli.describe(config["options"]), sep="\n\n")
 
 
 def _train(
-    options: cli.RunOptions,
+    options: RunOptions,
     files: Data,
     method: TrainedMethod,
     config: dict,
@@ -114,15 +115,14 @@ def _train(
     )
     exports = {
         name: lambda path, seen, network=network: export(path, network, seen, config, files)
-        for name, network in method.generators.items()
+        for name, network in method.trained.generators.items()
     }
     try:
         evaluate = None
         if options.evaluate_every:
             evaluate = monitor(options, files, method, run, exports, device, processes)
-        training.fit(
-            method, stream, files.preview, run, pace, exports, processes, device, evaluate, watch
-        )
+        reports = training.Reports(files.preview, exports, evaluate, watch or training.Watch())
+        training.fit(method, stream, run, pace, reports, processes, device)
     finally:
         run.release()
         for path, reason in stream.unreadable.items():
@@ -130,7 +130,7 @@ def _train(
 
 
 def monitor(
-    options: cli.RunOptions,
+    options: RunOptions,
     files: Data,
     method: TrainedMethod,
     run: training.RunFolder,
@@ -143,13 +143,13 @@ def monitor(
         measures(options), device, processes, batch_size=EVALUATED_TOGETHER, skip_unreadable=True
     )
     tests = {
-        name: (partial(test.fake, method.generators[name], device), test.real)
+        name: (partial(test.fake, method.trained.generators[name], device), test.real)
         for name, test in files.tests.items()
     }
     return RunMonitor(evaluator, run, tests, exports)
 
 
-def measures(options: cli.RunOptions) -> metrics.Measures:
+def measures(options: RunOptions) -> metrics.Measures:
     """Return what --evaluate_every measures; raises UserError where that does not exist."""
     wanted = metrics.Measures(
         metrics=options.metrics,
@@ -174,15 +174,15 @@ def export(path: Path, network: nn.Module, images_seen: int, config: dict, files
 
 def start_from(path: Path, method: TrainedMethod) -> None:
     """Take over the weights of another run's networks, or of a generator file."""
-    option = f"--init_from {path}"
+    option, networks = f"--init_from {path}", method.trained.networks
     if path.is_dir() or path.suffix == ".pt":
         states = training.read_weights(path, "--init_from").states
-        states = {name: state for name, state in states.items() if name in method.networks}
-        training.restore(method.networks, states, option)
-    elif "generator" not in method.networks:
+        states = {name: state for name, state in states.items() if name in networks}
+        training.restore(networks, states, option)
+    elif "generator" not in networks:
         raise UserError(f"{option}: holds one generator, and this method has two; name a run")
     else:
         state = models.read_saved(path, "--init_from").network.state_dict()
-        training.restore({"generator": method.networks["generator"]}, {"generator": state}, option)
-    for name, average in method.averages.items():
-        average.load_state_dict(method.networks[name].state_dict())
+        training.restore({"generator": networks["generator"]}, {"generator": state}, option)
+    for name, average in method.trained.averages.items():
+        average.load_state_dict(networks[name].state_dict())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import metrics
 import training
-from commands import evaluation
+from commands import evaluation, pictures
 from errors import UserError
 
 
@@ -23,7 +23,7 @@ class RunMonitor:
         self,
         evaluator: evaluation.Evaluator,
         run: training.RunFolder,
-        tests: Mapping[str, tuple[Callable[[int], evaluation.Pictures], evaluation.Pictures]],
+        tests: Mapping[str, tuple[Callable[[int], pictures.Pictures], pictures.Pictures]],
         exports: Mapping[str, Callable[[Path, int], object]],
     ):
         """Check that there is enough to measure on; collect the reals, once for the whole run."""
@@ -58,7 +58,7 @@ class RunMonitor:
         return numbers
 
     def _measured(
-        self, name: str, fake: evaluation.Pictures, real: evaluation.Pictures
+        self, name: str, fake: pictures.Pictures, real: pictures.Pictures
     ) -> dict[str, object]:
         """Return one generator's numbers and what they rest on; {} in other processes."""
         paired = self.evaluator.measures.needs(*metrics.OF_PAIRS)

@@ -1,6 +1,13 @@
 """Files on disk -> typed batches of pictures."""
 
-from data.batch import ImageBatch, TranslationBatch
+from data.batch import (
+    EndlessDataset,
+    ImageBatch,
+    ImageItem,
+    Item,
+    TranslationBatch,
+    TranslationDataset,
+)
 from data.content import MOST_CLASSES, RGB, Content, contents_of, label_colours
 from data.decode import UnreadableImageError, decode_image, decode_plainly
 from data.files import (
@@ -12,7 +19,6 @@ from data.files import (
     names_below,
 )
 from data.images import ImageFolder
-from data.item import EndlessDataset, ImageItem, Item, TranslationDataset
 from data.labels import Labels, read_labels
 from data.paired import PairedFiles, decode_pair, read_pair
 from data.pairs import Pair, Pairs, find_pairs, find_pictures

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.batch import ImageBatch, stack_centres, stack_equal
+from data.batch import ImageBatch, ImageItem, Unreadable, stack_centres, stack_equal
 from data.content import Content
-from data.item import ImageItem, Unreadable
 from data.labels import Labels
 from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Preprocessing

@@ -7,9 +7,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.batch import TranslationBatch, stack_centres
+from data.batch import Item, TranslationBatch, stack_centres, translation_batch
 from data.content import RGB, Content
-from data.item import Item, translation_batch
 from data.pairs import Pair, Pairs
 from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Geometry, Preprocessing

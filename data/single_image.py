@@ -9,9 +9,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.batch import TranslationBatch
+from data.batch import Item, TranslationBatch, translation_batch
 from data.decode import UnreadableImageError, decode_image
-from data.item import Item, translation_batch
 from data.pixels import to_tensor
 from data.randomness import generator_for
 from data.transforms import check_crop_size, resized, rounded_size

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data.item import EndlessDataset, Unreadable
+from data.batch import EndlessDataset, Unreadable
 from errors import UserError
 
 # More unreadable files than one in this many is no accident of single files any more.

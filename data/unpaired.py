@@ -7,9 +7,8 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.batch import TranslationBatch, stack_centres
+from data.batch import Item, TranslationBatch, stack_centres, translation_batch
 from data.decode import decode_image
-from data.item import Item, translation_batch
 from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Preprocessing
 from data.unreadable import UnreadableFiles, tell_preview

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import losses
 import training
 from commands import cli
+from commands.options import check_ranges
 from errors import PairlessError, UserError
 from examples import mixture_drawing
 
@@ -155,14 +156,14 @@ def play(options: Options, mixture: Mixture, random: torch.Generator) -> Game:
         if options.r2:
             total = total + fall * options.r2 * losses.r1_penalty(fake, fake_logits)
         total.backward()
-        training.descend(discriminator, discriminator_adam)
+        training.optimizer_step(discriminator, discriminator_adam)
         values[step] = value_of(real_logits, fake_logits, objective.boundary)
 
         # The generator.
         with training.frozen(discriminator):
             real_logits = discriminator(real.detach()) if objective.compares else None
             objective.generator(discriminator(fakes()), real_logits).backward()
-        training.descend(generator, generator_adam)
+        training.optimizer_step(generator, generator_adam)
     return Game(generator, discriminator, values)
 
 
@@ -243,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def check(options: Options) -> None:
     """Raise UserError for what cannot be played or drawn, before any time is spent."""
-    cli.check_ranges(
+    check_ranges(
         options,
         above_zero=("modes", "steps", "batch_size", "learning_rate"),
         at_least_zero=("r1", "r2", "seed"),

@@ -3,15 +3,14 @@
 from models import gan
 from models.build import build_discriminator, build_generator, check_picture_size, describe
 from models.colorizer import join_lab, split_lab
-from models.features import feature_channels
 from models.gan import Sampler
 from models.inference import translate
 from models.initialization import initialize
 from models.official import official_options, official_state, save_official
+from models.passes import couples_a_batch, feature_channels, run_together
 from models.patch_projector import PatchProjector, draw_positions
 from models.query_selection import route_queries, select_queries
 from models.saved import SavedGenerator, load_generator, load_sampler, read_saved, save_generator
-from models.together import couples_a_batch, run_together
 
 __all__ = [
     "PatchProjector",

@@ -1,10 +1,10 @@
-"""Seeded noise for the layers that need it, equal for any number of processes."""
+"""Seeded noise for the layers that need it, equal for any number of processes; dropout."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class NoiseSource:
@@ -53,3 +53,21 @@ class NoiseSource:
             (batches, self.world_size, rows, *shape[1:]), generator=self.generator, device=device
         )
         return whole[:, self.rank].reshape(shape)
+
+
+class Dropout(nn.Module):
+    """Zero each value with probability one half and double the rest, while training.
+
+    The mask comes from the network's own `NoiseSource`, so it is a function of the seed and the
+    images seen. In eval mode the layer does nothing.
+    """
+
+    def __init__(self, noise: NoiseSource):
+        super().__init__()
+        self.noise = noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop values of [B, ...]."""
+        if not self.training:
+            return x
+        return x * (self.noise.uniform(x) < 0.5).to(x.dtype) * 2

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.instance_norm import single_precision
+from models.normalization import single_precision
 
 
 class PatchProjector(nn.Module):

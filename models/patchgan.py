@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from models.layers import biased_like_official, norm_layer
+from models.normalization import biased_like_official, norm_layer
 from models.resampling import BlurDownsample
 
 

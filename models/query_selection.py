@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from models.instance_norm import single_precision
+from models.normalization import single_precision
 
 ELEMENTS = 2**24  # attention held at a time beside the result: 64 MB of float32
 

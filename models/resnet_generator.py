@@ -9,16 +9,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from models.features import run_with_features
-from models.layers import (
-    Dropout,
-    ReflectionPad,
-    biased_like_official,
-    norm_layer,
-    normed_relu,
-)
-from models.noise import NoiseSource
-from models.resampling import BlurDownsample, BlurUpsample
+from models.noise import Dropout, NoiseSource
+from models.normalization import biased_like_official, norm_layer, normed_relu
+from models.passes import run_with_features
+from models.resampling import BlurDownsample, BlurUpsample, ReflectionPad
 
 
 @dataclass(frozen=True)

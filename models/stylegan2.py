@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.features import run_with_features
 from models.initialization import EqualizedLayer
 from models.noise import NoiseSource
+from models.passes import run_with_features
 from models.resampling import FixedFilter
 
 

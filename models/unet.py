@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, biased_like_official, norm_layer
-from models.noise import NoiseSource
+from models.noise import Dropout, NoiseSource
+from models.normalization import biased_like_official, norm_layer
 
 FEWEST_HALVINGS, MOST_HALVINGS = 5, 12
 FIRST_LEVEL_WITH_DROPOUT = 4

@@ -169,7 +169,7 @@ def literal_values(cut, batch, draws, gamma):
 def test_a_step_is_what_is_written_out_from_the_features(name, images_seen):
     """Values and gradients, in float64: places of nearly equal entropy change ranks in less."""
     cut = method(variant_of(name))
-    for network in cut.networks.values():
+    for network in cut.trained.networks.values():
         network.double()
     batch = data.TranslationBatch(*(pictures.double() for pictures in random_batch(2)))
     found = kept_gradients(cut)
@@ -186,7 +186,7 @@ def test_a_step_is_what_is_written_out_from_the_features(name, images_seen):
     gradients = {
         f"{network}.{key}": parameter.grad
         for network in ("generator", "projector")
-        for key, parameter in cut.networks[network].named_parameters()
+        for key, parameter in cut.trained.networks[network].named_parameters()
         if parameter.requires_grad
     }
     found = {key: value for key, value in found.items() if not key.startswith("discriminator")}

@@ -36,7 +36,7 @@ TINY = {
     "crop_size": 32,
 }
 LAYERS = (4, 8, 12, 16)
-A2B, B2A = train_cyclegan.SIDES
+A2B, B2A = train_cyclegan.DIRECTIONS
 
 
 def method(**values):
@@ -102,30 +102,30 @@ def literal_nce(queries, keys):
 
 def literal_terms(dclgan, batch, drawn):
     """The terms in one graph, one pass a term, picture by picture."""
-    nets = dclgan.networks
+    nets = dclgan.trained.networks
     terms = {}
-    for side, start, goal, positions in (
+    for direction, start, goal, positions in (
         (A2B, batch.source, batch.target, drawn[0]),
         (B2A, batch.target, batch.source, drawn[1]),
     ):
         forward, backward = (
-            nets[f"generator_{side.way}"],
-            nets[f"generator_{side.goal}2{side.start}"],
+            nets[f"generator_{direction.name}"],
+            nets[f"generator_{direction.target}2{direction.source}"],
         )
-        own, other = nets[f"projector_{side.start}"], nets[f"projector_{side.goal}"]
-        fake, judge = forward(start), nets[f"discriminator_{side.goal}"]
+        own, other = nets[f"projector_{direction.source}"], nets[f"projector_{direction.target}"]
+        fake, judge = forward(start), nets[f"discriminator_{direction.target}"]
         on_fake, on_real = judge(fake), judge(goal)
-        terms[f"adversarial_{side.way}"] = -on_fake.mean()
-        terms[f"identity_{side.goal}"] = (forward(goal) - goal).abs().mean()
-        terms[f"cycle_{side.start}"] = (backward(fake) - start).abs().mean()
+        terms[f"adversarial_{direction.name}"] = -on_fake.mean()
+        terms[f"identity_{direction.target}"] = (forward(goal) - goal).abs().mean()
+        terms[f"cycle_{direction.source}"] = (backward(fake) - start).abs().mean()
         losses = []
         for one, translated in zip(start.split(1), fake.split(1), strict=True):
             keys = projected(own, encoded(forward, one), positions)
             queries = projected(other, encoded(backward, translated), positions)
             losses.append(literal_nce(queries, [key.detach() for key in keys]))
-        terms[f"nce_{side.way}"] = 2 * sum(losses) / len(losses)
+        terms[f"nce_{direction.name}"] = 2 * sum(losses) / len(losses)
         on_old_fake = judge(fake.detach())
-        terms[f"discriminator_{side.goal}"] = (
+        terms[f"discriminator_{direction.target}"] = (
             torch.relu(1 - on_real).mean() + torch.relu(1 + on_old_fake).mean()
         ) / 2
     return terms
@@ -135,7 +135,7 @@ def literal_gradients(dclgan, terms):
     """Of the mean of the ways' losses for generators and projectors; of their own for the rest."""
     players = sum(value for name, value in terms.items() if "discriminator" not in name) / 2
     found = {}
-    for name, network in dclgan.networks.items():
+    for name, network in dclgan.trained.networks.items():
         total = terms[name] if "discriminator" in name else players
         trained = {key: p for key, p in network.named_parameters() if p.requires_grad}
         gradients = torch.autograd.grad(total, trained.values(), retain_graph=True)
@@ -155,7 +155,7 @@ def test_a_step_is_the_formulas_written_out(batch_size, cycle_weight, target_px,
         initialization="normal",
         initialization_gain=0.1,
     )
-    for network in dclgan.networks.values():
+    for network in dclgan.trained.networks.values():
         network.double()
     source = random_batch(batch_size).source.double()
     target = random_batch(batch_size, target_px, seed=1).target.double()
@@ -184,27 +184,27 @@ def test_each_way_and_step_draws_its_own_patches(drawn):
     assert flat[:2] == flat[4:] and len({tuple(positions) for positions in flat}) == 4
 
 
-def learned(dclgan, side):
-    """Which parameters one way gives a gradient that is not 0."""
-    for network in dclgan.networks.values():
+def learned(dclgan, direction):
+    """Which parameters one direction gives a gradient that is not 0."""
+    for network in dclgan.trained.networks.values():
         network.zero_grad()
     batch = random_batch(1)
-    dclgan._learn_to_translate(side, {"a": batch.source, "b": batch.target}, {}, 0)
+    dclgan._backward_generators(direction, {"a": batch.source, "b": batch.target}, 0)
     return {
         f"{name}.{key}"
-        for name, network in dclgan.networks.items()
+        for name, network in dclgan.trained.networks.items()
         for key, p in network.named_parameters()
         if p.grad is not None and p.grad.any()
     }
 
 
-@pytest.mark.parametrize("side", train_cyclegan.SIDES)
-def test_keys_get_no_gradient(side):
+@pytest.mark.parametrize("direction", train_cyclegan.DIRECTIONS)
+def test_keys_get_no_gradient(direction):
     """Queries: the other generator's encoder and its projector. Of its decoder nothing is asked."""
-    names = learned(method(initialization="normal"), side)
+    names = learned(method(initialization="normal"), direction)
     owners = {name.split(".")[0] for name in names}
-    back = f"generator_{side.goal}2{side.start}"
-    assert owners == {f"generator_{side.way}", back, f"projector_{side.goal}"}
+    back = f"generator_{direction.target}2{direction.source}"
+    assert owners == {f"generator_{direction.name}", back, f"projector_{direction.target}"}
     layers = {int(name.split(".")[2]) for name in names if name.startswith(back)}
     assert {12, 13, 14, 15, 16} <= layers <= {1, 4, 8, 12, 13, 14, 15, 16}
 
@@ -218,7 +218,10 @@ def test_features_come_from_passes_that_are_made_anyway():
         ({"nce_weight": 0.0}, {"generator": 1, "encoder": 0}),
     ):
         dclgan = method(**more)
-        for network in (dclgan.networks["generator_a2b"], dclgan.networks["generator_b2a"]):
+        for network in (
+            dclgan.trained.networks["generator_a2b"],
+            dclgan.trained.networks["generator_b2a"],
+        ):
             counts = {"first": 0, "last": 0}
 
             def count(place, counts=counts):
@@ -233,20 +236,20 @@ def test_features_come_from_passes_that_are_made_anyway():
 
 def test_an_update_moves_every_network_and_leaves_no_gradient():
     dclgan = method(ema_halflife_images=10)
-    assert {"projector_a", "projector_b"} < dclgan.networks.keys()
+    assert {"projector_a", "projector_b"} < dclgan.trained.networks.keys()
     assert dclgan.state().keys() > {"projector_a", "projector_b_optimizer"}
-    before = copy.deepcopy(dclgan.networks)
+    before = copy.deepcopy(dclgan.trained.networks)
     values = dclgan.step(random_batch(1), 0)
-    for name, network in dclgan.networks.items():
+    for name, network in dclgan.trained.networks.items():
         pairs = zip(before[name].parameters(), network.parameters(), strict=True)
         assert any(not torch.equal(*pair) for pair in pairs), name
         assert all(p.grad is None for p in network.parameters()), name
-        assert dclgan.optimizers[name].param_groups[0]["lr"] == 2e-4
+        assert dclgan.trained.optimizers[name].param_groups[0]["lr"] == 2e-4
     assert all(value.isfinite() and not value.requires_grad for value in values.values())
 
 
 def test_without_patch_nce_there_are_no_projectors():
-    networks = method(nce_weight=0.0).networks
+    networks = method(nce_weight=0.0).trained.networks
     assert not [name for name in networks if name.startswith("projector")]
 
 
@@ -297,7 +300,7 @@ def test_a_run_folder_starts_another_run_with_all_its_networks(finished, dataroo
     more = ("--total_images", 1, "--learning_rate", 0, "--init_from", finished)
     train(dataroot, tmp_path / "run", *more)
     old, new = states(finished, 10), states(tmp_path / "run", 1)
-    for name in method().networks:
+    for name in method().trained.networks:
         assert all(torch.equal(old[name][key], new[name][key]) for key in old[name]), name
 
 

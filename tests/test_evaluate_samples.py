@@ -6,7 +6,7 @@ import torch
 import data
 import generate
 import models
-from commands import evaluation
+from commands import pictures
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from tests.evaluating import measure, refused, write_pictures
 from tests.models.gan.pairs import SIZE_PX, drawn, small_generator, stirred
@@ -48,7 +48,7 @@ def quick(real):
 
 def sampled(checkpoint, count=COUNT, seed=3, truncation=1.0):
     sampler = models.load_sampler(checkpoint)
-    return evaluation.SampledPictures("these", sampler, count, seed, truncation)
+    return pictures.SampledPictures("these", sampler, count, seed, truncation)
 
 
 @pytest.mark.parametrize("truncation", [1.0, 0.5])

@@ -62,6 +62,7 @@ class ScriptedDraws:
     """The positions and coins of an official trace, in drawing order."""
 
     def __init__(self, arrays, step):
+        self.images_seen = 0
         self.arrays, self.step, self.drawn = arrays, step, 0
         self.mirrored = bool(arrays.get(f"step{step}/flipped", False))
 
@@ -93,7 +94,7 @@ def test_three_steps_give_the_official_losses(preset, reference):
             crop_size=64,
         )
     )
-    for network, letter in zip(cut.networks.values(), "GDF", strict=True):
+    for network, letter in zip(cut.trained.networks.values(), "GDF", strict=True):
         state = initial_state(arrays, letter)
         network.load_state_dict({re.sub(r"^mlp_", "heads.", k): v for k, v in state.items()})
     for step in (1, 2, 3):
@@ -119,9 +120,9 @@ def test_gradients_of_the_generator_loss_are_those_of_float64(batch, layout, pre
     chosen = options(preset, **TINY, initialization="normal", batch_size=batch, learning_rate=0.0)
     cut = method(chosen)
     exact = copy.deepcopy(cut)
-    for network in exact.networks.values():
+    for network in exact.trained.networks.values():
         network.double()
-    for network in cut.networks.values():
+    for network in cut.trained.networks.values():
         network.to(memory_format=layout)
     pictures = random_batch(batch)
     ours = gradients(
@@ -136,14 +137,16 @@ def test_an_update_moves_every_network_and_the_average():
     before = {
         name: [p.detach().clone() for p in part.parameters()]
         for name, part in {
-            **cut.networks,
-            "generator_average": cut.averages["generator"].network,
+            **cut.trained.networks,
+            "generator_average": cut.trained.averages["generator"].network,
         }.items()
     }
     cut.step(random_batch(1), 0)
     for name, old in before.items():
         network = (
-            cut.averages["generator"].network if name == "generator_average" else cut.networks[name]
+            cut.trained.averages["generator"].network
+            if name == "generator_average"
+            else cut.trained.networks[name]
         )
         assert any(not torch.equal(*pair) for pair in zip(old, network.parameters(), strict=True))
 
@@ -151,7 +154,9 @@ def test_an_update_moves_every_network_and_the_average():
 def test_no_gradient_is_left_behind_by_a_step():
     cut = method(options(**TINY))
     cut.step(random_batch(1), 0)
-    assert all(p.grad is None for network in cut.networks.values() for p in network.parameters())
+    assert all(
+        p.grad is None for network in cut.trained.networks.values() for p in network.parameters()
+    )
 
 
 def test_bf16_changes_the_losses_by_a_few_percent_only():
@@ -307,13 +312,14 @@ def averaged_gradients(rank, world_size, port, folder):
         cut = method(chosen, processes)
         found = {}
 
-        def keep(name):
-            training.average_gradients(cut.networks[name])
-            for key, parameter in cut.networks[name].named_parameters():
-                if parameter.requires_grad:
-                    found[f"{name}.{key}"] = parameter.grad.clone()
+        def keep(*names):
+            for name in names:
+                training.average_gradients(cut.trained.networks[name])
+                for key, parameter in cut.trained.networks[name].named_parameters():
+                    if parameter.requires_grad:
+                        found[f"{name}.{key}"] = parameter.grad.clone()
 
-        cut._descend = keep
+        cut.trained.optimize = keep
         parts = (part.chunk(world_size)[rank] for part in random_batch(4))
         cut.update(data.TranslationBatch(*parts), train_cut.Draws(5, 0, 16, CPU))
     torch.save(found, folder / f"{world_size}-{rank}.pt")

@@ -75,9 +75,9 @@ def test_three_steps_give_the_official_losses(reference):
     cyclegan = method(
         base_channels=8, discriminator_channels=8, crop_size=64, load_size=64, history_size=0
     )
-    assert cyclegan.networks.keys() == NETWORKS.keys()
+    assert cyclegan.trained.networks.keys() == NETWORKS.keys()
     for name, official in NETWORKS.items():
-        cyclegan.networks[name].load_state_dict(initial_state(arrays, official))
+        cyclegan.trained.networks[name].load_state_dict(initial_state(arrays, official))
     for step in (1, 2, 3):
         batch = data.TranslationBatch(arrays[f"step{step}/source"], arrays[f"step{step}/target"])
         assert_official(cyclegan.step(batch, 0), arrays, step, LOSSES, rel=1e-3)
@@ -85,7 +85,7 @@ def test_three_steps_give_the_official_losses(reference):
 
 def joint_gradients(cyclegan, batch):
     """The official losses written down as they are, in one graph, one pass a term."""
-    a2b, d_b, b2a, d_a = cyclegan.networks.values()
+    a2b, d_b, b2a, d_a = cyclegan.trained.networks.values()
     cycle_weight = cyclegan.options.cycle_weight
     identity_weight = cyclegan.options.identity_weight
     a, b = batch
@@ -104,7 +104,9 @@ def joint_gradients(cyclegan, batch):
         )
     found = {}
     for name, total in totals.items():
-        trained = {k: p for k, p in cyclegan.networks[name].named_parameters() if p.requires_grad}
+        trained = {
+            k: p for k, p in cyclegan.trained.networks[name].named_parameters() if p.requires_grad
+        }
         gradients = torch.autograd.grad(total, trained.values(), retain_graph=True)
         found |= {f"{name}.{key}": g for key, g in zip(trained, gradients, strict=True)}
     return found
@@ -130,7 +132,7 @@ def test_the_gradients_are_those_of_the_joint_loss(batch_size, norm, identity_we
 
 def compare_with_joint_gradients(cyclegan, batch):
     """In float64: in float32, signs of the L1 terms flip by rounding."""
-    for network in cyclegan.networks.values():
+    for network in cyclegan.trained.networks.values():
         network.double()
     batch = data.TranslationBatch(*(part.double() for part in batch))
     expected = joint_gradients(copy.deepcopy(cyclegan), batch)
@@ -152,12 +154,12 @@ def test_a_pass_is_shared_where_that_changes_nothing():
     """Without batch norm: each generator thrice a step, each discriminator twice."""
     for norm, passes in (("instance", (2, 2)), ("batch", (3, 3))):
         cyclegan = method(generator_norm=norm, discriminator_norm=norm)
-        counts = dict.fromkeys(cyclegan.networks, 0)
+        counts = dict.fromkeys(cyclegan.trained.networks, 0)
 
-        def count(network, _, counts=counts, networks=cyclegan.networks):
+        def count(network, _, counts=counts, networks=cyclegan.trained.networks):
             counts[next(name for name, found in networks.items() if found is network)] += 1
 
-        for network in cyclegan.networks.values():
+        for network in cyclegan.trained.networks.values():
             network.register_forward_pre_hook(count)
         cyclegan.step(random_batch(1), 0)
         generator, discriminator = passes
@@ -171,8 +173,8 @@ def test_a_pass_is_shared_where_that_changes_nothing():
 
 def test_an_update_moves_every_network_and_the_averages_and_leaves_no_gradient():
     cyclegan = method(ema_halflife_images=10)
-    averages = {f"{name} average": part.network for name, part in cyclegan.averages.items()}
-    parts = {**cyclegan.networks, **averages}
+    averages = {f"{name} average": part.network for name, part in cyclegan.trained.averages.items()}
+    parts = {**cyclegan.trained.networks, **averages}
     assert len(parts) == 6
     before = {name: [p.detach().clone() for p in part.parameters()] for name, part in parts.items()}
     cyclegan.step(random_batch(1), 0)
@@ -184,11 +186,11 @@ def test_an_update_moves_every_network_and_the_averages_and_leaves_no_gradient()
 
 def test_the_average_is_the_mean_of_old_and_new_at_its_half_life():
     cyclegan = method(ema_halflife_images=1)
-    before = {name: copy.deepcopy(part) for name, part in cyclegan.networks.items()}
+    before = {name: copy.deepcopy(part) for name, part in cyclegan.trained.networks.items()}
     cyclegan.step(random_batch(1), 0)
-    for name, average in cyclegan.averages.items():
+    for name, average in cyclegan.trained.averages.items():
         triples = zip(
-            *(part.parameters() for part in (before[name], cyclegan.networks[name])),
+            *(part.parameters() for part in (before[name], cyclegan.trained.networks[name])),
             average.network.parameters(),
             strict=True,
         )
@@ -210,9 +212,9 @@ def test_the_discriminators_see_what_the_pools_hand_back(monkeypatch):
     assert [pool for pool, _ in asked] == [cyclegan.pools["b"], cyclegan.pools["a"]]
     assert all(pool.size == 50 for pool in cyclegan.pools.values())
     for (_, fakes), way, start in zip(asked, ("a2b", "b2a"), batch, strict=True):
-        assert torch.allclose(fakes, fresh.networks[f"generator_{way}"](start), atol=1e-6)
+        assert torch.allclose(fakes, fresh.trained.networks[f"generator_{way}"](start), atol=1e-6)
     for domain, real in (("a", batch.source), ("b", batch.target)):
-        judge = fresh.networks[f"discriminator_{domain}"]
+        judge = fresh.trained.networks[f"discriminator_{domain}"]
         loss = (judge(real) - 1).square().mean() + judge(torch.zeros_like(real)).square().mean()
         assert values[f"discriminator_{domain}"].item() == pytest.approx(loss.item() / 2, rel=1e-4)
 
@@ -259,7 +261,7 @@ def test_the_learning_rate_is_whole_for_100_epochs_and_never_0():
         for images_seen in ((epoch - 1) * 100, epoch * 100 - 1):
             values = cyclegan.step(random_batch(1), images_seen)
             rates.setdefault(epoch, set()).add(values["learning_rate"].item())
-            for optimizer in cyclegan.optimizers.values():
+            for optimizer in cyclegan.trained.optimizers.values():
                 used = optimizer.param_groups[0]["lr"]
                 assert used == pytest.approx(values["learning_rate"].item())
     assert all(len(found) == 1 for found in rates.values())
@@ -271,13 +273,13 @@ def test_the_learning_rate_is_whole_for_100_epochs_and_never_0():
 def test_the_preview_shows_translated_returned_and_identity_both_ways():
     cyclegan = method(initialization_gain=0.2)
     batch = random_batch(3)
-    a2b, b2a = (cyclegan.networks[f"generator_{way}"].eval() for way in ("a2b", "b2a"))
+    a2b, b2a = (cyclegan.trained.networks[f"generator_{way}"].eval() for way in ("a2b", "b2a"))
     with torch.no_grad():
         expected = [
             *(batch.source, a2b(batch.source), b2a(a2b(batch.source)), b2a(batch.source)),
             *(batch.target, b2a(batch.target), a2b(b2a(batch.target)), a2b(batch.target)),
         ]
-    for network in cyclegan.networks.values():
+    for network in cyclegan.trained.networks.values():
         network.train()
     sheet = cyclegan.preview(batch)
     assert sheet.shape == (3, 8 * 34 + 2, 3 * 34 + 2)
@@ -286,7 +288,7 @@ def test_the_preview_shows_translated_returned_and_identity_both_ways():
             top, left = 2 + 34 * row, 2 + 34 * column
             shown = sheet[:, top : top + 32, left : left + 32]
             assert torch.allclose(shown, picture, atol=1e-5), (row, column)
-    assert all(network.training for network in cyclegan.networks.values())
+    assert all(network.training for network in cyclegan.trained.networks.values())
 
 
 def test_bf16_changes_the_losses_by_a_few_percent_only():

@@ -101,7 +101,7 @@ def test_each_player_s_update_leaves_the_other_bitwise_as_it_is(name, labels):
     gan = method(name, *labels)
     now = gan.plan.settings(0)
     draw = gan._noise(0, "test", 8)
-    before = {key: everything(network) for key, network in gan.networks.items()}
+    before = {key: everything(network) for key, network in gan.trained.networks.items()}
     gan.update_discriminator(batch(), now, draw)
     assert_equal(everything(gan.generator), before["generator"])
     moved = everything(gan.discriminator)
@@ -110,7 +110,9 @@ def test_each_player_s_update_leaves_the_other_bitwise_as_it_is(name, labels):
     assert_equal(everything(gan.discriminator), moved)
     found = everything(gan.generator)
     assert any(not torch.equal(found[key], before["generator"][key]) for key in found)
-    assert all(p.requires_grad for network in gan.networks.values() for p in network.parameters())
+    assert all(
+        p.requires_grad for network in gan.trained.networks.values() for p in network.parameters()
+    )
 
 
 def test_a_network_at_rest_still_uses_the_statistics_of_its_batch():
@@ -249,7 +251,7 @@ def gradient_and_penalty(name, precision, wanted, weight):
     side = 16 if gan.level is None else models.gan.resolution_px(gan.level)
     gan._generate = lambda labels, random: noise(8, 3, side, side, seed=5)
     found = []
-    gan.optimizers["discriminator"].register_step_pre_hook(
+    gan.trained.optimizers["discriminator"].register_step_pre_hook(
         lambda *_: found.extend(
             p.grad.flatten() for p in gan.discriminator.parameters() if p.grad is not None
         )
@@ -352,7 +354,7 @@ def test_adam_forgets_at_both_ends_of_a_fade():
         level = gan.plan.level(seen)
         size = gan.plan.images_a_step(seen)
         gan.step(batch(size), seen)
-        if not gan.optimizers["generator"].state:
+        if not gan.trained.optimizers["generator"].state:
             forgot.append((level, gan.plan.level(seen + size)))
         seen += size
     assert len(forgot) == 4  # two doublings
@@ -376,7 +378,7 @@ def test_the_adaptive_probability_moves_within_its_range_and_is_saved(tmp_path):
 def test_an_update_that_is_not_finite_is_skipped_and_counted(name):
     """Weights, moments and running statistics stay as they are, of both players."""
     gan = method(name)
-    before = {key: everything(network) for key, network in gan.networks.items()}
+    before = {key: everything(network) for key, network in gan.trained.networks.items()}
     images = gan.plan.images_a_step(0)
     bad = batch(images)
     bad.images[:, 0, 3, 3] = math.nan
@@ -384,7 +386,7 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted(name):
         gan.generator.train()
     gan._generate = lambda labels, noise, make=gan._generate: make(labels, noise) * math.nan
     values = gan.step(bad, 0)
-    for key, network in gan.networks.items():
+    for key, network in gan.trained.networks.items():
         if key == "generator" or name != "sngan":  # spectral norm's vectors may move on
             assert_equal(everything(network), before[key])
     assert values["skipped_updates"] == 1 and values["discriminator"].isnan()
@@ -408,7 +410,7 @@ def test_generators_statistics_come_back_after_a_skipped_update():
 def test_the_players_may_learn_at_different_rates():
     gan = method("sngan", discriminator_learning_rate=4e-4, learning_rate=1e-4)
     gan.step(batch(8), 16_000_000)  # half-way down to 0
-    rates = {name: part.param_groups[0]["lr"] for name, part in gan.optimizers.items()}
+    rates = {name: part.param_groups[0]["lr"] for name, part in gan.trained.optimizers.items()}
     assert rates == pytest.approx({"generator": 0.5e-4, "discriminator": 2e-4})
 
 

@@ -65,7 +65,7 @@ def test_three_steps_give_the_official_losses(reference):
     arrays = reference("pix2pix_three_steps")[1]
     pix2pix = method(base_channels=8, discriminator_channels=8, dropout=False)
     for name, official in {"generator": "G", "discriminator": "D"}.items():
-        pix2pix.networks[name].load_state_dict(initial_state(arrays, official))
+        pix2pix.trained.networks[name].load_state_dict(initial_state(arrays, official))
     for step in (1, 2, 3):
         batch = data.TranslationBatch(arrays[f"step{step}/source"], arrays[f"step{step}/target"])
         assert_official(pix2pix.step(batch, 0), arrays, step, LOSSES, rel=1e-5)
@@ -88,10 +88,10 @@ def test_the_gradients_are_those_of_the_papers_losses(norm):
         adversarial_weight=3.0,
         learning_rate=0.0,
     )
-    for network in pix2pix.networks.values():
+    for network in pix2pix.trained.networks.values():
         network.double()
     batch = data.TranslationBatch(*(part.double() for part in pair_batch(2)))
-    generator, judge = copy.deepcopy(pix2pix).networks.values()
+    generator, judge = copy.deepcopy(pix2pix.trained.networks).values()
     fake = generator(batch.source)
     expected = {}
     on_fake = bce(judge(torch.cat([batch.source, fake.detach()], 1)), 0.0)
@@ -117,7 +117,7 @@ def moved(network, before):
 @pytest.mark.parametrize("preset", train_pix2pix.PRESETS)
 def test_an_update_moves_every_network_and_the_average_and_leaves_no_gradient(preset):
     pix2pix = method(preset, ema_halflife_images=10)
-    parts = [*pix2pix.networks.values(), pix2pix.averages["generator"].network]
+    parts = [*pix2pix.trained.networks.values(), pix2pix.trained.averages["generator"].network]
     before = [[p.detach().clone() for p in part.parameters()] for part in parts]
     values = pix2pix.step(pair_batch(), 0)
     assert values.keys() == {*LOSSES, "learning_rate"}

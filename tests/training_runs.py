@@ -123,11 +123,11 @@ def kept_gradients(method) -> dict[str, Tensor]:
     assert method.options.learning_rate == 0  # or a network's gradient would depend on the order
 
     def keep(name: str) -> None:
-        for key, parameter in method.networks[name].named_parameters():
+        for key, parameter in method.trained.networks[name].named_parameters():
             if parameter.requires_grad:
                 found[f"{name}.{key}"] = parameter.grad.clone()
 
-    for name, optimizer in method.optimizers.items():
+    for name, optimizer in method.trained.optimizers.items():
         optimizer.register_step_pre_hook(lambda *_, name=name: keep(name))
     return found
 

@@ -28,19 +28,20 @@ from training.growing import GrowingSchedule
 from training.health import pairwise_distance, warnings
 from training.history import FakePool, RefinedHistory
 from training.log import log_lines, peak_memory_gb
-from training.loop import Method, Pace, Watch, fit
+from training.loop import Method, Pace, Reports, Watch, fit
 from training.modules import (
     adam,
     autocast,
-    descend,
-    descend_if_finite,
     frozen,
+    optimizer_step,
+    optimizer_step_if_finite,
     set_learning_rate,
 )
 from training.pictures import save_sheet, sheet
 from training.randomness import generator_for, seed_for
 from training.run_folder import RunFolder
 from training.schedules import anneal, linear_decay
+from training.terms import Term, backward, total
 from training.untouched import restore_unless, running_statistics, untouched, untracked
 
 __all__ = [
@@ -52,8 +53,10 @@ __all__ = [
     "Pace",
     "Processes",
     "RefinedHistory",
+    "Reports",
     "RunFolder",
     "Stateful",
+    "Term",
     "Watch",
     "adam",
     "add_over_processes",
@@ -61,10 +64,9 @@ __all__ = [
     "autocast",
     "average_gradients",
     "average_statistics",
+    "backward",
     "choose_device",
     "choose_precision",
-    "descend",
-    "descend_if_finite",
     "ema_decay",
     "first_process_first",
     "fit",
@@ -75,6 +77,8 @@ __all__ = [
     "linear_decay",
     "list_checkpoints",
     "log_lines",
+    "optimizer_step",
+    "optimizer_step_if_finite",
     "pairwise_distance",
     "peak_memory_gb",
     "places_from_environment",
@@ -89,6 +93,7 @@ __all__ = [
     "seed_for",
     "set_learning_rate",
     "sheet",
+    "total",
     "untouched",
     "untracked",
     "warnings",

@@ -72,6 +72,20 @@ class Watch(NamedTuple):
     charts: Mapping[str, Sequence[str]] = MappingProxyType({})  # for TensorBoard: title -> values
 
 
+class Reports(NamedTuple):
+    """What a run shows and gives away while it trains.
+
+    exports: file name in the run folder -> function of (path, images seen) that writes it; called
+    at every save. evaluate: function of the images seen, called in all processes, that returns the
+    numbers for metrics.jsonl in the writing one.
+    """
+
+    preview_batch: NamedTuple
+    exports: Mapping[str, Callable[[Path, int], object]]
+    evaluate: Callable[[int], Mapping[str, object]] | None = None
+    watch: Watch = Watch()
+
+
 class StoppedError(PairlessError):
     """The run was asked to stop, saved, and can go on."""
 
@@ -89,70 +103,61 @@ class DivergedError(PairlessError):
 def fit(
     method: Method,
     stream: Stream,
-    preview_batch: NamedTuple,
     run: RunFolder,
     pace: Pace,
-    exports: Mapping[str, Callable[[Path, int], object]],
+    reports: Reports,
     processes: Processes,
     device: torch.device,
-    evaluate: Callable[[int], Mapping[str, object]] | None = None,
-    watch: Watch | None = None,
 ) -> None:
     """Train until `pace.total_images`, from the newest checkpoint of the run folder if it has one.
-
-    exports: file name in the run folder -> function of (path, images seen) that writes it; called
-    at every save. evaluate: function of the images seen, called in all processes, that returns the
-    numbers for metrics.jsonl in the writing one.
 
     Raises StoppedError after SIGTERM or Ctrl-C (saved first), DivergedError for a loss that is not
     finite, UserError where the disk does not take a file.
     """
-    training = _Training(method, run, pace, exports, processes, device, evaluate, watch or Watch())
-    batches = stream.batches(training.images_seen)
+    progress = _Progress(method, run, pace, reports, processes, device)
+    batches = stream.batches(progress.images_seen)
     try:
         with _stop_signals() as stop_signal:
             stopping = False
-            while training.images_seen < pace.total_images and not stopping:
-                before = training.step(next(batches))
+            while progress.images_seen < pace.total_images and not stopping:
+                before = progress.step(next(batches))
                 stopping = any_process(bool(stop_signal))
-                training.tell(before)
-                training.preview(before, preview_batch)
-                if crossed(before, training.images_seen, pace.save_every):
-                    training.save()
-                training.measure(before)
+                progress.log_losses(before)
+                progress.preview(before)
+                if crossed(before, progress.images_seen, pace.save_every):
+                    progress.save()
+                progress.measure(before)
             batches.close()  # no reading process outlives its use while the end is saved
-            training.save()
-            training.end(stop_signal[0] if stop_signal else signal.SIGTERM)
+            progress.save()
+            progress.end(stop_signal[0] if stop_signal else signal.SIGTERM)
     except NonFiniteLossError as error:
         raise DivergedError(_tell_divergence(error, stream, run)) from error
     finally:
         batches.close()
-        training.close()
+        progress.close()
 
 
-class _Training:
-    """A run under way: how far it is, what it saves and where it tells."""
+class _Progress:
+    """A run under way: how far it is, what it saves and what it reports."""
 
     def __init__(
         self,
         method: Method,
         run: RunFolder,
         pace: Pace,
-        exports: Mapping[str, Callable[[Path, int], object]],
+        reports: Reports,
         processes: Processes,
         device: torch.device,
-        evaluate: Callable[[int], Mapping[str, object]] | None,
-        watch: Watch,
     ):
         """Restore the newest checkpoint; open the log in the writing process."""
-        self.method, self.run, self.pace, self.exports = method, run, pace, exports
-        self.device, self.evaluate, self.watch = device, evaluate, watch
-        self.means = LossMeans(device, watch.bad_steps)
+        self.method, self.run, self.pace, self.reports = method, run, pace, reports
+        self.device = device
+        self.means = LossMeans(device, reports.watch.bad_steps)
         self.parts = {**method.state(), "loss_means": self.means}
         self.images_seen = self.saved_at = _restore(self.parts, run, processes)
         self.log = None
         if processes.writes:
-            self.log = RunLog(run, self.images_seen, pace.total_images, watch.charts)
+            self.log = RunLog(run, self.images_seen, pace.total_images, reports.watch.charts)
             if self.images_seen >= pace.total_images:
                 done = f"{self.images_seen} images are done; a larger --total_images goes on"
                 print(done, file=sys.stderr)
@@ -172,23 +177,24 @@ class _Training:
         self.images_seen = before + self.pace.images_a_step(before)
         return before
 
-    def tell(self, before: int) -> None:
+    def log_losses(self, before: int) -> None:
         """Write a line of the log where one is due."""
         if self.log:
             self.log.advance(self.images_seen)
         if not (self.at_end or crossed(before, self.images_seen, self.pace.log_every)):
             return
         values = self.means.take()
+        warnings = self.reports.watch.warnings(values)
         if self.log:
             with _disk_errors_told(self.run, self.images_seen):
-                self.log.line(self.images_seen, values, self.device, self.watch.warnings(values))
+                self.log.line(self.images_seen, values, self.device, warnings)
 
-    def preview(self, before: int, batch: NamedTuple) -> None:
+    def preview(self, before: int) -> None:
         """Draw a sheet where one is due."""
         every = self.pace.preview_every
         due = self.at_end or crossed(before, self.images_seen, every)
         if self.log and every and due:
-            picture = self.method.preview(batch).cpu()
+            picture = self.method.preview(self.reports.preview_batch).cpu()
             with _disk_errors_told(self.run, self.images_seen):
                 save_sheet(self.run.previews / f"{self.images_seen:09d}.png", picture)
                 self.log.picture("preview", (picture + 1) / 2, self.images_seen)
@@ -196,9 +202,9 @@ class _Training:
     def measure(self, before: int) -> None:
         """Measure where it is due."""
         due = self.at_end or crossed(before, self.images_seen, self.pace.evaluate_every)
-        if not (self.evaluate and due):
+        if not (self.reports.evaluate and due):
             return
-        numbers = self.evaluate(self.images_seen)
+        numbers = self.reports.evaluate(self.images_seen)
         if self.log:
             with _disk_errors_told(self.run, self.images_seen):
                 self.log.metrics(self.images_seen, numbers)
@@ -217,7 +223,7 @@ class _Training:
             return
         with _disk_errors_told(self.run, self.images_seen):
             # The networks first: a run killed between the two makes both again.
-            for name, export in self.exports.items():
+            for name, export in self.reports.exports.items():
                 target = self.run.folder / name
                 write_atomically(target, lambda path, e=export: e(path, self.images_seen))
             save_checkpoint(self.run.checkpoints, self.images_seen, states)
@@ -227,7 +233,7 @@ class _Training:
         if not self.at_end:
             raise StoppedError(signal_number, self.images_seen)
         if self.log:
-            written = ", ".join(str(self.run.folder / name) for name in self.exports)
+            written = ", ".join(str(self.run.folder / name) for name in self.reports.exports)
             print(f"done: {self.images_seen} images, {written}", file=sys.stderr)
 
     def close(self) -> None:

@@ -31,15 +31,15 @@ def adam(
     return torch.optim.Adam(trained, lr=learning_rate, betas=betas, fused=True)
 
 
-def descend(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def optimizer_step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Step the network's optimiser by the mean gradient of all processes; forget the gradient."""
     average_gradients(network)
     optimizer.step()
     optimizer.zero_grad()
 
 
-def descend_if_finite(network: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
-    """Step like `descend`, but only if every entry of the mean gradient is finite.
+def optimizer_step_if_finite(network: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
+    """Step like `optimizer_step`, but only if every entry of the mean gradient is finite.
 
     Returns a scalar of bool on the device, whether the update was made: nothing waits for the
     device. Otherwise weights, moments and step count stay as they are, in all processes alike.

@@ -8,14 +8,14 @@ from typing import Literal
 import tyro
 
 import models
-from commands import cli
+from commands.options import RunOptions, check_ranges, check_read, check_run_options
 from errors import UserError
 
 Network = Literal["mlp", "dcgan", "sngan", "progressive", "r3gan"]
 
 
 @dataclass(frozen=True)
-class GanOptions(cli.RunOptions):
+class GanOptions(RunOptions):
     """Every option but --preset; the networks' own ones are passed over by the others."""
 
     dataroot: Path | None = None
@@ -151,8 +151,8 @@ NOT_NEGATIVE = (
 
 def check(options: GanOptions) -> None:
     """Raise UserError for values and combinations that cannot train."""
-    cli.check_run_options(options)
-    cli.check_ranges(options, above_zero=POSITIVE, at_least_zero=NOT_NEGATIVE)
+    check_run_options(options)
+    check_ranges(options, above_zero=POSITIVE, at_least_zero=NOT_NEGATIVE)
     if options.dataroot is None:
         raise UserError("--dataroot is missing; name a folder of pictures")
     if options.evaluate_every and options.evaluate_images < 2:
@@ -266,7 +266,7 @@ def _check_objective(options: GanOptions) -> None:
 def _check_unused(options: GanOptions) -> None:
     """Options that would do nothing without another one."""
     between = 0 < options.augment_probability < 1
-    cli.check_read(
+    check_read(
         options,
         {
             "gradient_target": (bool(options.gradient_penalty), "--gradient_penalty"),

@@ -5,54 +5,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
 
 import torch
 from torch import nn
 
 import data
-from commands import evaluation, launch
+from commands import launch, pictures
+from commands.translation.options import TranslatorOptions, UnpairedOptions
 
 PREVIEW_PICTURES = 6
-
-
-class UnpairedOptions(Protocol):
-    """The options that say what unpaired pictures to read."""
-
-    dataroot: Path | None
-    source_dir: Path | None
-    target_dir: Path | None
-    preprocess: str
-    load_size: int
-    crop_size: int
-    flip: bool
-    jitter_in_decay: bool
-    constant_epochs: float
-    decay_epochs: float
-    epoch_images: int
-    batch_size: int
-    workers: int
-    seed: int
-
-
-class PairedOptions(Protocol):
-    """The options that say what pairs to read."""
-
-    dataroot: Path | None
-    source_dir: Path | None
-    target_dir: Path | None
-    direction: str
-    lab: bool
-    preprocess: str
-    load_size: int
-    crop_size: int
-    flip: bool
-    constant_epochs: float
-    decay_epochs: float
-    epoch_images: int
-    evaluate_every: int
-    workers: int
-    seed: int
 
 
 def open_unpaired(
@@ -66,8 +27,8 @@ def open_unpaired(
     """
     domains = data.find_domains(options.dataroot, options.source_dir, options.target_dir)
     tests = {
-        name: unpaired_test(domains, options.workers, backward=way)
-        for name, way in backward.items()
+        name: unpaired_test(domains, options.workers, backward=is_backward)
+        for name, is_backward in backward.items()
     }
     description = {
         "source": data.fingerprint(domains.source),
@@ -107,10 +68,10 @@ def unpaired_test(domains: data.Domains, workers: int, *, backward: bool = False
     sources, targets = domains.test_source, domains.test_target
     if backward:
         sources, targets = targets, sources
-    translated = evaluation.file_pictures(_test_label(sources), sources, None, workers, data.RGB)
+    translated = pictures.file_pictures(_test_label(sources), sources, None, workers, data.RGB)
     return launch.Test(
         partial(_translated, sources=translated, target=data.RGB),
-        evaluation.file_pictures(_test_label(targets), targets, None, workers),
+        pictures.file_pictures(_test_label(targets), targets, None, workers),
     )
 
 
@@ -118,10 +79,10 @@ def _translated(
     network: nn.Module,
     device: torch.device,
     images_seen: int,
-    sources: evaluation.ReadPictures,
+    sources: pictures.ReadPictures,
     target: data.Content,
-) -> evaluation.TranslatedPictures:
-    return evaluation.TranslatedPictures(sources.label, sources, network, device, target)
+) -> pictures.TranslatedPictures:
+    return pictures.TranslatedPictures(sources.label, sources, network, device, target)
 
 
 def _test_label(files: Sequence[Path]) -> str:
@@ -129,18 +90,22 @@ def _test_label(files: Sequence[Path]) -> str:
 
 
 def open_paired(
-    options: PairedOptions,
+    options: TranslatorOptions,
     source: data.Content,
     target: data.Content,
     size_multiple: int,
+    *,
+    direction: str,
+    single: bool,
 ) -> launch.Data:
-    """Find the pairs and check what can be known of them before training."""
-    if options.lab:
+    """Find the pairs and check what can be known of them before training.
+
+    single: files of one picture, which is source and target at once.
+    """
+    if single:
         pairs = data.find_pictures(options.dataroot)
     else:
-        pairs = data.find_pairs(
-            options.dataroot, options.source_dir, options.target_dir, options.direction
-        )
+        pairs = data.find_pairs(options.dataroot, options.source_dir, options.target_dir, direction)
     preprocessing = data.Preprocessing(
         options.preprocess, options.load_size, options.crop_size, options.flip, size_multiple
     )
@@ -157,7 +122,7 @@ def open_paired(
     files = [pair.source for pair in pairs.test]
     names = data.names_below(files)
     test_source, test_target = (
-        evaluation.ReadPictures(
+        pictures.ReadPictures(
             label,
             pairs.test,
             files,
@@ -181,7 +146,7 @@ def open_paired(
 
 
 def _data(
-    options: UnpairedOptions | PairedOptions,
+    options: TranslatorOptions,
     dataset: data.TranslationDataset,
     preview: data.TranslationBatch,
     description: Mapping[str, str],

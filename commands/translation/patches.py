@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +12,12 @@ from torch import Tensor
 import losses
 import models
 import training
-from commands import cli
+from commands.options import check_ranges, check_read
+from commands.translation.options import (
+    UnpairedOptions,
+    check_negatives,
+    check_unpaired_options,
+)
 from errors import UserError
 
 # (queries, keys), each [B, P, C] -> the loss of every patch, [B * P]
@@ -20,25 +26,32 @@ PatchLoss = Callable[..., Tensor]
 RANDOM_LAYERS = 3  # the first ones, which the official program of QS-Attn leaves to chance
 
 
-class PatchOptions(Protocol):
+@dataclass(frozen=True)
+class PatchOptions(UnpairedOptions):
     """The options that say how patches are compared."""
 
-    patch_loss: str
-    patch_sampler: str
-    nce_weight: float
-    nce_layers: tuple[int, ...]
-    nce_temperature: float
-    nce_patches: int
-    nce_channels: int
-    nce_negatives: str
-    mo_nce_cost: str
-    mo_nce_epsilon: float
-    hdce_gamma: tuple[float, float]
-    semantic_relation_weight: float
-    constant_epochs: float
-    decay_epochs: float
-    epoch_images: int
-    batch_size: int
+    nce_weight: float = 1.0
+    nce_layers: tuple[int, ...] = (0, 4, 8, 12, 16)
+    patch_loss: Literal["patch_nce", "mo_nce", "hdce", "decoupled"] = "patch_nce"
+    """How a patch is compared with the others: all equal (patch_nce), weighted by optimal transport
+    (mo_nce), without its own place in the denominator (decoupled), or like that with hard negatives
+    weighted more (hdce)."""
+    nce_identity: bool = True
+    """Average the loss of the patches with that between target pictures and their translations."""
+    patch_sampler: Literal["random", "attention"] = "random"
+    """attention: from the fourth layer on, the patches are those with the most peaked attention to
+    all others, and their features are mixed by it (QS-Attn); the first three layers stay random."""
+    nce_negatives: Literal["image", "batch"] = "image"
+    """Where a patch's negatives come from; batch is for --patch_loss patch_nce."""
+    mo_nce_cost: Literal["easy", "hard"] = "easy"
+    """Which negatives mo_nce weights more: those unlike the patch (easy) or like it (hard)."""
+    mo_nce_epsilon: float = 1.0
+    """Entropic regularization of mo_nce's transport: the larger, the more even its weights."""
+    hdce_gamma: tuple[float, float] = (50.0, 10.0)
+    """Temperature of hdce's weights, at the first image and at the end of the schedule."""
+    semantic_relation_weight: float = 0.0
+    """Weight of the difference between the relations among a translation's patches and those among
+    the source's (SRC); 0: off."""
 
 
 def loss_at(images_seen: int, options: PatchOptions) -> PatchLoss:
@@ -125,10 +138,9 @@ def semantic_relation(queries: Sequence[Tensor], keys: Sequence[Tensor]) -> Tens
 
 def check(options: PatchOptions) -> None:
     """Raise UserError for values and combinations that no patches can be compared by."""
-    cli.check_ranges(
-        options,
-        above_zero=("nce_temperature", "nce_channels", "mo_nce_epsilon"),
-        at_least_zero=("nce_weight", "semantic_relation_weight"),
+    check_unpaired_options(options)
+    check_ranges(
+        options, above_zero=("mo_nce_epsilon",), at_least_zero=("semantic_relation_weight",)
     )
     _check_negatives(options)
     if not all(gamma > 0 and math.isfinite(gamma) for gamma in options.hdce_gamma):
@@ -145,7 +157,7 @@ def check(options: PatchOptions) -> None:
             "--patch_sampler random"
         )
     compared = bool(options.nce_weight)
-    cli.check_read(
+    check_read(
         options,
         {
             **dict.fromkeys(("patch_loss", "patch_sampler"), (compared, "--nce_weight")),
@@ -165,12 +177,11 @@ def _check_negatives(options: PatchOptions) -> None:
             f"--nce_negatives batch: --patch_loss {options.patch_loss} takes the negatives from a "
             "patch's own picture; give --nce_negatives image, or --patch_loss patch_nce"
         )
-    shared = options.batch_size if whole_batch else 1
-    if options.nce_weight and (options.nce_patches < 1 or options.nce_patches * shared < 2):
-        raise UserError(
-            f"--nce_patches {options.nce_patches}: leaves a patch without negatives; give 2 or "
-            "more, or a larger --batch_size with --nce_negatives batch"
-        )
+    check_negatives(
+        options,
+        pictures=options.batch_size if whole_batch else 1,
+        alternative=", or a larger --batch_size with --nce_negatives batch",
+    )
     if options.semantic_relation_weight and options.nce_patches < 2:
         raise UserError(
             f"--nce_patches {options.nce_patches}: --semantic_relation_weight relates the patches "

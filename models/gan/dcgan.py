@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.gan.inputs import check_counts, check_latents, check_pictures, check_side, with_one_hot
 from models.initialization import initialize
-from models.layers import norm_layer
+from models.normalization import norm_layer
 
 SMALLEST_PX = 16
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from errors import UserError
 from models.initialization import EqualizedLayer
-from models.instance_norm import single_precision
+from models.normalization import single_precision
 from models.stylegan2 import EqualConv2d, EqualLinear
 
 EPS = 1e-8

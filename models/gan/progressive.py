@@ -29,7 +29,7 @@ from models.gan.inputs import (
     with_one_hot,
 )
 from models.initialization import initialize
-from models.instance_norm import single_precision
+from models.normalization import single_precision
 
 
 def _widths(base_channels: int, most_channels: int, size_px: int) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from data import Preprocessing, SingleImagePatches, Stream, UnpairedFolders
-from data.item import translation_batch
+from data.batch import translation_batch
 from errors import UserError
 from tests.data.pictures import noise, save_noise
 

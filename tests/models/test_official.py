@@ -8,7 +8,7 @@ import torch
 from errors import UserError
 from models import load_generator, save_generator
 from models.architecture import build_like
-from models.layers import InstanceNorm
+from models.normalization import InstanceNorm
 from models.official import normalize_state, official_state, save_official
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.stylegan2 import Stylegan2Generator, Stylegan2GeneratorSizes

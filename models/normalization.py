@@ -1,12 +1,14 @@
-"""Layers that several networks share: norms with their companions, reflection, dropout."""
+"""Norms of feature maps, alone and with the ReLU behind them."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
-from models.instance_norm import EPS, NormReLU, single_precision
-from models.linear_maps import reflection_pad
-from models.noise import NoiseSource
-
+EPS = 1e-5
 NORM_KINDS = ("instance", "batch", "none")
 
 
@@ -82,35 +84,43 @@ def biased_like_official(
     return convolution
 
 
-class ReflectionPad(nn.Module):
-    """Mirror a picture at its borders: [B, C, H, W] -> [B, C, H + 2 pixels, W + 2 pixels]."""
+class NormReLU(Function):
+    """y = relu((x - mean) / sqrt(var + 1e-5)), mean and variance of each [H, W] of [B, C, H, W].
 
-    def __init__(self, pixels: int):
-        super().__init__()
-        self.pixels = pixels
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Pad [B, C, H, W]; H and W above `pixels`."""
-        return reflection_pad(x, self.pixels)
-
-    def extra_repr(self) -> str:
-        """Show the width of the border."""
-        return str(self.pixels)
-
-
-class Dropout(nn.Module):
-    """Zero each value with probability one half and double the rest, while training.
-
-    The mask comes from the network's own `NoiseSource`, so it is a function of the seed and the
-    images seen. In eval mode the layer does nothing.
+    Autograd would keep the output for the ReLU beside the input for the norm. Here the backward
+    pass makes the output again, which costs less than a hundredth of a training step and saves an
+    eighth of its memory. Written as group norm of one channel a group, whose gradient is right in
+    every memory layout.
     """
 
-    def __init__(self, noise: NoiseSource):
-        super().__init__()
-        self.noise = noise
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Normalise and rectify [B, C, H, W], float32 or float64."""
+        x = x.contiguous()
+        y, mean, rstd = torch.native_group_norm(x, None, None, *_sizes(x), EPS)
+        ctx.save_for_backward(x, mean, rstd)
+        return y.relu_()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop values of [B, ...]."""
-        if not self.training:
-            return x
-        return x * (self.noise.uniform(x) < 0.5).to(x.dtype) * 2
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Return the gradient of x for that of the output, [B, C, H, W]."""
+        x, mean, rstd = ctx.saved_tensors
+        y = torch.native_group_norm(x, None, None, *_sizes(x), EPS)[0]
+        gradient = torch.ops.aten.threshold_backward.grad_input(
+            gradient.contiguous(), y, 0, grad_input=y
+        )
+        return torch.ops.aten.native_group_norm_backward(
+            gradient, x, mean, rstd, None, *_sizes(x), [True, False, False]
+        )[0]
+
+
+def _sizes(x: Tensor) -> tuple[int, int, int, int]:
+    """Batch, channels, pixels, groups."""
+    batch, channels, height, width = x.shape
+    return batch, channels, height * width, channels
+
+
+def single_precision(x: Tensor) -> Tensor:
+    """Return half-precision numbers as float32, all others as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from training import adam, descend, descend_if_finite
+from training import adam, optimizer_step, optimizer_step_if_finite
 
 
 def players(seed=0):
@@ -42,10 +42,10 @@ def test_finite_gradients_give_the_plain_update():
     ours, plain = players(), players()
     for seed in range(4):
         backward(ours[0], seed)
-        made = descend_if_finite(*ours)
+        made = optimizer_step_if_finite(*ours)
         assert made.dtype == torch.bool and made.shape == () and made.item()
         backward(plain[0], seed)
-        descend(*plain)
+        optimizer_step(*plain)
         assert_same(contents(*ours), contents(*plain))
     assert len(ours[1].state_dict()["state"]) == 4  # of six parameters, two had no gradient
     assert not torch.equal(ours[0][0].weight, players()[0][0].weight)
@@ -58,11 +58,11 @@ def test_one_bad_entry_leaves_weights_and_moments_as_they_are(bad, place):
     network, optimizer = players()
     for seed in range(3):
         backward(network, seed)
-        descend_if_finite(network, optimizer)
+        optimizer_step_if_finite(network, optimizer)
     before = contents(network, optimizer)
     backward(network, 3)
     network[layer].weight.grad.flatten()[entry] = bad
-    assert not descend_if_finite(network, optimizer).item()
+    assert not optimizer_step_if_finite(network, optimizer).item()
     assert_same(contents(network, optimizer), before)
     assert all(parameter.grad is None for parameter in network.parameters())
 
@@ -71,16 +71,16 @@ def test_a_bad_first_step_is_as_if_it_had_not_been():
     skipped, plain = players(), players()
     backward(skipped[0], 9)
     skipped[0][0].bias.grad[0] = math.nan
-    assert not descend_if_finite(*skipped).item()
+    assert not optimizer_step_if_finite(*skipped).item()
     weights, untouched = skipped[0].state_dict(), plain[0].state_dict()
     assert all(torch.equal(weights[name], untouched[name]) for name in untouched)
     for values in skipped[1].state_dict()["state"].values():
         assert not any(value.any() for value in values.values())
     for seed in range(2):
         backward(skipped[0], seed)
-        assert descend_if_finite(*skipped).item()
+        assert optimizer_step_if_finite(*skipped).item()
         backward(plain[0], seed)
-        descend(*plain)
+        optimizer_step(*plain)
     assert_same(contents(*skipped), contents(*plain))
 
 
@@ -89,10 +89,10 @@ def test_a_plain_step_after_a_skipped_one_is_plain():
     network, optimizer = players()
     backward(network, 0)
     network[0].bias.grad[0] = math.nan
-    descend_if_finite(network, optimizer)
+    optimizer_step_if_finite(network, optimizer)
     before = network[0].weight.clone()
     backward(network, 1)
-    descend(network, optimizer)
+    optimizer_step(network, optimizer)
     assert not torch.equal(network[0].weight, before)
 
 
@@ -100,7 +100,7 @@ def test_large_gradients_whose_sum_would_overflow_are_finite():
     network, optimizer = players()
     backward(network, 0)
     network[0].weight.grad.fill_(3e38)
-    assert descend_if_finite(network, optimizer).item()
+    assert optimizer_step_if_finite(network, optimizer).item()
 
 
 def test_an_optimiser_that_would_step_by_nan_is_refused():
@@ -108,10 +108,10 @@ def test_an_optimiser_that_would_step_by_nan_is_refused():
     backward(network, 0)
     before = network[0].weight.clone()
     with pytest.raises(ValueError, match="SGD is not fused"):
-        descend_if_finite(network, torch.optim.SGD(network.parameters(), lr=1.0))
+        optimizer_step_if_finite(network, torch.optim.SGD(network.parameters(), lr=1.0))
     assert torch.equal(network[0].weight, before)
 
 
 def test_a_network_without_any_gradient_is_refused():
     with pytest.raises(ValueError, match="call backward first"):
-        descend_if_finite(*players())
+        optimizer_step_if_finite(*players())

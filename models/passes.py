@@ -1,7 +1,8 @@
-"""Reading the outputs of inner layers, which PatchNCE compares."""
+"""Passes through a network: the outputs of inner layers, and two inputs at once."""
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from errors import UserError
@@ -30,3 +31,20 @@ def feature_channels(network: nn.Module, layers: Sequence[int], option: str) -> 
         shown = " ".join(map(str, layers))
         raise UserError(f"{option} {shown}: give increasing numbers from 0 to {last}")
     return [network.channels_after[layer] for layer in layers]
+
+
+def run_together(network: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return network(first), network(second), from one pass where it is the same.
+
+    That is where the pictures [B, C, H, W] have one size and no batch norm couples those of a
+    batch.
+    """
+    if first.shape[1:] != second.shape[1:] or couples_a_batch(network):
+        return network(first), network(second)
+    both = network(torch.cat([first, second]))
+    return both[: len(first)], both[len(first) :]
+
+
+def couples_a_batch(network: nn.Module) -> bool:
+    """Tell whether a picture's result depends on the others of its batch."""
+    return network.training and any(isinstance(m, nn.BatchNorm2d) for m in network.modules())

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.layers import Dropout, InstanceNorm
-from models.noise import NoiseSource
+from models.noise import Dropout, NoiseSource
+from models.normalization import InstanceNorm
 from models.patch_projector import gather_positions
 from models.resampling import BlurDownsample, BlurUpsample
 from models.resnet_generator import ResnetBlock

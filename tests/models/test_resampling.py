@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.instance_norm import NormReLU
-from models.linear_maps import blur_and_halve, reflection_pad
+from models.normalization import NormReLU
+from models.resampling import blur_and_halve, reflection_pad
 
 TAPS = torch.tensor([1.0, 2.0, 1.0], dtype=torch.double) / 4
 KERNEL = TAPS[:, None] * TAPS

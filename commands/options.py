@@ -1,0 +1,100 @@
+"""The options that all training commands share, and what can be checked of any options."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options that all training commands share."""
+
+    run_dir: Path | None = None
+    """Folder for everything that the run writes. The same command on it goes on where it was."""
+    total_images: int = 0
+    """Images to train on; 0: to the end of the schedule. May grow when a run goes on."""
+    batch_size: int = 1
+    """Images a step, over all processes together."""
+    seed: int = 0
+    """All randomness follows from it."""
+    init_from: Path | None = None
+    """Start from these weights: a run folder or a checkpoint .pt (all networks), or a .safetensors
+    or official .pth (the generator)."""
+    dry_run: bool = False
+    """Print the plan, the resolved options and the sizes; touch nothing."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 autocast on a GPU that has it, fp32 elsewhere."""
+    workers: int = 4
+    """Reading processes of each training process; 0 reads in the training process itself."""
+    save_every: int = 5000
+    """Images between checkpoints; one is also written at the end and when the run is stopped."""
+    preview_every: int = 1000
+    """Images between preview sheets; 0: none."""
+    log_every: int = 100
+    """Images between log lines."""
+    evaluate_every: int = 0
+    """Images between measurements on the test pictures, at the end as well; 0: none."""
+    metrics: str = "fid,kid"
+    """What evaluate.py calls --metrics; the first one decides which network is kept as best."""
+    protocol: Literal["clean", "torch", "tf"] = "clean"
+    """Resizing and value range before the network of the metrics, as in evaluate.py."""
+    layer: int = 2048
+    """Layer of that network: 64, 192, 768 or 2048."""
+    weights: Path | None = None
+    """File with that network's weights; without it they are looked for, then downloaded."""
+
+
+# Options that a run may go on with under another value: they do not change its result.
+MAY_CHANGE = frozenset(
+    ("run_dir", "total_images", "dry_run", "device", "workers")
+    + ("save_every", "preview_every", "log_every", "evaluate_every")
+    + ("metrics", "protocol", "layer", "weights", "evaluate_images")
+)
+
+
+def check_run_options(options: RunOptions) -> None:
+    """Raise UserError for a value that no training command can use."""
+    if options.run_dir is None:
+        raise UserError("--run_dir is missing; name a folder for what the run writes")
+    check_least(options, batch_size=1, total_images=0, workers=0, save_every=1)
+    check_least(options, preview_every=0, log_every=1, evaluate_every=0, seed=0)
+
+
+def check_least(options: object, **least: int) -> None:
+    """Raise UserError for the first option below its least value."""
+    for name, smallest in least.items():
+        value = vars(options)[name]
+        if value < smallest:
+            raise UserError(f"--{name} {value}: below {smallest}; give {smallest} or more")
+
+
+def check_ranges(
+    options: RunOptions, above_zero: Sequence[str], at_least_zero: Sequence[str]
+) -> None:
+    """Raise UserError where one of the named options is not finite or out of its range."""
+    values = vars(options)
+    for names, least in ((above_zero, "above 0"), (at_least_zero, "0 or more")):
+        for name in names:
+            value = values[name]
+            good = value > 0 if least == "above 0" else value >= 0
+            if not (good and math.isfinite(value)):
+                raise UserError(f"--{name} {value}: give a number {least}")
+
+
+def check_read(options: object, readers: Mapping[str, tuple[bool, str]]) -> None:
+    """Raise UserError for an option, not at its default, that nothing reads.
+
+    readers: option -> whether something reads it, and what would.
+    """
+    for name, (is_read, needed) in readers.items():
+        value, default = vars(options)[name], type(options).__dataclass_fields__[name].default
+        if value != default and not is_read:
+            raise UserError(
+                f"--{name} {value}: does nothing without {needed}; give that too, or leave it out"
+            )

@@ -1,0 +1,122 @@
+"""The options of the commands that train translators."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from commands.options import RunOptions, check_ranges, check_run_options
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class TranslatorOptions(RunOptions):
+    """The options that all trainings of translators share."""
+
+    dataroot: Path | None = None
+    """Folder with the pictures; see docs/data.md for what it holds."""
+    source_dir: Path | None = None
+    """Any folder of source pictures, instead of --dataroot; needs --target_dir."""
+    target_dir: Path | None = None
+    """Any folder of target pictures, instead of --dataroot; needs --source_dir."""
+    preprocess: Literal[
+        "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "scale_shortside", "none"
+    ] = "resize_and_crop"
+    """How a file becomes a training picture."""
+    load_size: int = 286
+    """Pixels that a picture is resized to before the crop."""
+    crop_size: int = 256
+    """Pixels of the training picture's side."""
+    flip: bool = True
+    """Mirror each picture with probability one half."""
+
+    constant_epochs: float = 100
+    """Epochs at the full learning rate."""
+    decay_epochs: float = 100
+    """Epochs after that, in which the learning rate falls by equal steps towards 0."""
+    epoch_images: int = 0
+    """Images an epoch; 0: the number of files, of the larger folder where there are two."""
+    learning_rate: float = 2e-4
+    """Adam's step size, for all networks."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's decay rates."""
+    ema_halflife_images: float = 0
+    """Half-life of the generator's moving average, which is then the one to use; 0: none."""
+
+    base_channels: int = 64
+    """Width of the generator (the papers' ngf)."""
+    discriminator_channels: int = 64
+    """Width of the discriminator (the papers' ndf)."""
+    discriminator_layers: int = 3
+    """Halvings in the patch discriminator; 3 judges patches of 70 px (84 with anti-aliasing)."""
+    generator_norm: Literal["instance", "batch", "none"] = "instance"
+    """Norm of a ResNet or U-Net generator."""
+    discriminator_norm: Literal["instance", "batch", "none"] = "instance"
+    """Norm of a patch or pixel discriminator."""
+    antialias: bool = False
+    """Blur before halving and double smoothly, in a ResNet generator and the discriminator."""
+    dropout: bool = False
+    """Dropout of one half in the generator."""
+    initialization: Literal["normal", "xavier", "kaiming", "orthogonal"] = "normal"
+    """First weights of all networks but those of the StyleGAN2 kind."""
+    initialization_gain: float = 0.02
+    """Gain of the first weights."""
+
+    adversarial: Literal["lsgan", "minimax", "non_saturating", "hinge", "wgan"] = "lsgan"
+    """The two players' losses."""
+
+
+@dataclass(frozen=True)
+class UnpairedOptions(TranslatorOptions):
+    """The options of translators that learn without pairs; a term whose weight is 0 is off."""
+
+    jitter_in_decay: bool = False
+    """Go on with resizing to load_size while the learning rate falls; the official programs of CUT
+    resize to crop_size from then on."""
+    identity_weight: float = 0.0
+    """Weight of L1 between a target picture and its translation; 0: off."""
+    nce_weight: float = 0.0
+    """Weight of the loss of the patches; 0: off, and no projector is made."""
+    nce_layers: tuple[int, ...] = ()
+    """Generator layers whose features are compared; nce_weight needs some."""
+    nce_temperature: float = 0.07
+    """Temperature of the softmax over patches."""
+    nce_patches: int = 256
+    """Patches a layer and picture."""
+    nce_channels: int = 256
+    """Width of the projected patches."""
+
+
+def check_translator_options(options: TranslatorOptions) -> None:
+    """Raise UserError for a value that no training of a translator can use."""
+    check_run_options(options)
+    check_ranges(
+        options,
+        above_zero=("initialization_gain", "load_size"),
+        at_least_zero=(
+            *("constant_epochs", "decay_epochs", "epoch_images", "learning_rate"),
+            "ema_halflife_images",
+        ),
+    )
+    if not all(0 <= beta < 1 for beta in options.betas):
+        raise UserError(f"--betas {options.betas}: give two numbers from 0 to below 1")
+    if not (options.total_images or options.constant_epochs + options.decay_epochs):
+        raise UserError("--total_images 0: no epochs either; give one of them")
+
+
+def check_unpaired_options(options: UnpairedOptions) -> None:
+    """Raise UserError for a value that no training without pairs can use."""
+    check_translator_options(options)
+    check_ranges(
+        options,
+        above_zero=("nce_temperature", "nce_channels"),
+        at_least_zero=("identity_weight", "nce_weight"),
+    )
+
+
+def check_negatives(options: UnpairedOptions, pictures: int = 1, alternative: str = "") -> None:
+    """Raise UserError where the patches of so many pictures leave a patch without negatives."""
+    if options.nce_weight and (options.nce_patches < 1 or options.nce_patches * pictures < 2):
+        raise UserError(
+            f"--nce_patches {options.nce_patches}: leaves a patch without negatives; give 2 or "
+            f"more{alternative}"
+        )
