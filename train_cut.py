@@ -132,8 +132,9 @@ class Draws:
 
 
 class Translation(NamedTuple):
-    """Pictures, what the generator makes of them, and the features to compare that with."""
+    """A pass of the generator over source pictures, target pictures, or both after one another."""
 
+    sources: int  # rows of source pictures, which come first
     inputs: Tensor  # [B, 3, H, W], mirrored or not
     outputs: Tensor  # [B, 3, H, W]
     keys: list[Tensor]  # features of the un-mirrored inputs, one [B, C_i, H_i, W_i] a layer
@@ -191,68 +192,86 @@ class Cut:
         As the official program reports them: discriminator terms before their factor 1/2, the loss
         of the patches with its weight but before the mean of translation and identity.
         """
-        translation = self._translate(batch.source, draws)
-        values = self._update_discriminator(translation.outputs.detach(), batch.target, draws)
+        passes = self._passes(batch)
+        translation = self._translate(*passes[0], draws)
+        fake = translation.outputs[: translation.sources].detach()
+        values = self._update_discriminator(fake, batch.target, draws)
 
-        loss = partial(self._loss_of_translation, translation, draws)
+        loss = partial(self._loss, translation, draws)
         terms = training.backward([translation.outputs], loss)
-        del translation, loss  # its features, before the second pass needs the room
-        options = self.options
-        if (options.nce_weight and options.nce_identity) or options.identity_weight:
-            identity = self._translate(batch.target, draws)
-            loss = partial(self._loss_of_identity, identity, draws)
-            terms += training.backward([identity.outputs], loss)
-        self.trained.optimize(*(name for name in self.trained.networks if name != "discriminator"))
+        del translation, loss  # its features, before the next pass needs the room
+        for pictures, sources in passes[1:]:
+            identity = self._translate(pictures, sources, draws)
+            terms += training.backward([identity.outputs], partial(self._loss, identity, draws))
+        learners = [name for name in self.trained.networks if name != "discriminator"]
+        self.trained.optimize(*learners)
         values["generator"] = training.total(terms)
         return values | {term.name: term.value for term in terms}
 
-    def _loss_of_translation(
-        self, source: Translation, draws: Draws, fake: Tensor
+    def _loss(
+        self, translation: Translation, draws: Draws, outputs: Tensor
     ) -> Iterator[list[Term]]:
-        """What the translation of a source picture x must satisfy: L(G(x)) =
+        """The loss of translated source pictures x and target pictures y, which shall stay: L =
 
-        w_adversarial GAN(G(x)) + w_nce PatchNCE(x, G(x)) [/ 2 with the identity's]
-        + w_relation SRC(x, G(x)) + w_self |G(x) - x|_1.
+        w_adversarial GAN(G(x)) + w_self |G(x) - x|_1 + w_relation SRC(x, G(x))
+        + w_nce (PatchNCE(x, G(x)) + PatchNCE(y, G(y))) / 2 + w_identity |G(y) - y|_1.
+        Without the identity's, PatchNCE(x, G(x)) is not halved.
         """
-        options = self.options
-        with training.frozen(self.discriminator), self.autocast():
-            logits = self.discriminator(fake)
-        adversarial = options.adversarial_weight * self.adversarial.generator(logits)
-        yield [Term("adversarial", adversarial)]
-        if options.nce_weight:
-            yield self._patch_terms(source, draws, fake)
-        if options.self_regularization_weight:
-            distance = losses.l1(fake, source.inputs)
+        options, sources = self.options, translation.sources
+        fake, source = outputs[:sources], translation.inputs[:sources]
+        same, target = outputs[sources:], translation.inputs[sources:]
+        if len(fake):
+            with training.frozen(self.discriminator), self.autocast():
+                logits = self.discriminator(fake)
+            adversarial = options.adversarial_weight * self.adversarial.generator(logits)
+            yield [Term("adversarial", adversarial)]
+        if options.nce_weight and (len(fake) or options.nce_identity):
+            yield self._patch_terms(translation, draws, outputs)
+        if len(fake) and options.self_regularization_weight:
+            distance = losses.l1(fake, source)
             yield [Term("self_regularization", options.self_regularization_weight * distance)]
+        if len(same) and options.identity_weight:
+            yield [Term("identity", options.identity_weight * losses.l1(same, target))]
 
-    def _loss_of_identity(
-        self, target: Translation, draws: Draws, same: Tensor
-    ) -> Iterator[list[Term]]:
-        """What the translation of a target picture y must satisfy, to stay as it is: L(G(y)) =
-
-        w_nce PatchNCE(y, G(y)) / 2 + w_identity |G(y) - y|_1.
-        """
-        options = self.options
-        if options.nce_weight and options.nce_identity:
-            nce = self._compare(*self._patches(target, draws, same), draws)
-            yield [Term("nce_identity", options.nce_weight * nce, 0.5)]
-        if options.identity_weight:
-            distance = losses.l1(same, target.inputs)
-            yield [Term("identity", options.identity_weight * distance)]
-
-    def _patch_terms(self, source: Translation, draws: Draws, fake: Tensor) -> list[Term]:
+    def _patch_terms(self, translation: Translation, draws: Draws, outputs: Tensor) -> list[Term]:
         """Compare the outputs' patches with the inputs', and the relations among both."""
-        options = self.options
-        queries, keys = self._patches(source, draws, fake)
-        nce = options.nce_weight * self._compare(queries, keys, draws)
-        terms = [Term("nce", nce, 0.5 if options.nce_identity else 1.0)]
-        if options.semantic_relation_weight:
-            difference = patches.semantic_relation(queries, keys)
-            relation = options.semantic_relation_weight * difference
-            terms.append(Term("semantic_relation", relation))
+        options, sources = self.options, translation.sources
+        queries, keys = self._patches(translation, draws, outputs)
+        nce = options.nce_weight * patches.compare(
+            queries,
+            keys,
+            patches.loss_at(draws.images_seen, options),
+            whole_batch=options.nce_negatives == "batch",
+            rank=self.processes.rank,
+        )
+        factor = 0.5 if options.nce_identity else 1.0
+        terms = [Term("nce", nce[:sources].mean(), factor)] if sources else []
+        if options.nce_identity and sources < len(nce):
+            terms.append(Term("nce_identity", nce[sources:].mean(), factor))
+        if options.semantic_relation_weight and sources:
+            ours, theirs = ([part[:sources] for part in side] for side in (queries, keys))
+            relation = patches.semantic_relation(ours, theirs)
+            terms.append(Term("semantic_relation", options.semantic_relation_weight * relation))
         return terms
 
-    def _translate(self, pictures: Tensor, draws: Draws) -> Translation:
+    def _passes(self, batch: data.TranslationBatch) -> list[tuple[Tensor, int]]:
+        """Return the pictures of each pass of the generator, and how many are source pictures.
+
+        On a GPU one pass for both saves half of the launches, on a CPU one after the other saves
+        memory.
+        """
+        options, (source, target) = self.options, batch
+        if not ((options.nce_weight and options.nce_identity) or options.identity_weight):
+            return [(source, len(source))]
+        if (
+            models.few_launches(self.device)
+            and models.may_run_together(self.generator, source, target)
+            and options.nce_negatives == "image"
+        ):
+            return [(torch.cat([source, target]), len(source))]
+        return [(source, len(source)), (target, 0)]
+
+    def _translate(self, pictures: Tensor, sources: int, draws: Draws) -> Translation:
         """Translate, and keep the features of the un-mirrored inputs, which send no gradient.
 
         They come from the pass that translates, save for mirrored inputs: the network is not
@@ -262,41 +281,46 @@ class Cut:
         mirrored = self.options.flip_equivariance and draws.mirrored
         inputs = pictures.flip(3) if mirrored else pictures
         with self.autocast():
-            if not self.options.nce_weight:
-                return Translation(inputs, self.generator(inputs), [], mirrored)
-            if not mirrored:
+            if mirrored or not self.options.nce_weight:
+                outputs, keys = self.generator(inputs), []
+            else:
                 outputs, keys = self.generator.forward_with_features(inputs, layers)
-                return Translation(inputs, outputs, [key.detach() for key in keys], mirrored)
-            with torch.no_grad():
+        if mirrored and self.options.nce_weight:
+            with torch.no_grad(), self.autocast():
                 keys = self.generator.encode(pictures, layers)
-            return Translation(inputs, self.generator(inputs), keys, mirrored)
+        return Translation(sources, inputs, outputs, [key.detach() for key in keys], mirrored)
 
     def _patches(
-        self, source: Translation, draws: Draws, fake: Tensor
+        self, translation: Translation, draws: Draws, outputs: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return projected patches of outputs and of un-mirrored inputs, [B, P_i, C] a layer."""
-        options = self.options
+        options, keys = self.options, translation.keys
         with self.autocast():
-            queries, keys = self.generator.encode(fake, options.nce_layers), source.keys
-            queries = [query.flip(3) for query in queries] if source.mirrored else queries
-            positions = draws.positions(queries)
+            queries = self.generator.encode(outputs, options.nce_layers)
+            queries = [query.flip(3) for query in queries] if translation.mirrored else queries
+            positions = self._positions(translation, draws, queries)
             if options.patch_sampler == "attention":
                 queries, keys, positions = patches.route(
                     queries, keys, positions, options.nce_patches
                 )
             queries = self.projector(queries, positions)
-            with torch.no_grad():
-                keys = self.projector(keys, positions)
+        with torch.no_grad(), self.autocast():
+            keys = self.projector(keys, positions)
         return queries, keys
 
-    def _compare(self, queries: list[Tensor], keys: list[Tensor], draws: Draws) -> Tensor:
-        return patches.compare(
-            queries,
-            keys,
-            patches.loss_at(draws.images_seen, self.options),
-            whole_batch=self.options.nce_negatives == "batch",
-            rank=self.processes.rank,
-        )
+    def _positions(
+        self, translation: Translation, draws: Draws, features: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Draw patches for the source pictures, others for the target pictures; one set a layer."""
+        sources, pictures = translation.sources, len(translation.inputs)
+        if sources in (0, pictures):
+            return draws.positions(features)
+        rows = (sources, pictures - sources)
+        sets = zip(draws.positions(features), draws.positions(features), strict=True)
+        return [
+            torch.cat([part.expand(n, -1) for part, n in zip(pair, rows, strict=True)])
+            for pair in sets
+        ]
 
     def _update_discriminator(self, fake: Tensor, real: Tensor, draws: Draws) -> dict[str, Tensor]:
         """Minimise (L_real + L_fake) / 2 + R1, L_real and L_fake of the adversarial loss."""

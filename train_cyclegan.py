@@ -235,7 +235,7 @@ class CycleGan:
                 projector = self.networks[f"projector_{direction.target}"]
                 queries = projector(features, keys.positions)
                 loss = partial(losses.patch_nce, temperature=options.nce_temperature)
-                nce = options.nce_weight * patches.compare(queries, keys.vectors, loss)
+                nce = options.nce_weight * patches.compare(queries, keys.vectors, loss).mean()
                 terms.append(Term(f"nce_{direction.name}", nce, factor))
         return terms
 
@@ -289,8 +289,7 @@ def translate_both(
     The features, detached, one [B, C_i, H_i, W_i] a layer, come from the pass that translates. The
     pictures share it where that gives what two passes give (see `models.run_together`).
     """
-    alone = target is None or source.shape[1:] != target.shape[1:]
-    if alone or models.couples_a_batch(generator):
+    if target is None or not models.may_run_together(generator, source, target):
         output, features = translate_and_encode(generator, source, layers)
         outputs = (output,) if target is None else (output, generator(target))
     else:

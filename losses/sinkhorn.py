@@ -53,11 +53,12 @@ class _LogPlan(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (log_plan,) = ctx.saved_tensors
-        plan = log_plan.exp()
-        rows = gradient.sum(-1, keepdim=True)  # [..., P, 1]
-        columns = gradient.sum(-2).unsqueeze(-1)
+        plan = log_plan.exp().view(-1, *log_plan.shape[-2:])  # [N, P, P]
+        gradients = gradient.reshape(plan.shape)
+        rows = gradients.sum(-1, keepdim=True)  # [N, P, 1]
+        columns = gradients.sum(-2).unsqueeze(-1)
         b = torch.zeros_like(columns)
         for _ in range(ctx.iterations):
-            a = rows - plan @ b
-            b = columns - plan.mT @ a
-        return gradient - plan * (a + b.mT), None
+            a = torch.baddbmm(rows, plan, b, alpha=-1)  # rows - P b
+            b = torch.baddbmm(columns, plan.mT, a, alpha=-1)
+        return (gradients - plan * (a + b.mT)).view(gradient.shape), None

@@ -3,11 +3,12 @@
 from models import gan
 from models.build import build_discriminator, build_generator, check_picture_size, describe
 from models.colorizer import join_lab, split_lab
+from models.execution import few_launches, forced_few_launches
 from models.gan import Sampler
 from models.inference import translate
 from models.initialization import initialize
 from models.official import official_options, official_state, save_official
-from models.passes import couples_a_batch, feature_channels, run_together
+from models.passes import feature_channels, may_run_together, run_together
 from models.patch_projector import PatchProjector, draw_positions
 from models.query_selection import route_queries, select_queries
 from models.saved import SavedGenerator, load_generator, load_sampler, read_saved, save_generator
@@ -19,15 +20,17 @@ __all__ = [
     "build_discriminator",
     "build_generator",
     "check_picture_size",
-    "couples_a_batch",
     "describe",
     "draw_positions",
     "feature_channels",
+    "few_launches",
+    "forced_few_launches",
     "gan",
     "initialize",
     "join_lab",
     "load_generator",
     "load_sampler",
+    "may_run_together",
     "official_options",
     "official_state",
     "read_saved",

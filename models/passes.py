@@ -34,15 +34,19 @@ def feature_channels(network: nn.Module, layers: Sequence[int], option: str) -> 
 
 
 def run_together(network: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Return network(first), network(second), from one pass where it is the same.
-
-    That is where the pictures [B, C, H, W] have one size and no batch norm couples those of a
-    batch.
-    """
-    if first.shape[1:] != second.shape[1:] or couples_a_batch(network):
+    """Return network(first), network(second), from one pass where `may_run_together`."""
+    if not may_run_together(network, first, second):
         return network(first), network(second)
     both = network(torch.cat([first, second]))
     return both[: len(first)], both[len(first) :]
+
+
+def may_run_together(network: nn.Module, first: Tensor, second: Tensor) -> bool:
+    """Return whether one pass over both [B, C, H, W] gives what two passes give.
+
+    That is where the pictures have one size and no batch norm couples those of a batch.
+    """
+    return first.shape[1:] == second.shape[1:] and not couples_a_batch(network)
 
 
 def couples_a_batch(network: nn.Module) -> bool:

@@ -30,7 +30,7 @@ class PatchProjector(nn.Module):
         """Project the chosen positions of every feature map.
 
         features: one [B, C_i, H_i, W_i] a layer. positions: one int64 [P_i] a layer, numbers of
-        pixels in row-major order, the same for all pictures of the batch.
+        pixels in row-major order, the same for all pictures of the batch, or [B, P_i].
         Returns one float32 [B, P_i, out_channels] a layer, of length 1.
         """
         return [
@@ -40,8 +40,12 @@ class PatchProjector(nn.Module):
 
 
 def gather_positions(feature: Tensor, positions: Tensor) -> Tensor:
-    """Pick pixels [P] of a map [B, C, H, W] -> [B, P, C], without a copy of the map."""
-    return feature.flatten(2).index_select(2, positions).transpose(1, 2)
+    """Pick pixels [P] or [B, P] of a map [B, C, H, W] -> [B, P, C], without a copy of the map."""
+    pixels = feature.flatten(2)
+    if positions.dim() == 1:
+        return pixels.index_select(2, positions).transpose(1, 2)
+    index = positions.unsqueeze(1).expand(-1, feature.shape[1], -1)
+    return pixels.gather(2, index).transpose(1, 2)
 
 
 def normalize(vectors: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Literal
 
 import torch
@@ -111,20 +112,35 @@ def compare(
     whole_batch: bool = False,
     rank: int = 0,
 ) -> Tensor:
-    """Return the mean over layers of the mean of `loss` over the patches, [B, P_i, C] a layer.
+    """Return for each picture the mean over layers of the mean of `loss` over its patches, [B].
 
-    whole_batch: the keys of all pictures of all processes, of which this one is number `rank`, are
-    a patch's candidates; for patch_nce alone.
+    queries, keys: one [B, P_i, C] a layer. whole_batch: the keys of all pictures of all processes,
+    of which this one is number `rank`, are a patch's candidates; for patch_nce alone.
     """
-    layer_losses = []
-    for query, key in zip(queries, keys, strict=True):
-        candidates = {}
-        if whole_batch:
+    pictures = len(queries[0])
+    if whole_batch:
+        means = []
+        for query, key in zip(queries, keys, strict=True):
             rows = key.flatten(0, 1)
-            candidates["all_keys"] = training.gather_rows(rows)
-            candidates["first_row"] = rank * len(rows)
-        layer_losses.append(loss(query, key, **candidates))
-    return losses.multilayer_patch_nce(layer_losses)
+            candidates = {
+                "all_keys": training.gather_rows(rows),
+                "first_row": rank * len(rows),
+            }
+            means.append(loss(query, key, **candidates).view(pictures, -1).mean(1))
+        return torch.stack(means).mean(0)
+    if models.few_launches(queries[0].device):
+        queries, keys = _joined(queries), _joined(keys)
+    means = [
+        loss(query, key).view(-1, pictures, query.shape[1]).mean(2)
+        for query, key in zip(queries, keys, strict=True)
+    ]
+    return torch.cat(means).mean(0)
+
+
+def _joined(layers: Sequence[Tensor]) -> list[Tensor]:
+    """Join neighbouring layers of equal shape [B, P, C] to one [L * B, P, C]: fewer launches."""
+    groups = groupby(layers, key=lambda layer: layer.shape)
+    return [torch.cat(list(group)) for _, group in groups]
 
 
 def semantic_relation(queries: Sequence[Tensor], keys: Sequence[Tensor]) -> Tensor:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from models import couples_a_batch, initialize, run_together
+from models import initialize, run_together
+from models.passes import couples_a_batch
 from models.patchgan import PatchGAN, PatchGANSizes
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.unet import UnetGenerator, UnetSizes
