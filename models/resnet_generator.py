@@ -47,10 +47,15 @@ class ResnetBlock(nn.Module):
             convolution(),
             norm_layer(norm, channels),
         )
+        self.norm_adds = norm == "instance"
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine [B, C, H, W]."""
-        return x + self.conv_block(x)
+        *layers, norm = self.conv_block
+        refined = x
+        for layer in layers:
+            refined = layer(refined)
+        return norm.add_to(x, refined) if self.norm_adds else x + norm(refined)
 
 
 class ResnetGenerator(nn.Module):

@@ -81,8 +81,9 @@ OFFICIAL_NAMES = {
 }
 
 
+@pytest.mark.parametrize("few_launches", [False, True])
 @pytest.mark.parametrize("preset", ["cut", "fastcut"])
-def test_three_steps_give_the_official_losses(preset, reference):
+def test_three_steps_give_the_official_losses(preset, few_launches, reference):
     arrays = reference(f"{preset}_three_steps")[1]
     cut = method(
         options(
@@ -99,7 +100,8 @@ def test_three_steps_give_the_official_losses(preset, reference):
         network.load_state_dict({re.sub(r"^mlp_", "heads.", k): v for k, v in state.items()})
     for step in (1, 2, 3):
         batch = data.TranslationBatch(arrays[f"step{step}/source"], arrays[f"step{step}/target"])
-        losses = cut.update(batch, ScriptedDraws(arrays, step))
+        with models.forced_few_launches(few_launches):
+            losses = cut.update(batch, ScriptedDraws(arrays, step))
         names = {name: OFFICIAL_NAMES[name] for name in losses}
         assert len(names) == (6 if preset == "cut" else 5)
         assert_official(losses, arrays, step, names, rel=1e-4)

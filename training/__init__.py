@@ -36,6 +36,7 @@ from training.modules import (
     optimizer_step,
     optimizer_step_if_finite,
     set_learning_rate,
+    weights_cast_once,
 )
 from training.pictures import save_sheet, sheet
 from training.randomness import generator_for, seed_for
@@ -97,6 +98,7 @@ __all__ = [
     "untouched",
     "untracked",
     "warnings",
+    "weights_cast_once",
     "write_atomically",
     "write_output",
 ]

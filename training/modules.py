@@ -36,6 +36,7 @@ def optimizer_step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None
     average_gradients(network)
     optimizer.step()
     optimizer.zero_grad()
+    torch.clear_autocast_cache()
 
 
 def optimizer_step_if_finite(network: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
@@ -62,12 +63,28 @@ def optimizer_step_if_finite(network: nn.Module, optimizer: torch.optim.Optimize
     finally:
         del optimizer.found_inf
     optimizer.zero_grad()
+    torch.clear_autocast_cache()
     return finite
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which networks run for `--precision` fp32 or bf16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextmanager
+def weights_cast_once() -> Iterator[None]:
+    """Let autocast cast each weight once for the length of the block, not once a context.
+
+    The casts stay in autocast's cache until the block ends or an optimiser steps (`optimizer_step`
+    forgets them, since the weights are others then).
+    """
+    torch.autocast_increment_nesting()
+    try:
+        yield
+    finally:
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -45,7 +45,8 @@ def run_step(
                 processes.rank,
                 processes.world_size,
             )
-    values = update()
+    with training.weights_cast_once():
+        values = update()
     for network in trained.networks.values():
         training.average_statistics(network)
     for name, average in trained.averages.items():

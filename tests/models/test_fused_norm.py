@@ -1,0 +1,135 @@
+"""Instance norm, ReLU and residual in one operator: against float64, in every form that it has."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.fused_norm import fused_instance_norm, instance_norm_forward, normalized
+
+ROOT = Path(__file__).parents[2]
+NEEDS_TRITON = pytest.mark.skipif(
+    not find_spec("triton"), reason="Triton comes with PyTorch's CUDA builds alone"
+)
+# batch, channels, height, width: odd sizes, batch 1, a single column, more parts than one
+SIZES = [(1, 5, 9, 7), (2, 20, 33, 41), (3, 1, 6, 1), (1, 2, 64, 48)]
+
+
+def pair(shape, dtype=torch.float32, *, channels_last=False):
+    """Return x, a residual and a gradient of one layout, far from zero mean."""
+    random = torch.Generator().manual_seed(sum(shape))
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    tensors = [torch.randn(shape, generator=random) for _ in range(3)]
+    tensors[0] = tensors[0] * 3 + 20
+    return [tensor.to(dtype).to(memory_format=layout) for tensor in tensors]
+
+
+def check(shape, dtype, *, channels_last, relu, adds):
+    """Compare output and gradients with float64; return nothing."""
+    x, residual, gradient = pair(shape, dtype, channels_last=channels_last)
+    x.requires_grad_()
+    residual = residual.requires_grad_() if adds else None
+    y = fused_instance_norm(x, relu=relu, residual=residual)
+    assert y.dtype == dtype and y.stride() == x.stride()
+    y.backward(gradient)
+    exact = x.detach().double().requires_grad_()
+    expected = normalized(exact, relu)
+    expected = expected + residual.detach().double() if adds else expected
+    expected.backward(gradient.double())
+    # Float32 keeps 24 bits of x, whose mean of 20 is subtracted; bf16 keeps 8 bits of y, and
+    # Triton's interpreter cuts the others off instead of rounding.
+    rounding = 2**-7 if dtype == torch.bfloat16 else 40 * 2**-23
+    for found, wanted in ((y, expected), (x.grad, exact.grad)):
+        assert (found.double() - wanted).abs().max() <= rounding * max(1, wanted.abs().max())
+    if adds:
+        assert torch.equal(residual.grad, gradient)
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_equals_float64(shape, dtype, channels_last):
+    for relu, adds in ((False, False), (True, False), (False, True), (True, True)):
+        check(shape, dtype, channels_last=channels_last, relu=relu, adds=adds)
+
+
+@NEEDS_TRITON
+def test_the_kernels_equal_float64_interpreted():
+    """In a process of its own: Triton looks at the variable when the kernels are defined."""
+    script = "; ".join(
+        [
+            "from tests.models.test_fused_norm import *",
+            "from models import triton_norm",
+            "assert triton_norm.runs_on(torch.zeros(1))",
+            "[check(s, d, channels_last=c, relu=r, adds=a) for s in SIZES"
+            " for d in (torch.float32, torch.bfloat16)"
+            " for c, r, a in ((False, True, True), (True, False, True), (True, True, False))]",
+        ]
+    )
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script]
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+
+
+@NEEDS_TRITON
+def test_the_kernels_compile_for_a_gpu():
+    """Without one: Triton carries its own assembler."""
+    from triton import compile
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from models import triton_norm
+
+    constants = {
+        triton_norm._moments: {},
+        triton_norm._normalize: {"RELU": True, "ADDS": True, "PARTS": 4},
+        triton_norm._sums: {"RELU": True},
+        triton_norm._gradient: {"RELU": True, "PARTS": 1},
+    }
+    pictures = {"x", "y", "residual", "gradient", "of_x"}
+    for kernel, chosen in constants.items():
+        values = {**chosen, "CHANNELS": 16, "PIXELS": 128}
+        signature = {}
+        for name in kernel.arg_names:
+            if name in values:
+                signature[name] = "constexpr"
+            elif name in pictures:
+                signature[name] = "*bf16"
+            elif name.endswith(("stride", "pixels", "channels", "parts")):
+                signature[name] = "i32"
+            else:
+                signature[name] = "fp32" if name == "eps" else "*fp32"
+        numbered = {(kernel.arg_names.index(name),): value for name, value in values.items()}
+        source = ASTSource(kernel, signature=signature, constexprs=numbered)
+        assert compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_gradients_of_any_order_are_right(relu):
+    x, residual, _ = pair((2, 3, 4, 5), torch.float64)
+
+    def function(x, residual):
+        return fused_instance_norm(x, relu=relu, residual=residual)
+
+    inputs = (x.requires_grad_(), residual.requires_grad_())
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+def test_nan_stays_nan():
+    x = torch.ones(1, 2, 3, 3)
+    x[0, 1, 0, 0] = torch.nan
+    y = fused_instance_norm(x, relu=True)
+    assert y[0, 1].isnan().all() and not y[0, 0].isnan().any()
+
+
+def test_the_operator_is_whole():
+    """What torch.compile and tracing rely on."""
+    x, residual, _ = pair((1, 3, 4, 5))
+    torch.library.opcheck(instance_norm_forward, (x, residual, True))
+    torch.library.opcheck(instance_norm_forward, (x, None, False))
