@@ -16,22 +16,29 @@ from tests.inception_weights import write_inception_weights
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]
-REFERENCE = ROOT.parent / "shared" / "reference"
+REFERENCE = Path(__file__).parent / "reference"
 
 
 @pytest.fixture(scope="session")
 def reference():
     """Return a function from a name to (state dict or None, dict of arrays)."""
-    if not REFERENCE.is_dir():
-        pytest.skip(f"{REFERENCE} with the official numbers is not there")
 
     def load(name: str):
-        arrays = np.load(REFERENCE / f"{name}.npz")
         weights = REFERENCE / f"{name}.pth"
         state = torch.load(weights, weights_only=True) if weights.exists() else None
-        return state, {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+        return state, reference_arrays(name)
 
     return load
+
+
+def reference_arrays(name: str) -> dict[str, torch.Tensor]:
+    """Return the numbers of an official program, pictures as float32 in [-1, 1]."""
+    with np.load(REFERENCE / f"{name}.npz") as arrays:
+        tensors = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    return {
+        key: value.float() / 127.5 - 1 if value.dtype == torch.uint8 else value
+        for key, value in tensors.items()
+    }
 
 
 @pytest.fixture(scope="session")

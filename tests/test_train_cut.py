@@ -88,11 +88,11 @@ def test_three_steps_give_the_official_losses(preset, few_launches, reference):
     cut = method(
         options(
             preset,
-            base_channels=8,
-            discriminator_channels=8,
-            nce_channels=32,
+            base_channels=2,
+            discriminator_channels=2,
+            nce_channels=16,
             nce_patches=64,
-            crop_size=64,
+            crop_size=32,
         )
     )
     for network, letter in zip(cut.trained.networks.values(), "GDF", strict=True):
@@ -104,10 +104,8 @@ def test_three_steps_give_the_official_losses(preset, few_launches, reference):
             losses = cut.update(batch, ScriptedDraws(arrays, step))
         names = {name: OFFICIAL_NAMES[name] for name in losses}
         assert len(names) == (6 if preset == "cut" else 5)
-        # Adam makes full steps of gradients that are rounding noise, so steps drift apart. Source and
-        # target in one pass sum in another order; in float64 both forms agree, see below.
-        drift = 4e-4 if few_launches and step > 1 else 1e-4
-        assert_official(losses, arrays, step, names, rel=1e-5 if step == 1 else drift)
+        # Adam makes full steps of gradients that are rounding noise, so later steps drift apart.
+        assert_official(losses, arrays, step, names, rel=1e-5 if step == 1 else 1e-4)
 
 
 @pytest.mark.parametrize("preset", ["cut", "fastcut", "cut_monce", "cut_hneg", "cut_qs"])

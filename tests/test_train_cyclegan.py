@@ -73,7 +73,7 @@ LOSSES = {
 def test_three_steps_give_the_official_losses(reference):
     arrays = reference("cyclegan_three_steps")[1]
     cyclegan = method(
-        base_channels=8, discriminator_channels=8, crop_size=64, load_size=64, history_size=0
+        base_channels=2, discriminator_channels=2, crop_size=32, load_size=32, history_size=0
     )
     assert cyclegan.trained.networks.keys() == NETWORKS.keys()
     for name, official in NETWORKS.items():

@@ -1,8 +1,5 @@
 """The baseline is what it says it is: names, sizes and three steps of the official program."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
@@ -16,45 +13,40 @@ from benchmarks.official_cut import (
     one_channel_group_norm,
     patch_nce,
 )
+from tests.close import assert_close_in_scale
 
-REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference"
 NAMES = {
     "CUT": {"G_GAN", "D_real", "D_fake", "G", "NCE", "NCE_Y"},
     "FastCUT": {"G_GAN", "D_real", "D_fake", "G", "NCE"},
 }
-needs_reference = pytest.mark.skipif(
-    not REFERENCE.is_dir(), reason=f"no official numbers at {REFERENCE}"
-)
 
 
 def tiny(mode: str, **options) -> OfficialCut:
-    return OfficialCut(mode=mode, ngf=8, ndf=8, netF_nc=32, num_patches=64, seed=0, **options)
+    return OfficialCut(mode=mode, ngf=2, ndf=2, netF_nc=16, num_patches=64, seed=0, **options)
 
 
 def load_initial(official: OfficialCut, trace) -> None:
     networks = {"G": official.netG, "D": official.netD, "F": official.netF}
     for name, network in networks.items():
         prefix = f"initial/{name}/"
-        keys = [key for key in trace.files if key.startswith(prefix)]
-        weights = {key.removeprefix(prefix): torch.from_numpy(trace[key]) for key in keys}
+        weights = {k.removeprefix(prefix): v for k, v in trace.items() if k.startswith(prefix)}
         network.load_state_dict(weights, strict=True)
 
 
 def replay(official: OfficialCut, trace, step: int) -> dict[str, float]:
     prefix = f"step{step}/"
-    ids = sum(key.startswith(f"{prefix}patch_ids/") for key in trace.files)
+    ids = sum(key.startswith(f"{prefix}patch_ids/") for key in trace)
     return official.step(
-        torch.from_numpy(trace[f"{prefix}source"]),
-        torch.from_numpy(trace[f"{prefix}target"]),
-        patch_ids=[trace[f"{prefix}patch_ids/{number}"] for number in range(ids)],
-        flipped=bool(trace[f"{prefix}flipped"]) if f"{prefix}flipped" in trace.files else None,
+        trace[f"{prefix}source"],
+        trace[f"{prefix}target"],
+        patch_ids=[trace[f"{prefix}patch_ids/{number}"].numpy() for number in range(ids)],
+        flipped=bool(trace[f"{prefix}flipped"]) if f"{prefix}flipped" in trace else None,
     )
 
 
-@needs_reference
 @pytest.mark.parametrize("mode", ["CUT", "FastCUT"])
-def test_three_steps_have_the_official_losses(mode):
-    trace = np.load(REFERENCE / f"{mode.lower()}_three_steps.npz")
+def test_three_steps_have_the_official_losses(mode, reference):
+    _, trace = reference(f"{mode.lower()}_three_steps")
     official = tiny(mode, norm_layer=one_channel_group_norm)
     load_initial(official, trace)
     for step in (1, 2, 3):
@@ -63,22 +55,19 @@ def test_three_steps_have_the_official_losses(mode):
         assert losses == pytest.approx(expected, rel=1e-4), f"step {step}"
 
 
-@needs_reference
 @pytest.mark.parametrize(
     ("name", "network"), [("generator", ResnetGenerator), ("discriminator", PatchDiscriminator)]
 )
-def test_official_weights_load_strictly_and_give_the_official_output(name, network):
-    numbers = np.load(REFERENCE / f"cut_{name}.npz")
-    net = network(8, instance_norm)
-    weights = torch.load(REFERENCE / f"cut_{name}.pth", weights_only=True)
+def test_official_weights_load_strictly_and_give_the_official_output(name, network, reference):
+    weights, numbers = reference(f"cut_{name}")
+    net = network(2 if name == "generator" else 4, instance_norm)
     net.load_state_dict(weights, strict=True)
-    image = torch.from_numpy(numbers["input"])
     with torch.no_grad():
-        np.testing.assert_allclose(net(image), numbers["output"], rtol=1e-5, atol=1e-5)
+        assert_close_in_scale(net(numbers["input"]), numbers["output"], 1e-5)
         if name == "generator":
-            taps = net(image, NCE_LAYERS, encode_only=True)
+            taps = net(numbers["input"], NCE_LAYERS, encode_only=True)
             for layer, tap in zip(NCE_LAYERS, taps, strict=True):
-                np.testing.assert_allclose(tap, numbers[f"tap_{layer}"], rtol=1e-5, atol=1e-5)
+                assert_close_in_scale(tap, numbers[f"tap_{layer}"], 1e-5)
 
 
 def test_full_size_has_the_official_parameters():

@@ -18,18 +18,18 @@ from models.stylegan2 import (
 
 STRIDED = {"antialias_down": False, "antialias_up": False}
 NETWORKS = {
-    "cut_generator": lambda: ResnetGenerator(ResnetSizes(base_channels=8)),
+    "cut_generator": lambda: ResnetGenerator(ResnetSizes(base_channels=2)),
     "cyclegan_generator": lambda: ResnetGenerator(
-        ResnetSizes(base_channels=8, blocks=6, **STRIDED)
+        ResnetSizes(base_channels=2, blocks=6, **STRIDED)
     ),
-    "cut_discriminator": lambda: PatchGAN(PatchGANSizes(base_channels=8)),
-    "cyclegan_discriminator": lambda: PatchGAN(PatchGANSizes(base_channels=8, antialias=False)),
+    "cut_discriminator": lambda: PatchGAN(PatchGANSizes(base_channels=4)),
+    "cyclegan_discriminator": lambda: PatchGAN(PatchGANSizes(base_channels=4, antialias=False)),
     "pix2pix_discriminator": lambda: PatchGAN(
-        PatchGANSizes(in_channels=6, base_channels=8, antialias=False, norm="batch")
+        PatchGANSizes(in_channels=6, base_channels=4, antialias=False, norm="batch")
     ),
-    "pixel_discriminator": lambda: PixelGAN(PixelGANSizes(base_channels=8, norm="batch")),
+    "pixel_discriminator": lambda: PixelGAN(PixelGANSizes(base_channels=4, norm="batch")),
     "sincut_generator": lambda: Stylegan2Generator(
-        Stylegan2GeneratorSizes(base_channels=2, size_px=64)
+        Stylegan2GeneratorSizes(base_channels=1, size_px=64)
     ),
     "sincut_discriminator": lambda: Stylegan2Discriminator(
         Stylegan2DiscriminatorSizes(base_channels=1, size_px=64)

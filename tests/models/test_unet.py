@@ -29,7 +29,7 @@ def noise(*shape) -> torch.Tensor:
 @torch.no_grad()
 def test_output_equals_the_official_one(reference):
     state, arrays = reference("pix2pix_generator")
-    network = UnetGenerator(UnetSizes(base_channels=4, halvings=7))
+    network = UnetGenerator(UnetSizes(base_channels=2, halvings=7))
     network.load_state_dict(state)
     assert network.state_dict().keys() == state.keys()
     output = network.eval()(arrays["input"])
@@ -42,7 +42,7 @@ def test_first_training_pass_gives_the_official_loss(reference):
     arrays = reference("pix2pix_three_steps")[1]
     prefix = "initial/G/"
     state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-    network = UnetGenerator(UnetSizes(base_channels=8, halvings=7, dropout=False))
+    network = UnetGenerator(UnetSizes(base_channels=2, halvings=7, dropout=False))
     network.load_state_dict(state)
     translated = network.train()(arrays["step1/source"])
     loss = 100 * F.l1_loss(translated, arrays["step1/target"])
