@@ -1,4 +1,8 @@
-"""The ends of a command that are told in one line; every room may raise them."""
+"""The ends of a command that are told in one line; every room may raise them.
+
+A room knows nothing of the command line: its messages name arguments in backticks, as `crop_size`.
+`commands.cli.run` shows such a name as the option that it is, as --crop_size.
+"""
 
 
 class PairlessError(Exception):

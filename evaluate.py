@@ -220,7 +220,9 @@ def open_set(path: Path | None, option: str, workers: int) -> pictures.Set:
 
 def translated(options: Options, device: torch.device) -> pictures.TranslatedPictures:
     """Open what the checkpoint makes of the source folder."""
-    saved = models.load_generator(options.checkpoint, "--checkpoint", options.direction)
+    saved = models.load_generator(
+        options.checkpoint, "--checkpoint", options.direction, "give --num instead of --source"
+    )
     source, target = data.contents_of(
         saved.description, saved.network.in_channels, saved.network.out_channels, "--checkpoint"
     )
@@ -235,7 +237,9 @@ def sampled(
     options: Options, device: torch.device
 ) -> tuple[pictures.SampledPictures, data.Preprocessing, data.Content]:
     """Open what the checkpoint makes from noise; return with it how its training saw reals."""
-    sampler = models.load_sampler(options.checkpoint, "--checkpoint")
+    sampler = models.load_sampler(
+        options.checkpoint, "--checkpoint", "give --source instead of --num"
+    )
     sampler.network.to(device)
     label = f"--checkpoint {options.checkpoint}"
     fake = pictures.SampledPictures(label, sampler, options.num, options.seed, options.truncation)

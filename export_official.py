@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from torch import nn
+
 import models
 import training
 from commands import cli
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     print(
         f"{models.describe(network)}: written to {options.output}; the official programs read it "
-        f"with {models.official_options(network)}",
+        f"with {official_options(network)}",
         file=sys.stderr,
     )
 
@@ -51,6 +53,27 @@ def check_output(path: Path, checkpoint: Path) -> None:
         raise UserError(f"--output {path}: is a folder; name a file")
     if path.resolve() == checkpoint.resolve():
         raise UserError(f"--output {path}: would replace the checkpoint; name another place")
+
+
+def official_options(network: nn.Module) -> str:
+    """Return the options with which the official programs build this generator."""
+    sizes = network.sizes
+    words = [f"--ngf {sizes.base_channels}"]
+    if isinstance(network, models.Stylegan2Generator):
+        small = "" if sizes.inject_noise else "small"
+        return f"--netG {small}stylegan2 {words[0]} --crop_size {sizes.size_px}"
+    words += [f"--input_nc {sizes.in_channels}", f"--output_nc {sizes.out_channels}"]
+    if isinstance(network, models.UnetGenerator):
+        words.insert(0, f"--netG unet_{2**sizes.halvings} --norm {sizes.norm}")
+        words.append("(only unet_128 and unet_256 exist there)" * (sizes.halvings not in (7, 8)))
+        return " ".join(words).rstrip()
+    words.insert(0, f"--netG resnet_{sizes.blocks}blocks --norm {sizes.norm}")
+    words += ["--no_dropout"] * (not sizes.dropout)
+    if sizes.antialias_down or sizes.antialias_up:
+        words += ["--no_antialias"] * (not sizes.antialias_down)
+        words += ["--no_antialias_up"] * (not sizes.antialias_up)
+        words = [word.replace("--norm", "--normG") for word in words] + ["(CUT's program)"]
+    return " ".join(words)
 
 
 if __name__ == "__main__":

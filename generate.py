@@ -125,7 +125,7 @@ def open_sampler(options: Options) -> models.Sampler:
             f"--checkpoint {options.checkpoint}: is for a resume; name its run folder, or the "
             "generator.safetensors in it"
         )
-    sampler = models.load_sampler(options.checkpoint, "--checkpoint")
+    sampler = models.load_sampler(options.checkpoint, "--checkpoint", "use translate.py")
     if options.weights == "ema":
         return sampler
     option = f"--checkpoint {options.checkpoint}"

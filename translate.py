@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_least(options, batch_size=1, seed=0)
     device = training.choose_device(options.device, training.Processes())
     outputs = plan_outputs(options.input, options.output)
-    saved = models.load_generator(options.checkpoint, "--checkpoint", options.direction)
+    saved = models.load_generator(
+        options.checkpoint, "--checkpoint", options.direction, "use generate.py"
+    )
     network = saved.network.to(device)
     source, target = data.contents_of(
         saved.description, network.in_channels, network.out_channels, "--checkpoint"

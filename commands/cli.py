@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -68,11 +69,17 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
     except PairlessError as end:
         rank = os.environ.get("RANK", "0")
         prefix = end.prefix if rank == "0" else f"rank {rank}: {end.prefix}"
-        print(prefix + " ".join(str(end).split()), file=sys.stderr, flush=True)
+        message = named_as_options(" ".join(str(end).split()))
+        print(prefix + message, file=sys.stderr, flush=True)
         sys.exit(end.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+
+
+def named_as_options(message: str) -> str:
+    """Return a room's message with `argument` as the option --argument."""
+    return re.sub(r"`([a-z][a-z0-9_]*)`", r"--\1", message)
 
 
 def config(options: RunOptions, data_description: Mapping[str, str]) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import metrics
 import training
-from commands import evaluation, pictures
+from commands import cli, evaluation, pictures
 from errors import UserError
 
 
@@ -49,7 +49,8 @@ class RunMonitor:
             except UserError as error:
                 if self.evaluator.processes.world_size > 1:
                     raise  # the others are somewhere else
-                print(f"not measured at {images_seen} images: {error}", file=sys.stderr)
+                reason = cli.named_as_options(str(error))
+                print(f"not measured at {images_seen} images: {reason}", file=sys.stderr)
                 continue
             found = {f"{key}{part}": value for key, value in found.items()}
             if found:

@@ -108,7 +108,7 @@ def stack_equal(pictures: Sequence[Tensor], path_at: Callable[[int], Path]) -> T
             )
             raise UserError(
                 f"{path_at(0)} ({size}) and {path_at(place)} ({other_size}) do not fit into one "
-                "batch; use --batch_size 1 or a --preprocess that crops"
+                "batch; use `batch_size` 1 or a `preprocess` that crops"
             )
     return torch.stack(list(pictures))
 

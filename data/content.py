@@ -158,7 +158,7 @@ class Content:
         for label in (int(values.min()), int(values.max())):
             if not 0 <= label < self.classes:
                 raise UserError(
-                    f"{path}: has label {label}, and --source_classes {self.classes} of the "
+                    f"{path}: has label {label}, and `source_classes` {self.classes} of the "
                     f"training allows 0 to {self.classes - 1}; mend the file"
                 )
         return Image.fromarray(values)

@@ -58,7 +58,7 @@ class DomainFolders(NamedTuple):
 def find_domains(
     dataroot: Path | None, source_dir: Path | None, target_dir: Path | None
 ) -> Domains:
-    """The files of both domains, from one `--dataroot` or from two folders.
+    """The files of both domains, from one `dataroot` or from two folders.
 
     `find_folders` says where they are. Raises `UserError` as it does, and for a folder without
     images.
@@ -68,18 +68,18 @@ def find_domains(
     source, target = (list_images(*side) for side in zip(folders[:2], options, strict=True))
     if folders.test_source == folders.source:
         return Domains(source, target, source, target)
-    return Domains(source, target, *(list_images(folder, "--dataroot") for folder in folders[2:]))
+    return Domains(source, target, *(list_images(folder, "`dataroot`") for folder in folders[2:]))
 
 
 def folder_options(dataroot: Path | None) -> tuple[str, str]:
     """The options that gave the source and the target folder, for messages."""
-    return ("--source_dir", "--target_dir") if dataroot is None else ("--dataroot", "--dataroot")
+    return ("`source_dir`", "`target_dir`") if dataroot is None else ("`dataroot`", "`dataroot`")
 
 
 def find_folders(
     dataroot: Path | None, source_dir: Path | None, target_dir: Path | None
 ) -> DomainFolders:
-    """The folders of both domains, from one `--dataroot` or from two folders.
+    """The folders of both domains, from one `dataroot` or from two folders.
 
     `dataroot` holds trainA (source) and trainB (target). The test folders are testA and testB,
     else valA and valB, else the training folders. With `source_dir` and `target_dir` the test
@@ -89,34 +89,34 @@ def find_folders(
     if dataroot is not None:
         if source_dir is not None or target_dir is not None:
             raise UserError(
-                f"--dataroot {dataroot}: given together with --source_dir or --target_dir; "
-                "give either --dataroot or the other two"
+                f"`dataroot` {dataroot}: given together with `source_dir` or `target_dir`; "
+                "give either `dataroot` or the other two"
             )
         return _folders_below(dataroot)
     if source_dir is not None and target_dir is not None:
         return DomainFolders(source_dir, target_dir, source_dir, target_dir)
     if source_dir is not None:
-        raise UserError(f"--source_dir {source_dir}: --target_dir is missing; give it too")
+        raise UserError(f"`source_dir` {source_dir}: `target_dir` is missing; give it too")
     if target_dir is not None:
-        raise UserError(f"--target_dir {target_dir}: --source_dir is missing; give it too")
+        raise UserError(f"`target_dir` {target_dir}: `source_dir` is missing; give it too")
     raise UserError(
-        "--dataroot is missing; give a folder with trainA and trainB, or --source_dir and "
-        "--target_dir"
+        "`dataroot` is missing; give a folder with trainA and trainB, or `source_dir` and "
+        "`target_dir`"
     )
 
 
 def _folders_below(dataroot: Path) -> DomainFolders:
     if not dataroot.is_dir():
         raise UserError(
-            f"--dataroot {dataroot}: no such folder; give a folder with trainA and trainB, or "
-            "--source_dir and --target_dir"
+            f"`dataroot` {dataroot}: no such folder; give a folder with trainA and trainB, or "
+            "`source_dir` and `target_dir`"
         )
     source, target = dataroot / "trainA", dataroot / "trainB"
     for folder in (source, target):
         if not folder.is_dir():
             raise UserError(
-                f"--dataroot {dataroot}: no folder {folder.name} in it; give a folder with trainA "
-                "and trainB, or --source_dir and --target_dir"
+                f"`dataroot` {dataroot}: no folder {folder.name} in it; give a folder with trainA "
+                "and trainB, or `source_dir` and `target_dir`"
             )
     for phase in ("test", "val"):
         folders = [dataroot / f"{phase}{side}" for side in "AB"]
@@ -124,7 +124,7 @@ def _folders_below(dataroot: Path) -> DomainFolders:
         if len(found) == 1:
             # Measuring on the training images instead would go unnoticed.
             raise UserError(
-                f"--dataroot {dataroot}: {found[0].name} without its partner; have both "
+                f"`dataroot` {dataroot}: {found[0].name} without its partner; have both "
                 f"{phase}A and {phase}B in it, or neither"
             )
         if found:

@@ -30,7 +30,7 @@ class Labels(NamedTuple):
 def read_labels(source: str | None, folder: Path, files: Sequence[Path]) -> Labels:
     """The classes of files that `list_images` found in `folder`.
 
-    `source` is what `--labels` gives:
+    source is one of:
 
     - None: no classes.
     - "folders": the class is the first sub-folder below `folder`; classes are sorted by name.
@@ -45,7 +45,7 @@ def read_labels(source: str | None, folder: Path, files: Sequence[Path]) -> Labe
     """
     if source is None:
         return Labels([], [0] * len(files))
-    option = f"--labels {source}"
+    option = f"`labels` {source}"
     if source == "folders":
         classes = _classes_by_folder(option, folder, files)
         named = [*_sub_folders(folder), *classes]
@@ -163,7 +163,7 @@ def _numbered(option: str, classes: list, named: list) -> Labels:
     _check_gaps(option, ordered, set(classes))
     if len(ordered) < 2:
         raise UserError(
-            f"{option}: all images are of one class, {_shown(ordered[0])}; leave --labels out to "
+            f"{option}: all images are of one class, {_shown(ordered[0])}; leave `labels` out to "
             "train without classes"
         )
     names = [str(label) for label in ordered]

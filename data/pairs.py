@@ -9,8 +9,8 @@ from errors import UserError
 
 Direction = Literal["a2b", "b2a", "AtoB", "BtoA"]  # the latter as in the official programs
 _LAYOUTS = (
-    "give a folder with train (pictures side by side), or with trainA and trainB, or --source_dir "
-    "and --target_dir"
+    "give a folder with train (pictures side by side), or with trainA and trainB, or `source_dir` "
+    "and `target_dir`"
 )
 
 
@@ -36,7 +36,7 @@ def find_pairs(
     target_dir: Path | None,
     direction: Direction = "a2b",
 ) -> Pairs:
-    """The pairs of one `--dataroot`, or of two folders.
+    """The pairs of one `dataroot`, or of two folders.
 
     `dataroot` holds either `train`, with pictures side by side (left half A, right half B), or
     trainA and trainB, whose files are pairs where their relative names without the ending are
@@ -49,16 +49,16 @@ def find_pairs(
     `source_dir` and `target_dir`.
     """
     if direction not in get_args(Direction):
-        raise UserError(f"--direction {direction}: not known; give a2b or b2a")
+        raise UserError(f"`direction` {direction}: not known; give a2b or b2a")
     swapped = direction in ("b2a", "BtoA")
     if source_dir is None and target_dir is None:
         if dataroot is None:
-            raise UserError(f"--dataroot is missing; {_LAYOUTS}")
+            raise UserError(f"`dataroot` is missing; {_LAYOUTS}")
         if not _has_two_folders(dataroot):
             return _one_file_each(dataroot, _LAYOUTS, halves=True, swapped=swapped)
     elif swapped:
         raise UserError(
-            f"--direction {direction}: is for --dataroot; exchange --source_dir and --target_dir "
+            f"`direction` {direction}: is for `dataroot`; exchange `source_dir` and `target_dir` "
             "instead"
         )
     folders = find_folders(dataroot, source_dir, target_dir)
@@ -70,7 +70,7 @@ def find_pairs(
 
 
 def find_pictures(dataroot: Path | None) -> Pairs:
-    """The pictures of one `--dataroot` as pairs of each with itself, for colorization.
+    """The pictures of one `dataroot` as pairs of each with itself, for colorization.
 
     The training pictures are those of its folder train; the test pictures are those of test, else
     of val, else the training pictures. Raises `UserError` for no `dataroot`, for one without a
@@ -78,7 +78,7 @@ def find_pictures(dataroot: Path | None) -> Pairs:
     """
     remedy = "give a folder with train (pictures) and, to look at, test or val"
     if dataroot is None:
-        raise UserError(f"--dataroot is missing; {remedy}")
+        raise UserError(f"`dataroot` is missing; {remedy}")
     return _one_file_each(dataroot, remedy, halves=False, swapped=False)
 
 
@@ -86,19 +86,19 @@ def _has_two_folders(dataroot: Path) -> bool:
     two = any((dataroot / name).is_dir() for name in ("trainA", "trainB"))
     if two and (dataroot / "train").is_dir():
         raise UserError(
-            f"--dataroot {dataroot}: has train as well as trainA or trainB; remove either, or "
-            "give --source_dir and --target_dir"
+            f"`dataroot` {dataroot}: has train as well as trainA or trainB; remove either, or "
+            "give `source_dir` and `target_dir`"
         )
     return two
 
 
 def _one_file_each(dataroot: Path, remedy: str, *, halves: bool, swapped: bool) -> Pairs:
     if not dataroot.is_dir():
-        raise UserError(f"--dataroot {dataroot}: no such folder; {remedy}")
+        raise UserError(f"`dataroot` {dataroot}: no such folder; {remedy}")
     if not (dataroot / "train").is_dir():
-        raise UserError(f"--dataroot {dataroot}: no folder train in it; {remedy}")
+        raise UserError(f"`dataroot` {dataroot}: no folder train in it; {remedy}")
     train, test = (
-        [Pair(path, path, halves, swapped) for path in list_images(folder, "--dataroot")]
+        [Pair(path, path, halves, swapped) for path in list_images(folder, "`dataroot`")]
         for folder in (dataroot / "train", _test_folder(dataroot))
     )
     return Pairs(train, test)

@@ -285,7 +285,7 @@ def new_folder(folder: Path, kinds: Sequence[str]) -> Iterator[Path]:
     """
     folder = folder.resolve()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"--output {folder}: exists and is not an empty folder; give another")
+        raise UserError(f"`output` {folder}: exists and is not an empty folder; give another")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         whole = Path(scratch) / "whole"

@@ -61,7 +61,7 @@ def _refuse_small(small: Sequence[tuple[Path, int]], count: int, crop_size: int)
     if small:
         path, short_side_px = small[0]
         raise UserError(
-            f"--crop_size {crop_size}: larger than the short side of {len(small)} of {count} "
-            f"images, first {path} ({short_side_px} px); use --preprocess resize_and_crop or a "
-            "smaller --crop_size"
+            f"`crop_size` {crop_size}: larger than the short side of {len(small)} of {count} "
+            f"images, first {path} ({short_side_px} px); use `preprocess` resize_and_crop or a "
+            "smaller `crop_size`"
         )

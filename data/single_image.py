@@ -107,7 +107,7 @@ class _Side:
     ):
         if len(files) != 1:
             raise UserError(
-                f"--dataroot or --{name}_dir: {len(files)} {name} images where training on single "
+                f"`dataroot` or `{name}_dir`: {len(files)} {name} images where training on single "
                 "images takes 1; leave one image in the folder"
             )
         self.path = files[0]

@@ -45,9 +45,9 @@ class Stream:
         pin_memory: bool = False,
     ):
         if not callable(batch_size):
-            _check_batch_size(batch_size, world_size, f"--batch_size {batch_size}")
+            _check_batch_size(batch_size, world_size, f"`batch_size` {batch_size}")
         if workers < 0:
-            raise UserError(f"--workers {workers}: below 0; give 0 to read in the main process")
+            raise UserError(f"`workers` {workers}: below 0; give 0 to read in the main process")
         self.dataset = dataset
         self.batch_size = batch_size
         self.workers = workers
@@ -64,7 +64,7 @@ class Stream:
         if not callable(self.batch_size):
             return self.batch_size
         size = self.batch_size(images_seen)
-        _check_batch_size(size, self.world_size, f"--batch_size {size} at {images_seen} images")
+        _check_batch_size(size, self.world_size, f"`batch_size` {size} at {images_seen} images")
         return size
 
     def batches(self, first_image: int) -> Iterator[NamedTuple]:

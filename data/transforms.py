@@ -68,17 +68,17 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             modes = ", ".join(get_args(Mode))
-            raise UserError(f"--preprocess {self.mode}: not known; give one of {modes}")
+            raise UserError(f"`preprocess` {self.mode}: not known; give one of {modes}")
         if self.load_size < 1:
-            raise UserError(f"--load_size {self.load_size}: below 1; give a size in pixels")
+            raise UserError(f"`load_size` {self.load_size}: below 1; give a size in pixels")
         check_crop_size(self.crop_size, self.size_multiple if self.mode in _CROPPING else 1)
         if (
             self.mode in ("resize_and_crop", "scale_width_and_crop", "centre_crop")
             and self.load_size < self.crop_size
         ):
             raise UserError(
-                f"--load_size {self.load_size}: smaller than --crop_size {self.crop_size}, which "
-                "is cut out of it; raise --load_size or lower --crop_size"
+                f"`load_size` {self.load_size}: smaller than `crop_size` {self.crop_size}, which "
+                "is cut out of it; raise `load_size` or lower `crop_size`"
             )
 
     def __call__(
@@ -139,8 +139,8 @@ class Preprocessing:
         room_x, room_y = (side - self.crop_size for side in size)
         if room_x < 0 or room_y < 0:
             raise UserError(
-                f"image of {size[0]}x{size[1]} px is smaller than --crop_size "
-                f"{self.crop_size}; use --preprocess resize_and_crop or a smaller --crop_size"
+                f"image of {size[0]}x{size[1]} px is smaller than `crop_size` "
+                f"{self.crop_size}; use `preprocess` resize_and_crop or a smaller `crop_size`"
             )
         if randomness is None or self.mode == "centre_crop":
             left, top = room_x // 2, room_y // 2
@@ -164,11 +164,11 @@ def rounded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
 def check_crop_size(crop_size: int, multiple: int) -> None:
     """Raise `UserError` unless crop_size is a multiple of `multiple` above 0."""
     if crop_size < 1:
-        raise UserError(f"--crop_size {crop_size}: below 1; give a size in pixels")
+        raise UserError(f"`crop_size` {crop_size}: below 1; give a size in pixels")
     below = crop_size // multiple * multiple
     if crop_size != below:
         fitting = f"{below} or {below + multiple}" if below else f"{multiple}"
         raise UserError(
-            f"--crop_size {crop_size}: not a multiple of {multiple}, which the network needs; "
+            f"`crop_size` {crop_size}: not a multiple of {multiple}, which the network needs; "
             f"use {fitting}"
         )

@@ -84,7 +84,7 @@ class Diversity:
                 self.waiting = {index: picture}  # a partner that could not be read never comes
             elif partner.shape != picture.shape:
                 raise UserError(
-                    f"--metrics ms_ssim: pictures of {_size(partner)} and {_size(picture)} pixels "
+                    f"`metrics` ms_ssim: pictures of {_size(partner)} and {_size(picture)} pixels "
                     "in one set; leave ms_ssim out or resize them to one size"
                 )
             else:
@@ -94,7 +94,7 @@ class Diversity:
         """Return the mean; UserError without a pair."""
         value, pairs = self.sums.tolist()
         if not pairs:
-            raise UserError("--metrics ms_ssim: no pair of pictures to compare; give 2 or more")
+            raise UserError("`metrics` ms_ssim: no pair of pictures to compare; give 2 or more")
         return value / pairs
 
 
@@ -160,7 +160,7 @@ class Collection:
         if picture.shape != partner.shape:
             raise UserError(
                 f"{self.label}: {self.names[index]} has {_size(picture)} pixels and its partner "
-                f"{_size(partner)}; resize one, or leave out --metrics l1, psnr, ssim and lpips"
+                f"{_size(partner)}; resize one, or leave out `metrics` l1, psnr, ssim and lpips"
             )
         self.pairs.add(picture, partner)
 
@@ -195,7 +195,7 @@ class Collection:
             sides = sorted({side for side in sides if side})
             if len(sides) > 1:  # of one process each, which saw no other size
                 raise UserError(
-                    f"--metrics swd: pictures of {sides[0]} and {sides[-1]} pixels a side in "
+                    f"`metrics` swd: pictures of {sides[0]} and {sides[-1]} pixels a side in "
                     f"{self.label}; leave swd out or resize all pictures to one size"
                 )
             if sides and not self.descriptors:  # no picture fell to this process
@@ -210,7 +210,7 @@ class Collection:
             name = self.names[indices[int(bad.nonzero()[0])]]
             raise UserError(
                 f"{self.label}: the features of {name} are not finite; mend the picture, or give "
-                "other --weights or --features"
+                "other `weights` or `features`"
             )
 
     def _add_patches(self, indices: Sequence[int], pictures: Sequence[Tensor]) -> None:
@@ -219,7 +219,7 @@ class Collection:
             height, width = pictures[0].shape[1:]
             if height != width:
                 raise UserError(
-                    f"--metrics swd: a picture of {_size(pictures[0])} pixels; it needs square "
+                    f"`metrics` swd: a picture of {_size(pictures[0])} pixels; it needs square "
                     "ones: leave swd out or crop them"
                 )
             self.descriptors = self._patches(height)

@@ -217,7 +217,7 @@ def _check_channels(real: Found, fake: Found) -> None:
             if len(saved.mean) != channels:
                 raise UserError(
                     f"{saved.label}: statistics of {len(saved.mean)} channels beside features of "
-                    f"{channels}; give statistics that were made with the same --features"
+                    f"{channels}; give statistics that were made with the same `features`"
                 )
 
 
@@ -245,8 +245,8 @@ def check_counts(measures: Measures, real: int | None, fake: int | None) -> None
     compares_pictures = measures.noise_floor and measures.needs("kid", "prdc")
     if compares_pictures and real is not None and real // 2 < least:
         raise UserError(
-            f"--noise_floor: halves of {real} real pictures are too few for kid and prdc; give "
-            f"{2 * least} or more, or leave --noise_floor out"
+            f"`noise_floor`: halves of {real} real pictures are too few for kid and prdc; give "
+            f"{2 * least} or more, or leave `noise_floor` out"
         )
     if real is None or fake is None:
         return
@@ -259,7 +259,7 @@ def check_counts(measures: Measures, real: int | None, fake: int | None) -> None
 def _check_line(fakes: int) -> None:
     if fakes < FEWEST_IMAGES:
         raise UserError(
-            f"--metrics fid_infinity: a line through subsets of {fakes} fakes says nothing; give "
+            f"`metrics` fid_infinity: a line through subsets of {fakes} fakes says nothing; give "
             f"at least {FEWEST_IMAGES}, or leave fid_infinity out"
         )
 
@@ -276,7 +276,7 @@ def check_statistics_suffice(measures: Measures, is_fake: bool) -> None:
 
 def _collected(found: Found, metric: str) -> Collection:
     if not isinstance(found, Collection):
-        option = "--noise_floor" if metric == "noise_floor" else f"--metrics {metric}"
+        option = "`noise_floor`" if metric == "noise_floor" else f"`metrics` {metric}"
         raise UserError(
             f"{option}: needs the pictures, and a file of statistics holds only mean and "
             "covariance; give a folder"

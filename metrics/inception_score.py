@@ -13,11 +13,11 @@ from metrics.inception import CLASSES
 def check_splits(images: int, splits: int) -> None:
     """Raise UserError for fewer than one split or fewer images than splits."""
     if splits < 1:
-        raise UserError(f"--is_splits {splits}: below 1; give 10, as others do, or at least 1")
+        raise UserError(f"`is_splits` {splits}: below 1; give 10, as others do, or at least 1")
     if images < splits:
         raise UserError(
-            f"--is_splits {splits}: more than the {images} images; give fewer splits or more "
-            "images, or leave is out of --metrics"
+            f"`is_splits` {splits}: more than the {images} images; give fewer splits or more "
+            "images, or leave is out of `metrics`"
         )
 
 
@@ -98,7 +98,7 @@ class InceptionScore:
             raise ValueError(f"{int(counts.sum())} images added, some of them twice")
         if (counts == 0).any():
             raise UserError(
-                f"--is_splits {len(counts)}: a split has no image left of the "
+                f"`is_splits` {len(counts)}: a split has no image left of the "
                 f"{int(counts.sum())} that were read; give fewer splits"
             )
         q = self.sums / self.counts[:, None]

@@ -79,17 +79,17 @@ def checked_subset_size(real: int, fake: int, subsets: int, subset_size: int | N
     for name, images in (("real", real), ("fake", fake)):
         if images < FEWEST_IMAGES:
             raise UserError(
-                f"--metrics kid: {images} {name} images, fewer than {FEWEST_IMAGES}; "
+                f"`metrics` kid: {images} {name} images, fewer than {FEWEST_IMAGES}; "
                 "give more images or leave kid out"
             )
     if subsets < 1:
-        raise UserError(f"--kid_subsets {subsets}: below 1; give 100, as others do, or at least 1")
+        raise UserError(f"`kid_subsets` {subsets}: below 1; give 100, as others do, or at least 1")
     smaller = min(real, fake)
     if subset_size is None:
         return LARGEST_DEFAULT_SUBSET if smaller >= LARGEST_DEFAULT_SUBSET else smaller // 2
     if not 2 <= subset_size <= smaller:
         raise UserError(
-            f"--kid_subset_size {subset_size}: not between 2 and the {smaller} images of the "
+            f"`kid_subset_size` {subset_size}: not between 2 and the {smaller} images of the "
             "smaller set; give a size in between"
         )
     return subset_size

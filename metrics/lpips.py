@@ -90,7 +90,7 @@ class Lpips(nn.Module):
         height, width = a.shape[-2:]
         if min(height, width) < LOWEST_PX:
             raise UserError(
-                f"--metrics lpips: a picture of {width}x{height} pixels; it needs at least "
+                f"`metrics` lpips: a picture of {width}x{height} pixels; it needs at least "
                 f"{LOWEST_PX} a side: leave lpips out or name larger pictures"
             )
 

@@ -86,7 +86,7 @@ def check_neighbours(real: int, fake: int, k: int) -> None:
     for name, images in (("real", real), ("fake", fake)):
         if images < k + 1:
             raise UserError(
-                f"--metrics prdc: {images} {name} images, fewer than the {k + 1} that have "
+                f"`metrics` prdc: {images} {name} images, fewer than the {k + 1} that have "
                 f"{k} neighbours each; give more images or leave prdc out"
             )
 

@@ -71,25 +71,25 @@ class Measures:
         for name in self.names:
             if name not in METRICS:
                 raise UserError(
-                    f"--metrics {self.metrics}: there is no metric '{name}'; give names of "
+                    f"`metrics` {self.metrics}: there is no metric '{name}'; give names of "
                     f"{', '.join(METRICS)}, separated by commas (prdc: precision, recall, density, "
                     "coverage)"
                 )
         if self.layer not in LAYERS:
             raise UserError(
-                f"--layer {self.layer}: no such layer; give {', '.join(map(str, LAYERS))}"
+                f"`layer` {self.layer}: no such layer; give {', '.join(map(str, LAYERS))}"
             )
         if self.metric_seed < 0:
-            raise UserError(f"--metric_seed {self.metric_seed}: below 0; give 0 or more")
+            raise UserError(f"`metric_seed` {self.metric_seed}: below 0; give 0 or more")
         if self.features and self.needs("is"):
             raise UserError(
-                f"--metrics {self.metrics}: is needs the classes of FID's network; leave out "
-                "--features or is"
+                f"`metrics` {self.metrics}: is needs the classes of FID's network; leave out "
+                "`features` or is"
             )
         if self.noise_floor and not self.needs("fid", "kid", "prdc"):
             raise UserError(
-                f"--noise_floor is given, and --metrics {self.metrics} has none of fid, kid and "
-                "prdc, which it is measured by; add one, or leave --noise_floor out"
+                f"`noise_floor` is given, and `metrics` {self.metrics} has none of fid, kid and "
+                "prdc, which it is measured by; add one, or leave `noise_floor` out"
             )
         if self.needs("lpips") and self.lpips_weights is None:
-            raise UserError(f"--lpips_weights is missing, and --metrics has lpips; {REMEDY}")
+            raise UserError(f"`lpips_weights` is missing, and `metrics` has lpips; {REMEDY}")

@@ -39,7 +39,7 @@ class PairMeans:
         """Return the mean of each metric; psnr is infinite as soon as one pair is equal."""
         pairs, *sums = self.sums.tolist()
         if not pairs:
-            raise UserError("--metrics: no pair of which both pictures can be read; mend them")
+            raise UserError("`metrics`: no pair of which both pictures can be read; mend them")
         return {"n_pairs": int(pairs)} | {
             name: total / pairs for name, total in zip(self.measures, sums, strict=True)
         }

@@ -78,7 +78,7 @@ class PatchDescriptors:
             raise IndexError(f"image index {outside[0]} in a set of {len(self.added)}")
         if shape[2:] != (size_px, size_px):
             raise UserError(
-                f"--metrics swd: a picture of {shape[3]}x{shape[2]} pixels in a set of "
+                f"`metrics` swd: a picture of {shape[3]}x{shape[2]} pixels in a set of "
                 f"{size_px}x{size_px}; leave swd out or resize all pictures to one size"
             )
 
@@ -102,7 +102,7 @@ def pyramid_sides_px(size_px: int) -> list[int]:
     doublings = (size_px // LOWEST_PX).bit_length() - 1
     if size_px < LOWEST_PX or size_px != LOWEST_PX << doublings:
         raise UserError(
-            f"--metrics swd: pictures of {size_px} pixels a side; it needs square ones of 16, 32, "
+            f"`metrics` swd: pictures of {size_px} pixels a side; it needs square ones of 16, 32, "
             "64, 128, ...: leave swd out or resize the pictures"
         )
     return [size_px >> halvings for halvings in range(doublings + 1)]
@@ -178,7 +178,7 @@ def _check_sets(real: PatchDescriptors, fake: PatchDescriptors) -> None:
     sizes = max(real.levels), max(fake.levels)
     if sizes[0] != sizes[1]:
         raise UserError(
-            f"--metrics swd: real pictures of {sizes[0]} pixels a side and fake ones of {sizes[1]};"
+            f"`metrics` swd: real pictures of {sizes[0]} pixels a side and fake ones of {sizes[1]};"
             " leave swd out or resize them to one size"
         )
     patches = real.levels[LOWEST_PX].shape[1], fake.levels[LOWEST_PX].shape[1]
@@ -221,7 +221,7 @@ class _Normalized:
         self.deviation = np.sqrt(sum(squares) / values)[:, None]
         if not self.deviation.all():
             raise UserError(
-                "--metrics swd: a colour channel is the same everywhere in all pictures of a set; "
+                "`metrics` swd: a colour channel is the same everywhere in all pictures of a set; "
                 "leave swd out or name other pictures"
             )
 

@@ -86,11 +86,11 @@ def check_comparable(saved: SavedStatistics, wanted: Origin, published: bool) ->
     if made.features != wanted.features and (made.features or made.weights_sha256):
         raise UserError(
             f"{saved.label}: made with {_network(made)}, and {_network(wanted)} is measured; give "
-            "the same --features, or the statistics that fit"
+            "the same `features`, or the statistics that fit"
         )
     if len(saved.mean) != (wanted.layer or len(saved.mean)):
         raise UserError(
-            f"{saved.label}: statistics of {len(saved.mean)} channels, and --layer {wanted.layer} "
+            f"{saved.label}: statistics of {len(saved.mean)} channels, and `layer` {wanted.layer} "
             "is measured; give the layer or the statistics that fit"
         )
     unknown = []
@@ -115,14 +115,14 @@ def check_comparable(saved: SavedStatistics, wanted: Origin, published: bool) ->
 # What the readers raise for damaged files: RuntimeError for an unknown kind of compression,
 # TokenError for the header of an array.
 def _network(origin: Origin) -> str:
-    return f"--features {origin.features}" if origin.features else "FID's network"
+    return f"`features` {origin.features}" if origin.features else "FID's network"
 
 
 _OPTIONS = {
-    "protocol": "the --protocol",
-    "layer": "the --layer",
-    "weights_sha256": "these --weights",
-    "features": "the --features",
+    "protocol": "the `protocol`",
+    "layer": "the `layer`",
+    "weights_sha256": "these `weights`",
+    "features": "the `features`",
 }
 _ROUNDING = 1e-4  # of the largest entry; some tools accumulate in float32
 _DAMAGES = (

@@ -69,7 +69,7 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     height, width = a.shape[-2:]
     if min(height, width) < LOWEST_MS_SSIM_PX:
         raise UserError(
-            f"--metrics ms_ssim: a picture of {width}x{height} pixels; five scales need at least "
+            f"`metrics` ms_ssim: a picture of {width}x{height} pixels; five scales need at least "
             f"{LOWEST_MS_SSIM_PX} a side: leave ms_ssim out or name larger pictures"
         )
     product = a.new_ones(len(a))

@@ -68,7 +68,7 @@ class InceptionWeights(NamedTuple):
 
 
 def load_inception_weights(
-    path: Path | None, *, option: str = "--weights", source: Source = PUBLISHED
+    path: Path | None, *, option: str = "`weights`", source: Source = PUBLISHED
 ) -> InceptionWeights:
     """Read the weights from `path`; without one, find them on this machine or download `source`.
 
@@ -94,7 +94,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("pairless")).expanduser()
 
 
-def find_or_download(source: Source = PUBLISHED, option: str = "--weights") -> Path:
+def find_or_download(source: Source = PUBLISHED, option: str = "`weights`") -> Path:
     """Return a file with the checksum of `source`, downloaded only where none is at hand.
 
     Looks in the cache folder, then in torch.hub's, where other tools leave the same file. A wrong

@@ -7,16 +7,20 @@ from models.execution import few_launches, forced_few_launches
 from models.gan import Sampler
 from models.inference import translate
 from models.initialization import initialize
-from models.official import official_options, official_state, save_official
+from models.official import official_state, save_official
 from models.passes import feature_channels, may_run_together, run_together
 from models.patch_projector import PatchProjector, draw_positions
 from models.query_selection import route_queries, select_queries
 from models.saved import SavedGenerator, load_generator, load_sampler, read_saved, save_generator
+from models.stylegan2 import Stylegan2Generator
+from models.unet import UnetGenerator
 
 __all__ = [
     "PatchProjector",
     "Sampler",
     "SavedGenerator",
+    "Stylegan2Generator",
+    "UnetGenerator",
     "build_discriminator",
     "build_generator",
     "check_picture_size",
@@ -31,7 +35,6 @@ __all__ = [
     "load_generator",
     "load_sampler",
     "may_run_together",
-    "official_options",
     "official_state",
     "read_saved",
     "route_queries",

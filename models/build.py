@@ -38,11 +38,11 @@ def build_generator(
     Raises UserError for sizes that do not fit and ValueError for another name.
     """
     if base_channels < 1:
-        raise UserError(f"--base_channels {base_channels}: below 1; the papers use 64")
+        raise UserError(f"`base_channels` {base_channels}: below 1; the papers use 64")
     if name in ("stylegan2", "smallstylegan2"):
         if (in_channels, out_channels) != (3, 3):
             raise UserError(
-                f"--generator {name}: translates 3 channels into 3, not {in_channels} into "
+                f"`generator` {name}: translates 3 channels into 3, not {in_channels} into "
                 f"{out_channels}; use a resnet or a unet"
             )
         small = name == "smallstylegan2"
@@ -53,7 +53,7 @@ def build_generator(
         )
     if lab:
         if name not in UNET_HALVINGS:
-            raise UserError(f"--generator {name}: --lab needs a U-Net; use unet_256 or unet_128")
+            raise UserError(f"`generator` {name}: `lab` needs a U-Net; use unet_256 or unet_128")
         return Colorizer(UnetSizes(1, 2, base_channels, UNET_HALVINGS[name], norm, dropout))
     if name in UNET_HALVINGS:
         return UnetGenerator(
@@ -92,15 +92,15 @@ def build_discriminator(
     ValueError for another name.
     """
     if base_channels < 1:
-        raise UserError(f"--discriminator_channels {base_channels}: below 1; the papers use 64")
+        raise UserError(f"`discriminator_channels` {base_channels}: below 1; the papers use 64")
     if name == "stylegan2":
         if in_channels != 3:
             raise UserError(
-                f"--discriminator stylegan2: sees 3 channels, not {in_channels}; use patch or pixel"
+                f"`discriminator` stylegan2: sees 3 channels, not {in_channels}; use patch or pixel"
             )
         if crop_px < 8 or crop_px & (crop_px - 1):
             raise UserError(
-                f"--crop_size {crop_px}: --discriminator stylegan2 needs a power of two from 8 on"
+                f"`crop_size` {crop_px}: `discriminator` stylegan2 needs a power of two from 8 on"
             )
         return Stylegan2Discriminator(Stylegan2DiscriminatorSizes(base_channels, crop_px))
     if name == "pixel":
@@ -108,7 +108,7 @@ def build_discriminator(
     if name != "patch":
         raise ValueError(f"unknown discriminator {name!r}")
     if not 1 <= layers <= 6:
-        raise UserError(f"--discriminator_layers {layers}: give 1 to 6")
+        raise UserError(f"`discriminator_layers` {layers}: give 1 to 6")
     return PatchGAN(PatchGANSizes(in_channels, base_channels, layers, norm, antialias))
 
 
@@ -118,7 +118,7 @@ def check_picture_size(size_px: int, what: str, *networks: nn.Module) -> None:
         if size_px < network.smallest_size_px:
             raise UserError(
                 f"{what} {size_px} px: {type(network).__name__} needs at least "
-                f"{network.smallest_size_px} px; give a larger --crop_size with --preprocess "
+                f"{network.smallest_size_px} px; give a larger `crop_size` with `preprocess` "
                 "resize_and_crop, or a smaller network"
             )
 

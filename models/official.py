@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from errors import UserError
 from models.architecture import build_like
 from models.resampling import FixedFilter
-from models.stylegan2 import Stylegan2Generator
-from models.unet import UnetGenerator
 
 PREFIXES = ("module.", "_orig_mod.")
 CONSTANT_FILTERS = (".filt", ".kernel")
@@ -129,24 +127,3 @@ def _check_filters(state: dict[str, Tensor], network: nn.Module) -> None:
         same = expected is not None and value.shape == expected.shape
         if not same or not torch.allclose(value.float(), expected):
             raise ValueError(f"{name} is not the filter that the official programs have there")
-
-
-def official_options(network: nn.Module) -> str:
-    """Return the options with which the official programs build this generator."""
-    sizes = network.sizes
-    words = [f"--ngf {sizes.base_channels}"]
-    if isinstance(network, Stylegan2Generator):
-        small = "" if sizes.inject_noise else "small"
-        return f"--netG {small}stylegan2 {words[0]} --crop_size {sizes.size_px}"
-    words += [f"--input_nc {sizes.in_channels}", f"--output_nc {sizes.out_channels}"]
-    if isinstance(network, UnetGenerator):
-        words.insert(0, f"--netG unet_{2**sizes.halvings} --norm {sizes.norm}")
-        words.append("(only unet_128 and unet_256 exist there)" * (sizes.halvings not in (7, 8)))
-        return " ".join(words).rstrip()
-    words.insert(0, f"--netG resnet_{sizes.blocks}blocks --norm {sizes.norm}")
-    words += ["--no_dropout"] * (not sizes.dropout)
-    if sizes.antialias_down or sizes.antialias_up:
-        words += ["--no_antialias"] * (not sizes.antialias_down)
-        words += ["--no_antialias_up"] * (not sizes.antialias_up)
-        words = [word.replace("--norm", "--normG") for word in words] + ["(CUT's program)"]
-    return " ".join(words)

@@ -55,22 +55,27 @@ def save_generator(path: Path, network: nn.Module, about: Mapping) -> None:
 
 
 def load_generator(
-    path: Path | str, option: str = "--checkpoint", direction: str | None = None
+    path: Path | str,
+    option: str = "`checkpoint`",
+    direction: str | None = None,
+    remedy: str = "name a translator",
 ) -> SavedGenerator:
     """Read a translator; see `read_saved`, which also says what `direction` is.
 
-    Raises UserError, which names `option`, for anything else.
+    Raises UserError, which names `option`, for anything else; `remedy` says what to do with a
+    generator from noise.
     """
     saved = read_saved(path, option, direction)
     if _makes_from_noise(saved):
-        raise UserError(
-            f"{option} {path}: makes pictures from noise and translates none; use generate.py, or "
-            "in evaluate.py --num instead of --source"
-        )
+        raise UserError(f"{option} {path}: makes pictures from noise and translates none; {remedy}")
     return saved
 
 
-def load_sampler(path: Path | str, option: str = "--checkpoint") -> Sampler:
+def load_sampler(
+    path: Path | str,
+    option: str = "`checkpoint`",
+    remedy: str = "name a generator from noise",
+) -> Sampler:
     """Read a generator that makes pictures from noise: a run folder or a `.safetensors` file.
 
     It comes back on the CPU; `sampler.network.to(device)` moves it.
@@ -80,10 +85,7 @@ def load_sampler(path: Path | str, option: str = "--checkpoint") -> Sampler:
     both_ways = any((path / f"generator_{name}.safetensors").exists() for name in DIRECTIONS)
     saved = None if both_ways else read_saved(path, option)
     if saved is None or not _makes_from_noise(saved):
-        raise UserError(
-            f"{option} {path}: translates pictures and makes none from noise; use translate.py, or "
-            "in evaluate.py --source instead of --num"
-        )
+        raise UserError(f"{option} {path}: translates pictures and makes none from noise; {remedy}")
     about = saved.description
     try:
         return Sampler(
@@ -110,7 +112,7 @@ def read_saved(path: Path | str, option: str, direction: str | None = None) -> S
         path = _file_of_run(path, option, direction)
     elif direction:
         raise UserError(
-            f"--direction {direction}: {option} {path} holds one generator; leave --direction out"
+            f"`direction` {direction}: {option} {path} holds one generator; leave `direction` out"
         )
     if not path.is_file():
         raise UserError(f"{option} {path}: no such file; name a run folder, .safetensors or .pth")
@@ -140,12 +142,12 @@ def _file_of_run(folder: Path, option: str, direction: str | None) -> Path:
         return file
     if direction and one_way.exists():
         raise UserError(
-            f"--direction {direction}: the run {option} {folder} translates one way; leave "
-            "--direction out"
+            f"`direction` {direction}: the run {option} {folder} translates one way; leave "
+            "`direction` out"
         )
     if not direction and any(path.exists() for path in both_ways):
         raise UserError(
-            f"{option} {folder}: translates both ways; give --direction a2b or b2a, or name one of "
+            f"{option} {folder}: translates both ways; give `direction` a2b or b2a, or name one of "
             "its .safetensors files"
         )
     raise UserError(f"{option} {folder}: holds no {file.name}; name a run that has saved")

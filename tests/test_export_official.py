@@ -59,7 +59,7 @@ def test_both_directions_are_written_from_a_run_that_learns_both(tmp_path):
     for direction, width in (("a2b", 4), ("b2a", 8)):
         network = ResnetGenerator(ResnetSizes(base_channels=width, blocks=6))
         models.save_generator(tmp_path / f"generator_{direction}.safetensors", network, {})
-    with pytest.raises(UserError, match="--checkpoint .*--direction a2b or b2a"):
+    with pytest.raises(UserError, match="--checkpoint .*`direction` a2b or b2a"):
         export(tmp_path, tmp_path / "out.pth")
     for direction, width in (("a2b", 4), ("b2a", 8)):
         export(tmp_path, tmp_path / "out.pth", "--direction", direction)
@@ -87,7 +87,7 @@ def test_places_that_cannot_be_written_are_named(checkpoint, tmp_path):
         with pytest.raises(UserError, match=f"--output {output}: .*{words}"):
             export(source, output)
     assert official.read_bytes() == before
-    with pytest.raises(UserError, match="--direction b2a: .*leave --direction out"):
+    with pytest.raises(UserError, match="`direction` b2a: .*leave `direction` out"):
         export(checkpoint, official, "--direction", "b2a")
     with pytest.raises(UserError, match="--checkpoint .*nothing: no such file"):
         export(tmp_path / "nothing", tmp_path / "new" / "out.pth")

@@ -4,13 +4,14 @@ Only tests and benchmarks import a root script.
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {
-    "models": {"torch", "kornia", "safetensors"},
+    "models": {"torch", "kornia", "safetensors", "triton"},
     "losses": {"torch"},
     "data": {"torch", "PIL", "numpy"},
     "training": {"torch", "PIL", "rich"},
@@ -56,3 +57,9 @@ def test_nothing_is_found_by_a_name_in_a_string(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert not calls & {"exec", "eval", "__import__", "getattr", "hasattr", "setattr", "globals"}
+
+
+@pytest.mark.parametrize("path", ROOM_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_knows_nothing_of_the_command_line(path):
+    """Its messages name `argument`, which `commands.cli` shows as --argument."""
+    assert not re.findall(r"--[a-z]\w*", path.read_text())

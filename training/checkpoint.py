@@ -134,8 +134,8 @@ def read_newest_checkpoint(folder: Path) -> Checkpoint | None:
             print(f"warning: {error}; trying the one before", file=sys.stderr)
     if paths:
         raise UserError(
-            f"--run_dir {folder.parent}: none of its {len(paths)} checkpoints can be read; delete "
-            f"{folder} to start again, or name another --run_dir"
+            f"`run_dir` {folder.parent}: none of its {len(paths)} checkpoints can be read; delete "
+            f"{folder} to start again, or name another `run_dir`"
         )
     return None
 

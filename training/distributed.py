@@ -156,7 +156,7 @@ def any_process(flag: bool) -> bool:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return the precision, fp32 or bf16, that `--precision auto|fp32|bf16` means on `device`."""
+    """Return the precision, fp32 or bf16, that `name`, auto, fp32 or bf16, means on `device`."""
     if name != "auto":
         return name
     has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -164,7 +164,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def choose_device(name: str, processes: Processes) -> torch.device:
-    """Return the device that `--device auto|cpu|cuda` means for this process.
+    """Return the device that `name`, auto, cpu or cuda, means for this process.
 
     Raises UserError for `cuda` without a GPU for this process.
     """
@@ -173,8 +173,8 @@ def choose_device(name: str, processes: Processes) -> torch.device:
         return torch.device("cpu")
     if found <= processes.local_rank:
         raise UserError(
-            f"--device {name}: {found} GPUs found, {processes.local_rank + 1} needed on this "
-            "machine; use --device cpu or start fewer processes"
+            f"`device` {name}: {found} GPUs found, {processes.local_rank + 1} needed on this "
+            "machine; use `device` cpu or start fewer processes"
         )
     device = torch.device("cuda", processes.local_rank)
     torch.cuda.set_device(device)

@@ -35,18 +35,18 @@ def warnings(values: Mapping[str, float]) -> list[str]:
     if real >= WON and fake >= WON:
         found.append(
             f"the discriminator has won: it tells {real:.1%} of the reals and {fake:.1%} of the "
-            "fakes, and the generator learns little; in a new run try a penalty (--r1), a lower "
-            "--discriminator_learning_rate, or --augment if there are few pictures"
+            "fakes, and the generator learns little; in a new run try a penalty (`r1`), a lower "
+            "`discriminator_learning_rate`, or `augment` if there are few pictures"
         )
     if fake_spread < COLLAPSED * spread:
         found.append(
             f"the generator has collapsed: two fakes differ by {fake_spread:.3g}, two reals by "
-            f"{spread:.3g}; in a new run try a penalty (--r1), a lower --learning_rate, or to "
-            "start from earlier weights (--init_from)"
+            f"{spread:.3g}; in a new run try a penalty (`r1`), a lower `learning_rate`, or to "
+            "start from earlier weights (`init_from`)"
         )
     if skipped > 0:
         found.append(
             f"{skipped:.2%} of the updates were skipped because a loss or gradient was not finite; "
-            "if it goes on, try a lower --learning_rate, a smaller penalty, or --precision fp32"
+            "if it goes on, try a lower `learning_rate`, a smaller penalty, or `precision` fp32"
         )
     return found

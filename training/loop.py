@@ -159,7 +159,7 @@ class _Progress:
         if processes.writes:
             self.log = RunLog(run, self.images_seen, pace.total_images, reports.watch.charts)
             if self.images_seen >= pace.total_images:
-                done = f"{self.images_seen} images are done; a larger --total_images goes on"
+                done = f"{self.images_seen} images are done; a larger `total_images` goes on"
                 print(done, file=sys.stderr)
             else:
                 print(f"training to {pace.total_images} images on {device}", file=sys.stderr)
@@ -247,12 +247,12 @@ def _restore(parts: Mapping[str, Stateful], run: RunFolder, processes: Processes
     images_seen = 0
     checkpoint = read_newest_checkpoint(run.checkpoints)
     if checkpoint:
-        restore(parts, checkpoint.states, f"--run_dir {run.folder}")
+        restore(parts, checkpoint.states, f"`run_dir` {run.folder}")
         images_seen = checkpoint.images_seen
     starts = gather_objects(images_seen)
     if len(set(starts)) > 1:
         raise UserError(
-            f"--run_dir {run.folder}: the processes read checkpoints of {starts} images; "
+            f"`run_dir` {run.folder}: the processes read checkpoints of {starts} images; "
             "give a folder that every machine sees"
         )
     if processes.writes:
@@ -274,7 +274,7 @@ def _disk_errors_told(run: RunFolder, images_seen: int) -> Iterator[None]:
     except OSError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"--run_dir {run.folder}: cannot save at {images_seen} images ({reason}); the older "
+            f"`run_dir` {run.folder}: cannot save at {images_seen} images ({reason}); the older "
             "checkpoint stays good: make room, then give the same command"
         ) from error
 

@@ -68,7 +68,7 @@ def optimizer_step_if_finite(network: nn.Module, optimizer: torch.optim.Optimize
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which networks run for `--precision` fp32 or bf16."""
+    """Return the context in which networks run for `precision` fp32 or bf16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 

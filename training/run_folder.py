@@ -68,7 +68,7 @@ class RunFolder:
         except (BlockingIOError, PermissionError) as error:
             self.release()
             raise UserError(
-                f"--run_dir {self.folder}: another process is training there; wait for its end or "
+                f"`run_dir` {self.folder}: another process is training there; wait for its end or "
                 "name another folder"
             ) from error
 
@@ -78,11 +78,11 @@ class RunFolder:
             yield
         except OSError as error:
             raise UserError(
-                f"--run_dir {self.folder}: cannot be used ({error.strerror}); name another folder"
+                f"`run_dir` {self.folder}: cannot be used ({error.strerror}); name another folder"
             ) from error
 
     def _check(self, config: Mapping, may_change: Collection[str]) -> None:
-        option = f"--run_dir {self.folder}"
+        option = f"`run_dir` {self.folder}"
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{option}: is a file; name a folder")
         nearest = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
@@ -98,7 +98,7 @@ class RunFolder:
         old, new = started_with.get("command"), config["command"]
         if old != new:
             raise UserError(
-                f"{option}: is a run of {old}, not of {new}; name another folder (--init_from "
+                f"{option}: is a run of {old}, not of {new}; name another folder (`init_from` "
                 "takes weights along)"
             )
         for section in ("options", "data"):
@@ -108,8 +108,8 @@ class RunFolder:
                     shown = f"--{name}" if section == "options" else f"the data ({name})"
                     raise UserError(
                         f"{shown}: this run was started with {old.get(name)!r}, now it is "
-                        f"{new.get(name)!r}; give the old value, or another --run_dir to start "
-                        "anew (--init_from takes this run's weights along)"
+                        f"{new.get(name)!r}; give the old value, or another `run_dir` to start "
+                        "anew (`init_from` takes this run's weights along)"
                     )
 
     def _read_config(self, option: str) -> dict:

@@ -85,7 +85,7 @@ def with_minibatch_deviation(x: Tensor, group: int) -> Tensor:
     members = min(group, batch)
     if batch % members:
         raise UserError(
-            f"--batch_size {batch} on one device: the minibatch deviation takes groups of {group} "
+            f"`batch_size` {batch} on one device: the minibatch deviation takes groups of {group} "
             f"pictures; give a multiple of {group}, or fewer than {group}"
         )
     groups = single_precision(x).unflatten(0, (members, batch // members))

@@ -147,9 +147,9 @@ def test_files_that_hold_no_such_labels_are_told(tmp_path):
     assert told(labels(3).decode, path) == f"{path}: JPEG files do not keep label values; {remedy}"
     path = saved(tmp_path / "c.png", np.array([[0, 7, 2]], dtype=np.uint8))
     assert told(labels(5).decode, path) == (
-        f"{path}: has label 7, and --source_classes 5 of the training allows 0 to 4; mend the file"
+        f"{path}: has label 7, and `source_classes` 5 of the training allows 0 to 4; mend the file"
     )
-    assert "has label 7, and --source_classes 7" in told(labels(7).decode, path)
+    assert "has label 7, and `source_classes` 7" in told(labels(7).decode, path)
     assert labels(8).decode(path).getextrema() == (0, 7)
     path = saved(tmp_path / "d.tif", np.array([[0, -1]], dtype=np.int32))
     assert "has label -1" in told(labels(5).decode, path)

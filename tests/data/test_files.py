@@ -11,7 +11,7 @@ def touch(folder, *names):
 
 
 def names_in(folder):
-    return [path.relative_to(folder).as_posix() for path in list_images(folder, "--dataroot")]
+    return [path.relative_to(folder).as_posix() for path in list_images(folder, "`dataroot`")]
 
 
 def one_line(call, *arguments):
@@ -57,14 +57,14 @@ def test_a_folder_named_like_an_image_is_a_folder(tmp_path):
 
 def test_a_folder_without_images_or_no_folder_is_told(tmp_path):
     touch(tmp_path, "notes.txt")
-    assert one_line(list_images, tmp_path, "--source_dir") == (
-        f"--source_dir {tmp_path}: no image in it; give a folder with images (read are: bmp jpeg "
+    assert one_line(list_images, tmp_path, "`source_dir`") == (
+        f"`source_dir` {tmp_path}: no image in it; give a folder with images (read are: bmp jpeg "
         "jpg png ppm tif tiff webp)"
     )
     gone = tmp_path / "gone"
-    assert f"--input {gone}: no such folder" in one_line(list_images, gone, "--input")
+    assert f"`input` {gone}: no such folder" in one_line(list_images, gone, "`input`")
     file = tmp_path / "notes.txt"
-    assert f"--input {file}: not a folder" in one_line(list_images, file, "--input")
+    assert f"`input` {file}: not a folder" in one_line(list_images, file, "`input`")
 
 
 def test_domains_of_two_folders(tmp_path):
@@ -91,11 +91,11 @@ def test_domains_of_a_dataroot(tmp_path, extra, phase):
 def test_a_missing_training_folder_is_told(tmp_path):
     touch(tmp_path, "trainB/b.png")
     assert one_line(find_domains, tmp_path, None, None) == (
-        f"--dataroot {tmp_path}: no folder trainA in it; give a folder with trainA and trainB, "
-        "or --source_dir and --target_dir"
+        f"`dataroot` {tmp_path}: no folder trainA in it; give a folder with trainA and trainB, "
+        "or `source_dir` and `target_dir`"
     )
     gone = tmp_path / "gone"
-    assert f"--dataroot {gone}: no such folder" in one_line(find_domains, gone, None, None)
+    assert f"`dataroot` {gone}: no such folder" in one_line(find_domains, gone, None, None)
 
 
 def test_half_a_pair_of_test_folders_is_told(tmp_path):
@@ -105,8 +105,8 @@ def test_half_a_pair_of_test_folders_is_told(tmp_path):
 
 def test_the_wrong_set_of_options_is_told(tmp_path):
     x, y = tmp_path / "x", tmp_path / "y"
-    assert "--dataroot is missing" in one_line(find_domains, None, None, None)
-    assert f"--source_dir {x}: --target_dir is missing" in one_line(find_domains, None, x, None)
-    assert f"--target_dir {y}: --source_dir is missing" in one_line(find_domains, None, None, y)
+    assert "`dataroot` is missing" in one_line(find_domains, None, None, None)
+    assert f"`source_dir` {x}: `target_dir` is missing" in one_line(find_domains, None, x, None)
+    assert f"`target_dir` {y}: `source_dir` is missing" in one_line(find_domains, None, None, y)
     assert "together with" in one_line(find_domains, tmp_path, None, y)
     assert "together with" in one_line(find_domains, tmp_path, x, y)

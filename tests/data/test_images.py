@@ -162,8 +162,8 @@ def test_pictures_of_unequal_size_in_a_batch_are_told(files, workers):
     with pytest.raises(UserError) as caught:
         take(Stream(dataset, batch_size=3, workers=workers), 1)
     assert str(caught.value) == (
-        f"{first} (24x20 px) and {second} (16x12 px) do not fit into one batch; use --batch_size 1 "
-        "or a --preprocess that crops"
+        f"{first} (24x20 px) and {second} (16x12 px) do not fit into one batch; use `batch_size` 1 "
+        "or a `preprocess` that crops"
     )
 
 

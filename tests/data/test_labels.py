@@ -19,7 +19,7 @@ def folder(tmp_path):
 
 
 def read(folder, source):
-    return read_labels(str(source), folder, list_images(folder, "--data"))
+    return read_labels(str(source), folder, list_images(folder, "`data`"))
 
 
 def written(folder, content):
@@ -32,12 +32,12 @@ def told(folder, source):
     with pytest.raises(UserError) as caught:
         read(folder, source)
     message = str(caught.value)
-    assert message.startswith(f"--labels {source}: ") and "\n" not in message
-    return message.removeprefix(f"--labels {source}: ")
+    assert message.startswith(f"`labels` {source}: ") and "\n" not in message
+    return message.removeprefix(f"`labels` {source}: ")
 
 
 def test_without_a_source_there_are_no_classes(folder):
-    files = list_images(folder, "--data")
+    files = list_images(folder, "`data`")
     labels = read_labels(None, folder, files)
     assert labels == Labels([], [0] * 5) and labels.counts == []
 
@@ -80,7 +80,7 @@ def test_a_folder_without_an_image_is_told(folder):
 def test_one_folder_alone_is_told(tmp_path):
     save_noise(tmp_path / "data" / "only", ["1.png"], 6, 5)
     assert told(tmp_path / "data", "folders") == (
-        'all images are of one class, "only"; leave --labels out to train without classes'
+        'all images are of one class, "only"; leave `labels` out to train without classes'
     )
 
 
@@ -122,7 +122,7 @@ def test_names_without_a_file_are_told_and_passed_over(folder, capsys):
     source = written(folder, table)
     assert read(folder, source).counts == [3, 2]
     assert capsys.readouterr().err == (
-        f'--labels {source}: 2 of its 7 names have no image in {folder}, first "gone.png"\n'
+        f'`labels` {source}: 2 of its 7 names have no image in {folder}, first "gone.png"\n'
     )
 
 
@@ -153,7 +153,7 @@ GOOD = dict(zip(NAMES, [0, 1, 0, 1, 0], strict=True))
         ({**GOOD, "gone": 10**30}, "class 2 has no image"),
         ({**GOOD, "a/1.png": -1}, "class -1 is below 0; count classes from 0"),
         ({name: label + 1 for name, label in GOOD.items()}, "class 0 has no image"),
-        (dict.fromkeys(NAMES, 0), "all images are of one class, 0; leave --labels out"),
+        (dict.fromkeys(NAMES, 0), "all images are of one class, 0; leave `labels` out"),
         ({"x.png": 0, "y.png": 1}, 'none of its 2 names, first "x.png", is an image in'),
         ({"a/1.png": 0, "b/1": 1}, "3 of 5 images have no class, first a/2.jpg; add them"),
         (dict(zip(NAMES, "xyxyx", strict=True)) | {"gone": "z"}, 'class "z" has no image'),

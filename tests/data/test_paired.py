@@ -329,10 +329,10 @@ def test_pictures_smaller_than_the_crop_are_told_when_read_and_before(halves):
     large = Preprocessing("crop", 16, 16, flip=True)
     name = halves / "train" / "a.png"
     assert told(PairedFiles(pairs, large, seed=0).preview, 1).startswith(
-        f"{name}: image of 12x20 px is smaller than --crop_size 16; use --preprocess"
+        f"{name}: image of 12x20 px is smaller than `crop_size` 16; use `preprocess`"
     )
     assert told(check_pairs, pairs.train, large).startswith(
-        f"--crop_size 16: larger than the short side of 3 of 3 images, first {name} (12 px); use"
+        f"`crop_size` 16: larger than the short side of 3 of 3 images, first {name} (12 px); use"
     )
     check_pairs(pairs.train, Preprocessing("resize_and_crop", 16, 16, flip=True))
 
@@ -370,7 +370,7 @@ def test_pairs_of_other_sizes_in_one_batch_are_told(tmp_path, workers):
     sizes = {"a.png": "8x8 px", "b.png": "20x12 px"}
     assert told(take, Stream(dataset, batch_size=2, workers=workers), 1) == (
         f"{first} ({sizes[first.name]}) and {second} ({sizes[second.name]}) do not fit into one "
-        "batch; use --batch_size 1 or a --preprocess that crops"
+        "batch; use `batch_size` 1 or a `preprocess` that crops"
     )
     assert len(take(Stream(dataset, batch_size=1, workers=workers), 4)) == 4
 

@@ -58,7 +58,7 @@ def test_two_folders_by_option_are_train_and_test(tmp_path):
     train = [Pair(tmp_path / "x/1.png", tmp_path / "y/1.webp")]
     assert find_pairs(None, tmp_path / "x", tmp_path / "y") == Pairs(train, train)
     message = told(find_pairs, None, tmp_path / "x", tmp_path / "y", "BtoA")
-    assert message.startswith("--direction BtoA: is for --dataroot; exchange --source_dir and")
+    assert message.startswith("`direction` BtoA: is for `dataroot`; exchange `source_dir` and")
 
 
 def test_the_same_folder_names_are_needed_all_the_way(tmp_path):
@@ -70,11 +70,11 @@ def test_files_without_a_partner_are_told_with_their_number_on_either_side(tmp_p
     touch(tmp_path, "trainA/1.png", "trainA/2.png", "trainA/3.png", "trainB/2.png")
     a, b = tmp_path / "trainA", tmp_path / "trainB"
     assert told(find_pairs, tmp_path, None, None) == (
-        f"--dataroot {a}: 2 of 3 images have no partner of their name in {b}, first {a / '1.png'}; "
+        f"`dataroot` {a}: 2 of 3 images have no partner of their name in {b}, first {a / '1.png'}; "
         "add partners or remove these"
     )
     assert told(find_pairs, None, b, a) == (
-        f"--target_dir {a}: 2 of 3 images have no partner of their name in {b}, first "
+        f"`target_dir` {a}: 2 of 3 images have no partner of their name in {b}, first "
         f"{a / '1.png'}; add partners or remove these"
     )
 
@@ -91,23 +91,23 @@ def test_two_files_of_one_name_are_told(tmp_path):
     touch(tmp_path, "trainA/1.png", "trainB/1.jpg", "trainB/1.png")
     b = tmp_path / "trainB"
     assert told(find_pairs, tmp_path, None, None) == (
-        f"--dataroot {b}: {b / '1.jpg'} and {b / '1.png'} have one name but for the ending, so "
+        f"`dataroot` {b}: {b / '1.jpg'} and {b / '1.png'} have one name but for the ending, so "
         "their partner is in doubt; rename or remove one"
     )
 
 
 def test_folders_that_say_nothing_of_pairs_are_told(tmp_path):
     missing = told(find_pairs, None, None, None)
-    assert missing.startswith("--dataroot is missing; give a folder with train (pictures side")
+    assert missing.startswith("`dataroot` is missing; give a folder with train (pictures side")
     gone = tmp_path / "gone"
-    assert f"--dataroot {gone}: no such folder; give" in told(find_pairs, gone, None, None)
-    assert f"--dataroot {tmp_path}: no folder train in it" in told(find_pairs, tmp_path, None, None)
+    assert f"`dataroot` {gone}: no such folder; give" in told(find_pairs, gone, None, None)
+    assert f"`dataroot` {tmp_path}: no folder train in it" in told(find_pairs, tmp_path, None, None)
     touch(tmp_path, "trainA/1.png")
     assert "no folder trainB in it" in told(find_pairs, tmp_path, None, None)
     touch(tmp_path, "train/1.png")
     assert "has train as well as trainA or trainB" in told(find_pairs, tmp_path, None, None)
-    assert "--direction AB: not known" in told(find_pairs, tmp_path, None, None, "AB")
-    assert "--target_dir is missing" in told(find_pairs, None, tmp_path, None)
+    assert "`direction` AB: not known" in told(find_pairs, tmp_path, None, None, "AB")
+    assert "`target_dir` is missing" in told(find_pairs, None, tmp_path, None)
 
 
 @pytest.mark.parametrize("phase", ["test", "val", "train"])
@@ -125,9 +125,9 @@ def test_pictures_are_pairs_with_themselves(tmp_path, phase):
 
 def test_pictures_without_a_folder_are_told(tmp_path):
     remedy = "give a folder with train (pictures) and, to look at, test or val"
-    assert told(find_pictures, None) == f"--dataroot is missing; {remedy}"
+    assert told(find_pictures, None) == f"`dataroot` is missing; {remedy}"
     assert (
-        told(find_pictures, tmp_path) == f"--dataroot {tmp_path}: no folder train in it; {remedy}"
+        told(find_pictures, tmp_path) == f"`dataroot` {tmp_path}: no folder train in it; {remedy}"
     )
     (tmp_path / "train").mkdir()
     assert "train: no image in it" in told(find_pictures, tmp_path)

@@ -101,7 +101,7 @@ def test_folders_hold_unpaired_training_and_paired_test_pictures(tmp_path):
 
 def test_a_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(UserError, match="--output") as caught:
+    with pytest.raises(UserError, match="`output`") as caught:
         write_pocket(tmp_path, seed=0, size_px=32, train=1, test=1)
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == ["mine.txt"]

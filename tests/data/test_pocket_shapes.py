@@ -72,7 +72,7 @@ def test_edges_are_smooth(pictures):
 def test_each_shape_has_a_folder_that_is_its_class(tmp_path):
     folder = tmp_path / "shapes"
     write_shapes(folder, 10, 32, 3)
-    files = list_images(folder, "--data")
+    files = list_images(folder, "`data`")
     labels = read_labels("folders", folder, files)
     assert tuple(labels.names) == SHAPES and labels.counts == [3, 3, 2, 2]
     for path in files:

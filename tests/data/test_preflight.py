@@ -13,8 +13,8 @@ def test_the_first_small_image_and_their_number_are_told(tmp_path):
     with pytest.raises(UserError) as caught:
         check_sizes(files, Preprocessing("crop", 16, 16, flip=True))
     assert str(caught.value) == (
-        f"--crop_size 16: larger than the short side of 2 of 4 images, first {files[1]} (15 px); "
-        "use --preprocess resize_and_crop or a smaller --crop_size"
+        f"`crop_size` 16: larger than the short side of 2 of 4 images, first {files[1]} (15 px); "
+        "use `preprocess` resize_and_crop or a smaller `crop_size`"
     )
 
 

@@ -239,5 +239,5 @@ def test_what_cannot_be_prepared_is_a_reason_and_no_picture(files):
     decode = partial(prepared_levels, preprocessing=Preprocessing("crop", 8, 8, False), content=RGB)
     small, bad = read_images(files, [0, 17], decode, workers=0)
     assert small.pixels is None and bad.pixels is None
-    assert small.reason.startswith(f"{files[0]}: image of 7x5 px is smaller than --crop_size 8")
+    assert small.reason.startswith(f"{files[0]}: image of 7x5 px is smaller than `crop_size` 8")
     assert bad.reason == "not an image of a known kind"

@@ -187,9 +187,9 @@ def told(source, target, **changes):
 def test_mistakes_are_told(files):
     a, b = files
     assert "2 source images where training on single images takes 1" in told([a, b], [b])
-    assert "--dataroot or --target_dir: 0 target images" in told([a], [])
-    assert "--crop_size 18: not a multiple of 4" in told([a], [b], crop_size=18)
-    assert "--crop_size 0: below 1" in told([a], [b], crop_size=0)
+    assert "`dataroot` or `target_dir`: 0 target images" in told([a], [])
+    assert "`crop_size` 18: not a multiple of 4" in told([a], [b], crop_size=18)
+    assert "`crop_size` 0: below 1" in told([a], [b], crop_size=0)
     assert "zoom_range 0.5: below 1" in told([a], [b], zoom_range=0.5)
     assert "zoom_range nan: below 1" in told([a], [b], zoom_range=float("nan"))
     b.write_text("no picture")

@@ -146,7 +146,7 @@ def test_images_of_unequal_size_in_a_batch_are_told(tmp_path, workers):
     other = next(path for path in targets if path != targets[0])
     assert told(take, Stream(dataset, batch_size=8, workers=workers), 1) == (
         f"{targets[0]} ({sizes[targets[0]]}) and {other} ({sizes[other]}) do not fit into one "
-        "batch; use --batch_size 1 or a --preprocess that crops"
+        "batch; use `batch_size` 1 or a `preprocess` that crops"
     )
     assert len(take(Stream(dataset, batch_size=1, workers=workers), 8)) == 8
 
@@ -157,8 +157,8 @@ def test_a_mistake_found_by_a_worker_arrives_as_the_same_line(tmp_path, workers)
     files = side(tmp_path, "A", 1), side(tmp_path, "B", 1)
     dataset = UnpairedFolders(*files, preprocessing, seed=0)
     assert told(take, Stream(dataset, batch_size=1, workers=workers), 1) == (
-        f"{files[0][0]}: image of 10x9 px is smaller than --crop_size 12; use --preprocess "
-        "resize_and_crop or a smaller --crop_size"
+        f"{files[0][0]}: image of 10x9 px is smaller than `crop_size` 12; use `preprocess` "
+        "resize_and_crop or a smaller `crop_size`"
     )
 
 
@@ -216,10 +216,10 @@ def test_workers_leave_signals_to_the_main_process_and_end_with_the_iterator(dat
 
 
 def test_numbers_that_cannot_work_are_told(dataset):
-    assert "--batch_size 0: below 1" in told(Stream, dataset, batch_size=0, workers=0)
-    assert "--workers -1: below 0" in told(Stream, dataset, batch_size=1, workers=-1)
+    assert "`batch_size` 0: below 1" in told(Stream, dataset, batch_size=0, workers=0)
+    assert "`workers` -1: below 0" in told(Stream, dataset, batch_size=1, workers=-1)
     message = told(Stream, dataset, batch_size=5, workers=0, rank=0, world_size=2)
-    assert "--batch_size 5: not divisible by the 2 processes" in message
+    assert "`batch_size` 5: not divisible by the 2 processes" in message
 
 
 # ---- Batches whose size changes in the course of training ----
@@ -286,6 +286,6 @@ def test_a_size_that_cannot_be_is_told_when_its_batch_comes(dataset, workers, si
     )
     with contextlib.closing(stream.batches(0)) as batches:
         assert len(list(islice(batches, 4))) == 4  # the workers are ahead of them by then
-        assert f"--batch_size {size} at 8 images: {problem}" in told(next, batches)
+        assert f"`batch_size` {size} at 8 images: {problem}" in told(next, batches)
     assert problem in told(stream.files_of_batch, 8)
     assert len(stream.files_of_batch(6)) >= 2

@@ -201,15 +201,15 @@ def test_the_centre_crop_draws_nothing_but_the_flip_and_has_no_jitter():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("stretch", 8, 8), "--preprocess stretch: not known"),
-        (("none", 0, 8), "--load_size 0: below 1"),
-        (("none", 8, 0), "--crop_size 0: below 1"),
-        (("crop", 8, -4), "--crop_size -4: below 1"),
-        (("resize_and_crop", 28, 32), "--load_size 28: smaller than --crop_size 32"),
-        (("scale_width_and_crop", 28, 32), "--load_size 28: smaller than --crop_size 32"),
-        (("centre_crop", 28, 32), "--load_size 28: smaller than --crop_size 32"),
-        (("centre_crop", 300, 250), "--crop_size 250: not a multiple of 4"),
-        (("crop", 300, 250), "--crop_size 250: not a multiple of 4, which the network needs; use"),
+        (("stretch", 8, 8), "`preprocess` stretch: not known"),
+        (("none", 0, 8), "`load_size` 0: below 1"),
+        (("none", 8, 0), "`crop_size` 0: below 1"),
+        (("crop", 8, -4), "`crop_size` -4: below 1"),
+        (("resize_and_crop", 28, 32), "`load_size` 28: smaller than `crop_size` 32"),
+        (("scale_width_and_crop", 28, 32), "`load_size` 28: smaller than `crop_size` 32"),
+        (("centre_crop", 28, 32), "`load_size` 28: smaller than `crop_size` 32"),
+        (("centre_crop", 300, 250), "`crop_size` 250: not a multiple of 4"),
+        (("crop", 300, 250), "`crop_size` 250: not a multiple of 4, which the network needs; use"),
         (("crop", 300, 250), "use 248 or 252"),
         (("crop", 300, 3), "use 4"),
     ],
@@ -231,6 +231,6 @@ def test_an_image_smaller_than_the_crop_is_told():
     with pytest.raises(UserError) as caught:
         size_after("crop", 40, 32, 31, 50)
     assert str(caught.value) == (
-        "image of 31x50 px is smaller than --crop_size 32; use --preprocess resize_and_crop or a "
-        "smaller --crop_size"
+        "image of 31x50 px is smaller than `crop_size` 32; use `preprocess` resize_and_crop or a "
+        "smaller `crop_size`"
     )

@@ -125,7 +125,7 @@ def test_an_image_smaller_than_the_crop_is_told_with_its_name(folders):
     with pytest.raises(UserError) as caught:
         dataset[0]
     assert str(caught.value).startswith(
-        f"{dataset.files(0)[0]}: image of 24x20 px is smaller than --crop_size 24; use"
+        f"{dataset.files(0)[0]}: image of 24x20 px is smaller than `crop_size` 24; use"
     )
 
 

@@ -61,7 +61,7 @@ def pictures(count, seed=0, side_px=16, darker=1.0):
 
 def empty(names, measures, *, keep_at_most=None, is_fake=False, extractor=None, **options):
     return Collection(
-        "--fake dir" if is_fake else "--real dir",
+        "`fake` dir" if is_fake else "`real` dir",
         names,
         measures,
         extractor or Means(),
@@ -216,7 +216,7 @@ def test_a_picture_with_features_that_are_no_numbers_is_named():
     images[6][0, 0, 0] = 13
     with pytest.raises(UserError) as caught:
         collected(images, Measures(), extractor=Poisoned())
-    assert str(caught.value).startswith("--real dir: the features of picture6 are not finite")
+    assert str(caught.value).startswith("`real` dir: the features of picture6 are not finite")
     assert "\n" not in str(caught.value)
 
 
@@ -269,7 +269,7 @@ def test_a_set_of_which_nothing_could_be_read_merges_too():
 def test_processes_that_saw_pictures_of_different_sizes_all_say_so():
     images, measures = pictures(2) + pictures(2, side_px=32), Measures(metrics="swd")
     parts = [collected(images, measures, share) for share in ([0, 1], [2, 3])]
-    with pytest.raises(UserError, match="pictures of 16 and 32 pixels a side in --real dir"):
+    with pytest.raises(UserError, match="pictures of 16 and 32 pixels a side in `real` dir"):
         merged(parts)
 
 
@@ -292,7 +292,7 @@ def test_swd_draws_other_places_for_the_fakes():
 
 
 def test_swd_needs_square_pictures():
-    with pytest.raises(UserError, match="--metrics swd: a picture of 16x20 pixels"):
+    with pytest.raises(UserError, match="`metrics` swd: a picture of 16x20 pixels"):
         collected([torch.zeros(3, 20, 16, dtype=torch.uint8)], Measures(metrics="swd"))
 
 
@@ -313,7 +313,7 @@ def test_diversity_pairs_neighbours_across_batches_and_leaves_out_missing_partne
 
 
 def test_diversity_without_a_pair_is_refused():
-    with pytest.raises(UserError, match="--metrics ms_ssim: no pair of pictures"):
+    with pytest.raises(UserError, match="`metrics` ms_ssim: no pair of pictures"):
         diversity_of(pictures(4), [0, 3], 2).mean()
 
 
@@ -339,7 +339,7 @@ def test_means_of_pairs():
 
 def test_a_pair_of_unequal_sizes_is_named():
     found = empty(["a/b"], Measures(metrics="l1"), is_fake=True, pairs=PairMeans(["l1"], CPU))
-    with pytest.raises(UserError, match=r"--fake dir: a/b has 16x16 pixels and its partner 32x32"):
+    with pytest.raises(UserError, match=r"`fake` dir: a/b has 16x16 pixels and its partner 32x32"):
         found.add_pair(0, pictures(1)[0], pictures(1, side_px=32)[0])
 
 
@@ -360,7 +360,7 @@ def test_the_noise_floor_has_the_metrics_of_features_between_halves_of_the_reals
 
 
 def test_a_noise_floor_without_metrics_of_features_is_refused():
-    with pytest.raises(UserError, match="--noise_floor is given, and --metrics is,swd has none"):
+    with pytest.raises(UserError, match="`noise_floor` is given, and `metrics` is,swd has none"):
         Measures(metrics="is,swd", noise_floor=True).check()
     Measures(metrics="is,kid", noise_floor=True).check()
 
@@ -394,7 +394,7 @@ def test_the_bias_of_few_pictures_is_about_what_they_add():
 
 def statistics(images, origin=Means.origin):
     rows = matrix(images).double()
-    return SavedStatistics(rows.mean(0), torch.cov(rows.T), len(images), origin, "--real a.npz")
+    return SavedStatistics(rows.mean(0), torch.cov(rows.T), len(images), origin, "`real` a.npz")
 
 
 def test_statistics_in_place_of_pictures_give_the_same_distance():
@@ -434,7 +434,7 @@ def test_a_file_of_statistics_cannot_stand_for_pictures(metric):
 
 def test_a_noise_floor_of_a_file_of_statistics_is_refused():
     measures = Measures(noise_floor=True)
-    with pytest.raises(UserError, match="--noise_floor: needs the pictures"):
+    with pytest.raises(UserError, match="`noise_floor`: needs the pictures"):
         compare(statistics(pictures(20)), collected(pictures(20), measures), measures)
 
 
@@ -444,9 +444,9 @@ def test_a_noise_floor_of_a_file_of_statistics_is_refused():
         ({}, False, None),
         ({}, True, None),
         ({"metrics": "fid,fid_infinity,is"}, False, None),
-        ({"metrics": "fid,fid_infinity,is"}, True, "--metrics fid_infinity,is"),
-        ({"metrics": "fid,kid,swd"}, False, "--metrics kid,swd"),
-        ({"noise_floor": True}, False, "--noise_floor"),
+        ({"metrics": "fid,fid_infinity,is"}, True, "`metrics` fid_infinity,is"),
+        ({"metrics": "fid,kid,swd"}, False, "`metrics` kid,swd"),
+        ({"noise_floor": True}, False, "`noise_floor`"),
         ({"noise_floor": True}, True, None),
     ],
 )
@@ -461,15 +461,15 @@ def test_what_a_file_cannot_give_is_known_before_a_picture_is_read(options, is_f
 @pytest.mark.parametrize("saved_first", [True, False])
 def test_statistics_of_another_network_are_refused_where_the_file_does_not_say_so(saved_first):
     measures = Measures(features="clip.pt")
-    other = SavedStatistics(torch.zeros(7), torch.eye(7), None, Origin(), "--real a.npz")
+    other = SavedStatistics(torch.zeros(7), torch.eye(7), None, Origin(), "`real` a.npz")
     pair = [other, collected(pictures(20), measures)]
-    with pytest.raises(UserError, match=r"--real a\.npz: statistics of 7 channels beside .* of 12"):
+    with pytest.raises(UserError, match=r"`real` a\.npz: statistics of 7 channels beside .* of 12"):
         compare(*(pair if saved_first else pair[::-1]), measures)
 
 
 def test_a_line_through_too_few_pictures_is_refused():
     measures = Measures(metrics="fid_infinity")
-    with pytest.raises(UserError, match="--metrics fid_infinity: .* 9 fakes"):
+    with pytest.raises(UserError, match="`metrics` fid_infinity: .* 9 fakes"):
         compare(*both(measures, pictures(9), pictures(9, seed=1)), measures)
 
 
@@ -497,12 +497,12 @@ def test_which_numbers_are_better_and_which_stand_for_a_metric():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"metrics": "fid,fdi"}, "--metrics fid,fdi: there is no metric 'fdi'; give names of fid"),
+        ({"metrics": "fid,fdi"}, "`metrics` fid,fdi: there is no metric 'fdi'; give names of fid"),
         ({"metrics": ""}, "there is no metric ''"),
-        ({"layer": 100}, "--layer 100: no such layer; give 64, 192, 768, 2048"),
-        ({"metric_seed": -1}, "--metric_seed -1: below 0"),
+        ({"layer": 100}, "`layer` 100: no such layer; give 64, 192, 768, 2048"),
+        ({"metric_seed": -1}, "`metric_seed` -1: below 0"),
         ({"metrics": "is", "features": "a.pt"}, "needs the classes of FID's network"),
-        ({"metrics": "lpips"}, "--lpips_weights is missing"),
+        ({"metrics": "lpips"}, "`lpips_weights` is missing"),
     ],
 )
 def test_measures_that_do_not_go_together_are_refused(options, words):

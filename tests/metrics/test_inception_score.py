@@ -148,22 +148,22 @@ def test_the_seed_decides_the_splits():
 
 @pytest.mark.parametrize(("images", "splits"), [(9, 10), (0, 1), (1, 2)])
 def test_fewer_images_than_splits_are_refused(images, splits):
-    with pytest.raises(UserError, match=f"--is_splits {splits}: more than the {images} images"):
+    with pytest.raises(UserError, match=f"`is_splits` {splits}: more than the {images} images"):
         InceptionScore(images, splits=splits)
-    with pytest.raises(UserError, match="--is_splits"):
+    with pytest.raises(UserError, match="`is_splits`"):
         inception_score(torch.zeros(images, 5), splits=splits)
 
 
 @pytest.mark.parametrize("splits", [0, -1])
 def test_no_splits_are_refused(splits):
-    with pytest.raises(UserError, match=f"--is_splits {splits}: below 1"):
+    with pytest.raises(UserError, match=f"`is_splits` {splits}: below 1"):
         InceptionScore(10, splits=splits)
 
 
 def test_a_split_without_images_is_refused():
     score = InceptionScore(10, classes=5)
     score.add(range(9), random_logits(9, 5))
-    with pytest.raises(UserError, match="--is_splits 10: .* 9 that were read"):
+    with pytest.raises(UserError, match="`is_splits` 10: .* 9 that were read"):
         score.result()
 
 

@@ -186,21 +186,21 @@ def test_other_dtypes_are_computed_in_float64(dtype):
 @pytest.mark.parametrize("images", [0, 1, 9])
 def test_too_few_images_are_refused(images):
     few, enough = features(images, 2, seed=0), features(10, 2, seed=1)
-    with pytest.raises(UserError, match=f"--metrics kid: {images} real images"):
+    with pytest.raises(UserError, match=f"`metrics` kid: {images} real images"):
         kernel_distance(few, enough)
-    with pytest.raises(UserError, match=f"--metrics kid: {images} fake images"):
+    with pytest.raises(UserError, match=f"`metrics` kid: {images} fake images"):
         kernel_distance(enough, few)
 
 
 @pytest.mark.parametrize("subset_size", [-1, 0, 1, 13])
 def test_a_subset_size_that_does_not_fit_is_refused(subset_size):
-    with pytest.raises(UserError, match=f"--kid_subset_size {subset_size}: .* 12 images"):
+    with pytest.raises(UserError, match=f"`kid_subset_size` {subset_size}: .* 12 images"):
         kernel_distance(features(12, 2, seed=0), features(20, 2, seed=1), subset_size=subset_size)
 
 
 @pytest.mark.parametrize("subsets", [0, -3])
 def test_no_subsets_are_refused(subsets):
-    with pytest.raises(UserError, match=f"--kid_subsets {subsets}:"):
+    with pytest.raises(UserError, match=f"`kid_subsets` {subsets}:"):
         kernel_distance(features(12, 2, seed=0), features(20, 2, seed=1), subsets=subsets)
 
 

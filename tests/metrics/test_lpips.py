@@ -46,7 +46,7 @@ def torchvision_names(state):
 @pytest.mark.parametrize("names", ["lpips", "torchvision"])
 def test_equals_the_package(package, save, shape, names):
     state = package.state_dict()
-    ours = load_lpips(save(state if names == "lpips" else torchvision_names(state)), "--weights")
+    ours = load_lpips(save(state if names == "lpips" else torchvision_names(state)), "`weights`")
     a, b = pictures(*shape), pictures(*shape, seed=1)
     with torch.no_grad():
         theirs = package(a.float() / 127.5 - 1, b.float() / 127.5 - 1).flatten()
@@ -60,12 +60,12 @@ def test_linear_layers_without_dropout_are_read(package, save):
     state = {
         name.replace("model.1", "model.0"): value for name, value in package.state_dict().items()
     }
-    network = load_lpips(save(state), "--weights")
+    network = load_lpips(save(state), "`weights`")
     assert torch.equal(network.linear[2].weight, package.lin2.model[1].weight)
 
 
 def test_equal_pictures_and_order(package, save):
-    network = load_lpips(save(package.state_dict()), "--weights")
+    network = load_lpips(save(package.state_dict()), "`weights`")
     a, b = pictures(2, 3, 40, 40), pictures(2, 3, 40, 40, seed=1)
     assert network(a, a).tolist() == [0, 0]
     assert torch.allclose(network(a, b), network(b, a))
@@ -87,15 +87,15 @@ def test_other_pictures_are_refused():
     for first, second in ((a, a[:1]), (a.float(), a.float()), (a[:, :1], a[:, :1]), (a[0], a[0])):
         with pytest.raises(ValueError, match="uint8"):
             network(first, second)
-    with pytest.raises(UserError, match="--metrics lpips.* 40x30 "):
+    with pytest.raises(UserError, match="`metrics` lpips.* 40x30 "):
         network(a[:, :, :30], a[:, :, :30])
 
 
 def assert_refused(path, reason):
     with pytest.raises(UserError, match=reason) as caught:
-        load_lpips(path, "--lpips_weights")
+        load_lpips(path, "`lpips_weights`")
     message = str(caught.value)
-    assert message.startswith(f"--lpips_weights {path}: ")
+    assert message.startswith(f"`lpips_weights` {path}: ")
     assert "lpips.LPIPS(net='alex').state_dict()" in message
     assert "\n" not in message
 

@@ -235,9 +235,9 @@ def test_sets_far_apart_and_one_inside_the_other():
 def test_the_fewest_images_that_have_their_neighbours(measure):
     enough, few = normal(4, 2, seed=0), normal(3, 2, seed=1)
     assert all(value >= 0 for value in measure(enough, enough, k=3))
-    with pytest.raises(UserError, match="--metrics prdc: 3 real images, fewer than the 4"):
+    with pytest.raises(UserError, match="`metrics` prdc: 3 real images, fewer than the 4"):
         measure(few, enough, k=3)
-    with pytest.raises(UserError, match="--metrics prdc: 3 fake images, fewer than the 4"):
+    with pytest.raises(UserError, match="`metrics` prdc: 3 fake images, fewer than the 4"):
         measure(enough, few, k=3)
 
 

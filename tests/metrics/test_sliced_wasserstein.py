@@ -194,22 +194,22 @@ def test_grey_pictures_count_as_three_equal_channels():
 
 @pytest.mark.parametrize("size", [0, 8, 15, 24, 48, 100])
 def test_a_side_without_a_pyramid_is_refused(size):
-    with pytest.raises(UserError, match="--metrics swd"):
+    with pytest.raises(UserError, match="`metrics` swd"):
         PatchDescriptors(1, size, 0)
 
 
 def test_pictures_of_another_size_are_refused():
     descriptors = PatchDescriptors(2, 32, 0)
     for pictures in (noise(2, 16), noise(2)[:, :, :16]):
-        with pytest.raises(UserError, match="--metrics swd"):
+        with pytest.raises(UserError, match="`metrics` swd"):
             descriptors.add([0, 1], pictures)
-    with pytest.raises(UserError, match="--metrics swd"):
+    with pytest.raises(UserError, match="`metrics` swd"):
         sliced_wasserstein(described(noise(1, 16)), described(noise(1)), seed=0)
 
 
 def test_a_flat_colour_is_refused():
     flat = torch.full((2, 3, 16, 16), 7, dtype=torch.uint8)
-    with pytest.raises(UserError, match="--metrics swd"):
+    with pytest.raises(UserError, match="`metrics` swd"):
         sliced_wasserstein(described(flat), described(noise(2, 16)), seed=0)
 
 

@@ -28,9 +28,9 @@ ORIGIN = Origin("clean", 64, "abc")
 
 def refusal(path):
     with pytest.raises(UserError) as caught:
-        load_statistics(path, "--real")
+        load_statistics(path, "`real`")
     message = str(caught.value)
-    assert "\n" not in message and message.startswith(f"--real {path}: ")
+    assert "\n" not in message and message.startswith(f"`real` {path}: ")
     return message
 
 
@@ -54,22 +54,22 @@ def test_what_is_saved_is_read_again(tmp_path, origin):
     path = tmp_path / "without_ending"
     save_statistics(path, saved)
     assert [file.name for file in tmp_path.iterdir()] == ["without_ending"]
-    found = load_statistics(path, "--real")
+    found = load_statistics(path, "`real`")
     assert_holds(found)
-    assert found.count == 17 and found.origin == origin and found.label == f"--real {path}"
+    assert found.count == 17 and found.origin == origin and found.label == f"`real` {path}"
     with np.load(path) as file:  # as pytorch-fid reads it
         assert np.array_equal(file["mu"], MU) and np.array_equal(file["sigma"], SIGMA)
 
 
 def test_pytorch_fids_own_file_says_nothing_of_its_origin(tmp_path):
-    found = load_statistics(write_npz(tmp_path / "a.npz", mu=MU, sigma=SIGMA), "--fake")
+    found = load_statistics(write_npz(tmp_path / "a.npz", mu=MU, sigma=SIGMA), "`fake`")
     assert_holds(found)
     assert found.count is None and found.origin == Origin()
 
 
 def test_float32_statistics_are_read_as_double(tmp_path):
     path = write_npz(tmp_path / "a.npz", mu=MU.astype(np.float32), sigma=SIGMA)
-    assert_holds(load_statistics(path, "--real"), mean=MU.astype(np.float32))
+    assert_holds(load_statistics(path, "`real`"), mean=MU.astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_float32_statistics_are_read_as_double(tmp_path):
     ],
 )
 def test_clean_fids_names_tell_the_protocol(tmp_path, name, protocol):
-    found = load_statistics(write_npz(tmp_path / name, mu=MU, sigma=SIGMA), "--real")
+    found = load_statistics(write_npz(tmp_path / name, mu=MU, sigma=SIGMA), "`real`")
     assert found.origin == Origin(protocol=protocol)
 
 
@@ -95,7 +95,7 @@ def test_the_other_arrays_of_adm_and_edm_are_not_even_read(tmp_path):
         sigma_s=np.zeros((7, 7)),
         arr_0=np.array([object()], dtype=object),  # reading it would be refused
     )
-    assert_holds(load_statistics(path, "--real"))
+    assert_holds(load_statistics(path, "`real`"))
 
 
 def test_an_array_of_objects_is_not_unpickled(tmp_path):
@@ -178,7 +178,7 @@ def test_damaged_bytes_end_in_one_line_or_in_numbers(tmp_path):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         path.write_bytes(damaged)
         try:
-            found = load_statistics(path, "--real")
+            found = load_statistics(path, "`real`")
         except UserError as error:
             assert "\n" not in str(error)
             refused += 1
@@ -226,7 +226,7 @@ def test_statistics_of_stylegan_at_every_protocol_of_pickle(tmp_path, protocol):
     ):
         path = tmp_path / "a.pkl"
         path.write_bytes(pickle.dumps(of_stylegan(**changes), protocol))
-        assert_holds_rows(load_statistics(path, "--real"))
+        assert_holds_rows(load_statistics(path, "`real`"))
 
 
 @pytest.mark.parametrize("protocol", [2, 5])
@@ -237,20 +237,20 @@ def test_arrays_in_either_order_of_memory_are_read(tmp_path, protocol):
         path = tmp_path / "a.pkl"
         entries = of_stylegan(raw_mean=np.zeros(4), raw_cov=np.array(table, order=order))
         path.write_bytes(pickle.dumps(entries, protocol))
-        assert np.allclose(load_statistics(path, "--real").covariance, table / 29, rtol=1e-14)
+        assert np.allclose(load_statistics(path, "`real`").covariance, table / 29, rtol=1e-14)
 
 
 @pytest.mark.parametrize("sigma", [-np.eye(4), np.triu(np.ones((4, 4)))])
 def test_a_sigma_that_is_no_covariance_is_refused(tmp_path, sigma):
     path = write_npz(tmp_path / "a.npz", mu=np.zeros(4), sigma=sigma)
     with pytest.raises(UserError, match="its sigma is no covariance"):
-        load_statistics(path, "--real")
+        load_statistics(path, "`real`")
 
 
 def test_statistics_of_edm2_are_read(tmp_path):
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps({"fid": {"mu": MU, "sigma": SIGMA}, "num_images": 30}))
-    assert np.allclose(load_statistics(path, "--real").mean, MU)
+    assert np.allclose(load_statistics(path, "`real`").mean, MU)
 
 
 def test_pickles_of_numpy_before_2_are_read(tmp_path):
@@ -263,7 +263,7 @@ def test_pickles_of_numpy_before_2_are_read(tmp_path):
         # Names stand in lines at protocol 2 and behind their length, corrected above, later on.
         content = content.replace(b"numpy._core.", b"numpy.core.")
         path.write_bytes(unframed(content))
-        assert_holds_rows(load_statistics(path, "--real"))
+        assert_holds_rows(load_statistics(path, "`real`"))
 
 
 def unframed(content):
@@ -326,7 +326,7 @@ def test_the_state_of_a_number_changes_its_byte_order_alone(tmp_path):
     content = of_stylegan()["raw_mean"].tobytes()
     array = Call(reconstruct, (np.ndarray, (0,), b"b"), (1, (4,), lying, False, content))
     path.write_bytes(pickle.dumps(of_stylegan(raw_mean=array), 2))
-    assert_holds_rows(load_statistics(path, "--real"))
+    assert_holds_rows(load_statistics(path, "`real`"))
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_pickles_of_something_else(tmp_path, content):
 
 def saved(origin, channels=64):
     return SavedStatistics(
-        torch.zeros(channels), torch.eye(channels), 5, origin, "--real stats.npz"
+        torch.zeros(channels), torch.eye(channels), 5, origin, "`real` stats.npz"
     )
 
 
@@ -374,29 +374,29 @@ def test_statistics_made_alike_compare_in_silence(capsys):
     [
         (ORIGIN, ORIGIN._replace(protocol="tf"), "made with protocol clean, and tf is measured"),
         (ORIGIN, ORIGIN._replace(weights_sha256="def"), "made with weights_sha256 abc, and def"),
-        (ORIGIN, ORIGIN._replace(layer=192), "64 channels, and --layer 192 is measured"),
+        (ORIGIN, ORIGIN._replace(layer=192), "64 channels, and `layer` 192 is measured"),
         (
             ORIGIN,
             Origin(features="clip.pt"),
-            "made with FID's network, and --features clip.pt is measured",
+            "made with FID's network, and `features` clip.pt is measured",
         ),
         (
             Origin(features="clip.pt"),
             ORIGIN,
-            "made with --features clip.pt, and FID's network is measured",
+            "made with `features` clip.pt, and FID's network is measured",
         ),
         (
             Origin(features="a.pt"),
             Origin(features="b.pt"),
-            "made with --features a.pt, and --features b.pt is measured",
+            "made with `features` a.pt, and `features` b.pt is measured",
         ),
-        (Origin(), ORIGIN._replace(layer=2048), "64 channels, and --layer 2048 is measured"),
+        (Origin(), ORIGIN._replace(layer=2048), "64 channels, and `layer` 2048 is measured"),
     ],
 )
 def test_statistics_made_in_another_way_are_refused(made, wanted, words):
     with pytest.raises(UserError, match=words) as caught:
         check_comparable(saved(made), wanted, False)
-    assert str(caught.value).startswith("--real stats.npz: ")
+    assert str(caught.value).startswith("`real` stats.npz: ")
     assert "\n" not in str(caught.value)
 
 
@@ -416,7 +416,7 @@ def test_what_a_file_does_not_say_is_told_on_stderr(capsys):
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err == (
-        "--real stats.npz: does not say its protocol and weights_sha256; trusted to be clean with "
+        "`real` stats.npz: does not say its protocol and weights_sha256; trusted to be clean with "
         "the same network\n"
     )
     check_comparable(saved(Origin(protocol="clean")), ORIGIN, True)

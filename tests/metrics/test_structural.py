@@ -156,7 +156,7 @@ def test_other_types_and_shapes_are_refused(measure):
 
 
 def test_pictures_too_small_for_five_scales_are_refused():
-    with pytest.raises(UserError, match="--metrics ms_ssim.* 40x15 "):
+    with pytest.raises(UserError, match="`metrics` ms_ssim.* 40x15 "):
         ms_ssim(*pair(1, 3, 15, 40))
 
 

@@ -73,7 +73,7 @@ def refusal(path, **options):
     with pytest.raises(UserError) as caught:
         load_inception_weights(path, **options)
     message = str(caught.value)
-    assert "\n" not in message and message.startswith("--weights")
+    assert "\n" not in message and message.startswith("`weights`")
     return message
 
 
@@ -554,7 +554,7 @@ def download_refusal(source):
     with pytest.raises(UserError) as caught:
         find_or_download(source)
     message = str(caught.value)
-    assert "\n" not in message and "--weights FILE" in message
+    assert "\n" not in message and "`weights` FILE" in message
     assert source.url in message and source.sha256[:8] in message
     assert str(cache_folder()) in message
     return message

@@ -127,7 +127,7 @@ def test_the_colours_are_those_of_the_official_unet_of_one_channel_to_two():
 def test_an_official_file_of_one_channel_to_two_is_read_as_a_colorizer(tmp_path):
     unet = drawn(UnetGenerator)
     save_official(tmp_path / "latest_net_G.pth", unet)
-    loaded, description = load_generator(tmp_path / "latest_net_G.pth", "--checkpoint")
+    loaded, description = load_generator(tmp_path / "latest_net_G.pth", "`checkpoint`")
     assert type(loaded) is Colorizer and loaded.sizes == SIZES and description == {}
     assert (loaded.in_channels, loaded.out_channels) == (3, 3)
     for name, value in unet.state_dict().items():
@@ -142,13 +142,13 @@ def test_any_other_unet_stays_a_unet(tmp_path):
     for channels in ((3, 3), (2, 1), (1, 3), (1, 1)):
         sizes = UnetSizes(*channels, base_channels=1, halvings=5)
         save_official(tmp_path / "g.pth", UnetGenerator(sizes))
-        assert type(load_generator(tmp_path / "g.pth", "--checkpoint").network) is UnetGenerator
+        assert type(load_generator(tmp_path / "g.pth", "`checkpoint`").network) is UnetGenerator
 
 
 def test_saved_and_loaded_it_colours_as_before(tmp_path):
     network = drawn(Colorizer)
     save_generator(tmp_path / "generator.safetensors", network, {"images_seen": 3})
-    loaded, description = load_generator(tmp_path, "--checkpoint")
+    loaded, description = load_generator(tmp_path, "`checkpoint`")
     assert type(loaded) is Colorizer and loaded.sizes == SIZES
     assert description["images_seen"] == 3
     with safe_open(tmp_path / "generator.safetensors", "pt") as file:

@@ -160,9 +160,9 @@ def test_discriminators_see_other_channel_counts(name):
 
 
 def test_stylegan2_networks_refuse_other_channel_counts():
-    with pytest.raises(UserError, match="--generator smallstylegan2: .*not 1 into 2"):
+    with pytest.raises(UserError, match="`generator` smallstylegan2: .*not 1 into 2"):
         build_generator("smallstylegan2", **GENERATOR, crop_px=32, in_channels=1, out_channels=2)
-    with pytest.raises(UserError, match="--discriminator stylegan2: .*not 6"):
+    with pytest.raises(UserError, match="`discriminator` stylegan2: .*not 6"):
         build_discriminator("stylegan2", **DISCRIMINATOR, crop_px=32, in_channels=6)
 
 

@@ -68,7 +68,7 @@ GENERATORS = [f"{program}_generator" for program in ("cut", "cyclegan", "pix2pix
 @torch.no_grad()
 def test_official_files_load_by_themselves(name, reference):
     arrays = reference(name)[1]
-    network, description = load_generator(REFERENCE / f"{name}.pth", "--checkpoint")
+    network, description = load_generator(REFERENCE / f"{name}.pth", "`checkpoint`")
     assert description == {}
     error = (network(arrays["input"]) - arrays["output"]).abs().max()
     assert error < 1e-5 * arrays["output"].abs().max()
@@ -84,7 +84,7 @@ def assert_equal_bit_for_bit(ours, theirs):
 @pytest.mark.parametrize("name", GENERATORS)
 def test_official_generators_come_out_of_the_file_as_they_went_in(name, reference, tmp_path):
     state = reference(name)[0]
-    network = load_generator(REFERENCE / f"{name}.pth", "--checkpoint").network
+    network = load_generator(REFERENCE / f"{name}.pth", "`checkpoint`").network
     save_official(tmp_path / "ours.pth", network)
     assert_equal_bit_for_bit(torch.load(tmp_path / "ours.pth", weights_only=True), state)
 
@@ -118,7 +118,7 @@ def test_wrappers_and_statistics_of_old_files_are_taken_off(build, tmp_path):
     state = old_file(network)
     assert len(state) > len(network.state_dict()) + 10
     torch.save(state, tmp_path / "old.pth")
-    found = load_generator(tmp_path / "old.pth", "--checkpoint").network
+    found = load_generator(tmp_path / "old.pth", "`checkpoint`").network
     pictures = torch.rand(1, 3, 32, 32)
     assert torch.equal(found(pictures), network(pictures))
 
@@ -129,7 +129,7 @@ def test_missing_batch_counters_of_old_files_are_filled_in(build, tmp_path):
     state = {k: v for k, v in network.state_dict().items() if "num_batches" not in k}
     assert len(state) < len(network.state_dict())
     torch.save(state, tmp_path / "old.pth")
-    found = load_generator(tmp_path / "old.pth", "--checkpoint").network
+    found = load_generator(tmp_path / "old.pth", "`checkpoint`").network
     assert found.sizes.norm == "batch"
     assert found.state_dict().keys() == network.state_dict().keys()
 
@@ -225,8 +225,8 @@ def write_nested(path):
 def test_other_files_are_refused_in_one_line_and_run_nothing(write, suffix, tmp_path):
     path = tmp_path / f"file{suffix}"
     write(path)
-    with pytest.raises(UserError, match=f"--checkpoint .*file{suffix}") as caught:
-        load_generator(path, "--checkpoint")
+    with pytest.raises(UserError, match=f"`checkpoint` .*file{suffix}") as caught:
+        load_generator(path, "`checkpoint`")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "code-was-run").exists()
 
@@ -236,27 +236,27 @@ def test_a_folder_with_both_directions_needs_one(tmp_path):
         network = UnetGenerator(UnetSizes(base_channels=width, halvings=5))
         save_generator(tmp_path / f"generator_{name}.safetensors", network, {})
     for name, width in (("a2b", 1), ("b2a", 2)):
-        found = load_generator(tmp_path, "--checkpoint", name)
+        found = load_generator(tmp_path, "`checkpoint`", name)
         assert found.network.sizes.base_channels == width
-        found = load_generator(tmp_path / f"generator_{name}.safetensors", "--checkpoint")
+        found = load_generator(tmp_path / f"generator_{name}.safetensors", "`checkpoint`")
         assert found.network.sizes.base_channels == width
-    with pytest.raises(UserError, match="both ways; give --direction a2b or b2a"):
-        load_generator(tmp_path, "--checkpoint")
+    with pytest.raises(UserError, match="both ways; give `direction` a2b or b2a"):
+        load_generator(tmp_path, "`checkpoint`")
     (tmp_path / "generator_b2a.safetensors").unlink()
     with pytest.raises(UserError, match="no generator_b2a.safetensors"):
-        load_generator(tmp_path, "--checkpoint", "b2a")
+        load_generator(tmp_path, "`checkpoint`", "b2a")
 
 
 def test_one_way_checkpoints_take_no_direction(tmp_path):
     file = tmp_path / "generator.safetensors"
     save_generator(file, UnetGenerator(UnetSizes(base_channels=1, halvings=5)), {})
     for checkpoint in (tmp_path, file):
-        with pytest.raises(UserError, match="--direction a2b: .*leave --direction out"):
-            load_generator(checkpoint, "--checkpoint", "a2b")
+        with pytest.raises(UserError, match="`direction` a2b: .*leave `direction` out"):
+            load_generator(checkpoint, "`checkpoint`", "a2b")
 
 
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        load_generator(tmp_path / "nothing", "--checkpoint")
+        load_generator(tmp_path / "nothing", "`checkpoint`")
     with pytest.raises(UserError, match="no generator.safetensors"):
-        load_generator(tmp_path, "--checkpoint")
+        load_generator(tmp_path, "`checkpoint`")

@@ -36,7 +36,7 @@ from tests.models.gan.pairs import PAIRS, small_generator, stirred
 @torch.no_grad()
 def test_a_saved_generator_comes_back_with_its_description(network, tmp_path):
     save_generator(tmp_path / "generator.safetensors", network, {"images_seen": 7})
-    loaded, description = load_generator(tmp_path, "--checkpoint")
+    loaded, description = load_generator(tmp_path, "`checkpoint`")
     assert loaded.sizes == network.sizes and description["images_seen"] == 7
     pictures = torch.rand(1, 3, 16, 16) * 2 - 1
     assert torch.equal(translate(loaded, pictures), translate(network, pictures))
@@ -64,26 +64,26 @@ def test_a_saved_generator_makes_the_same_pictures_from_noise(name, classes, tmp
         tuple(about.get("class_names", ())),
         tuple(about.get("class_shares", ())),
     )
-    saved = read_saved(tmp_path, "--init_from")
+    saved = read_saved(tmp_path, "`init_from`")
     assert saved.network.sizes == network.sizes and not saved.network.training
     assert saved.description["architecture"] == name and saved.description["level"] == level
 
 
 def test_each_kind_is_refused_where_the_other_is_needed(tmp_path):
     save_generator(tmp_path / "noise.safetensors", small_generator("mlp"), {})
-    with pytest.raises(UserError, match="--init .*noise.* none; use generate.py"):
-        load_generator(tmp_path / "noise.safetensors", "--init")
+    with pytest.raises(UserError, match="`init` .*noise.* none; name a translator"):
+        load_generator(tmp_path / "noise.safetensors", "`init`")
     translator = ResnetGenerator(ResnetSizes(base_channels=2, blocks=1))
     for name in ("generator.safetensors", "generator_a2b.safetensors"):
         folder = tmp_path / name
         folder.mkdir()
         save_generator(folder / name, translator, {})
-        with pytest.raises(UserError, match="--checkpoint .*none from noise; use translate.py"):
+        with pytest.raises(UserError, match="`checkpoint` .*none from noise; name a generator"):
             load_sampler(folder)
     torch.save(translator.state_dict(), tmp_path / "official.pth")
-    with pytest.raises(UserError, match="use translate.py"):
+    with pytest.raises(UserError, match="name a generator from noise"):
         load_sampler(tmp_path / "official.pth")
-    with pytest.raises(UserError, match="--checkpoint .*no such file"):
+    with pytest.raises(UserError, match="`checkpoint` .*no such file"):
         load_sampler("nowhere.safetensors")
 
 
@@ -107,7 +107,7 @@ def test_each_kind_is_refused_where_the_other_is_needed(tmp_path):
 def test_a_description_that_does_not_fit_its_network_is_refused(about, tmp_path):
     file = tmp_path / "generator.safetensors"
     save_generator(file, small_generator("mlp", 3), about)
-    with pytest.raises(UserError, match=f"--checkpoint {file}: its description does not fit"):
+    with pytest.raises(UserError, match=f"`checkpoint` {file}: its description does not fit"):
         load_sampler(file)
 
 

@@ -145,8 +145,8 @@ def test_sizes_that_make_no_unet_are_refused():
             UnetSizes(halvings=halvings)
     with pytest.raises(ValueError, match="norm 'layer'"):
         UnetGenerator(UnetSizes(norm="layer"))
-    with pytest.raises(UserError, match="--crop_size 32 px: UnetGenerator needs at least 64 px"):
-        check_picture_size(32, "--crop_size", UnetGenerator(UnetSizes(**TINY)))
+    with pytest.raises(UserError, match="`crop_size` 32 px: UnetGenerator needs at least 64 px"):
+        check_picture_size(32, "`crop_size`", UnetGenerator(UnetSizes(**TINY)))
 
 
 def test_dropout_is_seeded_differs_between_steps_and_is_off_in_eval_mode():

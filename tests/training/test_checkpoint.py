@@ -122,11 +122,11 @@ def test_restoring_names_what_does_not_fit():
 
 def test_weights_to_start_from_are_named_when_missing(folder, tmp_path):
     for path, words in ((tmp_path / "nothing", "no such file"), (tmp_path, "holds no checkpoint")):
-        with pytest.raises(UserError, match=f"--init_from .*{words}"):
-            read_weights(path, "--init_from")
+        with pytest.raises(UserError, match=f"`init_from` .*{words}"):
+            read_weights(path, "`init_from`")
     path = save(folder, 4)
-    assert read_weights(path, "--init_from").images_seen == 4
-    assert read_weights(tmp_path, "--init_from").images_seen == 4
+    assert read_weights(path, "`init_from`").images_seen == 4
+    assert read_weights(tmp_path, "`init_from`").images_seen == 4
 
 
 SAVE_WITH_LITTLE_ROOM = """

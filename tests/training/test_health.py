@@ -44,7 +44,7 @@ def test_a_game_that_goes_well_gives_no_warning():
     [
         ({"real_accuracy": 0.99, "fake_accuracy": 1.0}, ["discriminator has won", "99.0%", "100"]),
         ({"fake_distance": 0.05}, ["generator has collapsed", "0.05", "0.8"]),
-        ({"skipped_updates": 0.0125}, ["1.25%", "not finite", "--learning_rate"]),
+        ({"skipped_updates": 0.0125}, ["1.25%", "not finite", "`learning_rate`"]),
     ],
 )
 def test_each_sign_has_its_own_sentence_with_its_numbers(changes, told):

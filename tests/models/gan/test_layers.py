@@ -82,7 +82,7 @@ def test_minibatch_deviation_by_hand():
 
 
 def test_a_group_that_does_not_divide_the_batch_is_refused():
-    with pytest.raises(UserError, match="--batch_size 6 .*groups of 4"):
+    with pytest.raises(UserError, match="`batch_size` 6 .*groups of 4"):
         with_minibatch_deviation(torch.zeros(6, 1, 4, 4), 4)
 
 
