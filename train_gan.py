@@ -21,7 +21,8 @@ import models
 import training
 from commands import cli, evaluation, launch, method
 from commands.gan import options as gan_options
-from commands.gan.plan import Plan, Settings, build_networks
+from commands.gan.networks import build_networks
+from commands.gan.plan import Plan, Settings
 from commands.gan.presets import PRESETS
 from errors import UserError
 from models.gan import augmentation

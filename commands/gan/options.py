@@ -11,7 +11,7 @@ import models
 from commands import cli
 from errors import UserError
 
-Network = Literal["mlp", "dcgan", "sngan", "progressive", "r3gan"]
+Network = Literal[tuple(models.gan.NETWORKS)]
 
 
 @dataclass(frozen=True)
