@@ -36,7 +36,10 @@ class Plan:
         self.growing = None
         if options.generator == "progressive":
             self.growing = training.GrowingSchedule(
-                options.first_px, options.crop_size, options.stable_images, options.fade_images
+                models.gan.whole_level(options.first_px),
+                models.gan.whole_level(options.crop_size),
+                options.stable_images,
+                options.fade_images,
             )
         self._batches = self._batch_table()
 
@@ -110,9 +113,8 @@ class Plan:
         options = self.options
         sides, sizes = [options.crop_size], dict(options.batch_size_at)
         if self.growing:
-            ends = (round(math.log2(side)) for side in (options.first_px, options.crop_size))
-            first, last = ends
-            sides = [2**stage for stage in range(first, last + 1)]
+            levels = range(self.growing.first_level, self.growing.last_level + 1)
+            sides = [models.gan.resolution_px(level) for level in levels]
         usual = Batch(options.batch_size, f"--batch_size {options.batch_size}")
         return {
             px: Batch(sizes[px], f"--batch_size_at {px} {sizes[px]}") if px in sizes else usual

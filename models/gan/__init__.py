@@ -9,7 +9,8 @@ from models.gan.dcgan import (
     DcganGenerator,
     DcganGeneratorSizes,
 )
-from models.gan.growing import resolution_px, shrink_reals
+from models.gan.growing import resolution_px, shrink_reals, whole_level
+from models.gan.inputs import is_power_of_two
 from models.gan.interface import Discriminator, Generator
 from models.gan.latents import draw_labels, draw_latents, interpolate_spherically
 from models.gan.mlp import (
@@ -103,5 +104,7 @@ __all__ = [
     "draw_latents",
     "interpolate_spherically",
     "resolution_px",
+    "is_power_of_two",
     "shrink_reals",
+    "whole_level",
 ]
