@@ -7,6 +7,7 @@ from typing import Literal
 
 import tyro
 
+import losses
 import models
 from commands import cli
 from errors import UserError
@@ -57,9 +58,7 @@ class GanOptions(cli.RunOptions):
     spectral_norm: bool = True
     """sngan: divide the discriminator's weights by their largest singular values."""
 
-    objective: Literal["minimax", "non_saturating", "lsgan", "hinge", "wgan", "relativistic"] = (
-        "non_saturating"
-    )
+    objective: Literal[tuple(losses.OBJECTIVES)] = "non_saturating"
     """The two players' losses."""
     r1: float = 0.0
     """Weight gamma of gamma/2 |grad D|^2 at reals; 0: off."""

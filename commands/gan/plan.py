@@ -16,7 +16,7 @@ class Settings(NamedTuple):
     batch_size: int  # of one update, over all processes
     learning_rate: float
     betas: tuple[float, float]
-    penalty_share: float
+    penalty_factor: float
     augment_probability: float
     ema_decay: float
 
