@@ -91,6 +91,7 @@ def load_sampler(path: Path | str, option: str = "--checkpoint") -> Sampler:
             class_names=_texts(about.get("class_names", [])),
             class_shares=about.get("class_shares", []),
             level=about.get("level"),
+            description=about,
         )
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
