@@ -243,10 +243,11 @@ def sampled(
     sampler.network.to(device)
     label = f"--checkpoint {options.checkpoint}"
     fake = pictures.SampledPictures(label, sampler, options.num, options.seed, options.truncation)
-    about = models.read_saved(options.checkpoint, "--checkpoint").description
-    crop_size = about.get("crop_size", sampler.size_px)
+    description = sampler.description
+    crop_size = description.get("crop_size", sampler.size_px)
+    load_size = description.get("load_size") or crop_size
     preprocessing = data.Preprocessing(
-        "centre_crop", about.get("load_size") or crop_size, crop_size, flip=False, size_multiple=1
+        "centre_crop", load_size, crop_size, flip=False, size_multiple=1
     )
     return fake, preprocessing, data.Content("colour", sampler.out_channels)
 

@@ -130,8 +130,8 @@ def open_sampler(options: Options) -> models.Sampler:
         return sampler
     option = f"--checkpoint {options.checkpoint}"
     checkpoint = training.read_weights(options.checkpoint, "--checkpoint")
-    description = models.read_saved(options.checkpoint, "--checkpoint").description
-    if sampler.level is not None and description.get("images_seen") != checkpoint.images_seen:
+    images_seen = sampler.description.get("images_seen")
+    if sampler.level is not None and images_seen != checkpoint.images_seen:
         raise UserError(
             f"{option}: its checkpoint at {checkpoint.images_seen} images has another level than "
             "generator.safetensors; let the training save again, or leave --weights out"

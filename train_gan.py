@@ -5,84 +5,46 @@ fool it (Goodfellow et al. 2014). Presets: r3gan (the one to choose today; r3gan
 vanilla, vanilla_conv, dcgan, sngan, wgan_gp, progressive (progressive_paper, progressive_cifar10).
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 import data
 import losses
 import models
 import training
-from commands import cli, launch, pictures
+from commands import cli, launch
 from commands.gan import options as gan_options
-from commands.gan.plan import Plan, Settings, build_networks
+from commands.gan.health import EQUILIBRIUM, GAMES, game_values, nan_if_skipped, watch
+from commands.gan.images import PREVIEW_SIDE, open_images
+from commands.gan.networks import build_networks
+from commands.gan.noise import Noise
+from commands.gan.plan import Plan, Settings
 from commands.gan.presets import PRESETS
 from commands.trained import TrainedNetworks
 from errors import UserError
 from models.gan import augmentation
 
-PREVIEW_SIDE, PREVIEW_PX = 8, 2048  # pictures, and pixels, of a sheet's side at most
+PREVIEW_PX = 2048  # of a preview's side at most
 
 
 @dataclass(frozen=True)
 class Options(gan_options.GanOptions):
     """All options of this command."""
 
-    preset: Literal[
-        "r3gan",
-        "r3gan_32",
-        "r3gan_tiny",
-        "vanilla",
-        "vanilla_conv",
-        "dcgan",
-        "sngan",
-        "wgan_gp",
-        "progressive",
-        "progressive_paper",
-        "progressive_cifar10",
-    ] = "r3gan"
+    preset: Literal[tuple(PRESETS)] = "r3gan"
     """Row of defaults that the other options are read on top of."""
 
 
-class Judgement(NamedTuple):
-    """What the discriminator says of a batch."""
+class DiscriminatorOutput(NamedTuple):
+    """What the discriminator returns for a batch."""
 
     logits: Tensor  # [B]
-    classes: Tensor | None  # [B, K], of an AC-GAN
-
-
-class Noise:
-    """The random numbers of one update, a pure function of the seed and the images seen.
-
-    Those of the whole global batch are drawn, and each process keeps its rows.
-    """
-
-    def __init__(self, generator: torch.Generator, rows: int, processes: training.Processes):
-        self.generator, self.all_rows = generator, rows * processes.world_size
-        self.rows = slice(rows * processes.rank, rows * (processes.rank + 1))
-
-    def latents(self, channels: int) -> Tensor:
-        """Return latents [rows, channels] from N(0, I)."""
-        return self._draw(torch.randn, channels)
-
-    def shares(self) -> Tensor:
-        """Return numbers [rows] from U(0, 1)."""
-        return self._draw(torch.rand)
-
-    def augmentation(self) -> augmentation.Draws:
-        """Return what augments a batch."""
-        return augmentation.draw(self.all_rows, self.generator).rows(self.rows)
-
-    def _draw(self, distribution, *shape: int) -> Tensor:
-        generator = self.generator
-        whole = distribution(self.all_rows, *shape, generator=generator, device=generator.device)
-        return whole[self.rows]
+    class_logits: Tensor | None  # [B, K], of an AC-GAN
 
 
 class Gan:
@@ -125,14 +87,15 @@ class Gan:
         self._set_optimizers(now)
         parts = self.options.discriminator_steps
         found = []
-        for part in range(parts):
-            # Every parts-th picture: so the parts are the same for any number of processes.
-            own = data.ImageBatch(*(side[part::parts] for side in batch))
-            noise = self._noise(images_seen, f"discriminator {part}", len(own.images))
-            found.append(self.update_discriminator(own, now, noise))
-        values = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
-        noise = self._noise(images_seen, "generator", len(own.images))
-        values |= self.update_generator(own, now, noise)
+        with training.weights_cast_once():
+            for part in range(parts):
+                # Every parts-th picture: so the parts are the same for any number of processes.
+                own = data.ImageBatch(*(side[part::parts] for side in batch))
+                noise = self._noise(images_seen, f"discriminator {part}", len(own.images))
+                found.append(self.update_discriminator(own, now, noise))
+            values = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
+            noise = self._noise(images_seen, "generator", len(own.images))
+            values |= self.update_generator(own, now, noise)
         training.average_statistics(self.generator)
         for name, average in self.trained.averages.items():
             average.update(self.networks[name], now.ema_decay)
@@ -141,7 +104,7 @@ class Gan:
             for optimizer in self.trained.optimizers.values():
                 optimizer.state.clear()
         self.level = self.plan.level(after)
-        return self._reported(values, now)
+        return self._logged(values, now)
 
     @torch.no_grad()
     def preview(self, batch: data.ImageBatch) -> Tensor:
@@ -191,36 +154,35 @@ class Gan:
         seen_reals = self._augmented(reals, now, noise).detach().requires_grad_(bool(options.r1))
         seen_fakes = self._augmented(fakes, now, noise).detach().requires_grad_(bool(options.r2))
         twice = bool(options.r1 or options.r2)
-        real = self._judge(seen_reals, batch.labels, twice=twice)
-        fake = self._judge(seen_fakes, batch.labels, twice=twice)
+        real = self._discriminate(seen_reals, batch.labels, twice=twice)
+        fake = self._discriminate(seen_fakes, batch.labels, twice=twice)
         terms = {"discriminator": self.objective.discriminator(real.logits, fake.logits)}
+        factor = now.penalty_factor
         if options.r1:
-            terms["r1"] = (
-                options.r1 * now.penalty_share * losses.r1_penalty(seen_reals, real.logits)
-            )
+            terms["r1"] = options.r1 * factor * losses.r1_penalty(seen_reals, real.logits)
         if options.r2:
-            terms["r2"] = (
-                options.r2 * now.penalty_share * losses.r1_penalty(seen_fakes, fake.logits)
-            )
+            terms["r2"] = options.r2 * factor * losses.r1_penalty(seen_fakes, fake.logits)
         if options.gradient_penalty:
-            points = losses.interpolate(seen_reals, seen_fakes, noise.shares())
-            scores = self._judge(points, batch.labels, twice=True).logits
+            points = losses.interpolate(seen_reals, seen_fakes, noise.fractions())
+            scores = self._discriminate(points, batch.labels, twice=True).logits
             penalty = losses.gradient_penalty(points, scores, target=options.gradient_target)
-            terms["gradient_penalty"] = options.gradient_penalty * now.penalty_share * penalty
+            terms["gradient_penalty"] = options.gradient_penalty * factor * penalty
         if options.drift:
             terms["drift"] = options.drift * losses.drift(real.logits)
-        if real.classes is not None:
-            terms["classes_real"] = self._class_loss(real, batch.labels)
-            terms["classes_fake"] = self._class_loss(fake, batch.labels)
+        if real.class_logits is not None:
+            terms["classes_real"] = self._class_loss(real.class_logits, batch.labels)
+            terms["classes_fake"] = self._class_loss(fake.class_logits, batch.labels)
         sum(terms.values()).backward()
-        made = self._descend("discriminator")
+        updated = self._optimize("discriminator")
         if self.adaptive:
             self.adaptive.observe(
                 real.logits.detach() - self.objective.boundary,
                 len(reals) * self.processes.world_size,
             )
-        values = {name: _unless_skipped(value, made) for name, value in terms.items()}
-        return values | self._health(reals, fakes, real, fake, made)
+        values = {name: nan_if_skipped(value, updated) for name, value in terms.items()}
+        return values | game_values(
+            options.objective, reals, fakes, real.logits, fake.logits, updated
+        )
 
     def update_generator(
         self, batch: data.ImageBatch, now: Settings, noise: Noise
@@ -233,20 +195,20 @@ class Gan:
         statistics = training.running_statistics(self.generator)
         fakes = self._generate(batch.labels, noise)
         with training.untouched(self.discriminator):
-            fake = self._judge(self._augmented(fakes, now, noise), batch.labels)
+            fake = self._discriminate(self._augmented(fakes, now, noise), batch.labels)
             real_logits = None
             if self.objective.compares:
                 reals = self._augmented(self._at_level(batch.images), now, noise)
                 with torch.no_grad():
-                    real_logits = self._judge(reals, batch.labels).logits
+                    real_logits = self._discriminate(reals, batch.labels).logits
         terms = {"generator": self.objective.generator(fake.logits, real_logits)}
-        if fake.classes is not None:
-            terms["generator_classes"] = self._class_loss(fake, batch.labels)
+        if fake.class_logits is not None:
+            terms["generator_classes"] = self._class_loss(fake.class_logits, batch.labels)
         sum(terms.values()).backward()
-        made = self._descend("generator")
-        training.restore_unless(made, self.generator, statistics)
-        values = {name: _unless_skipped(value, made) for name, value in terms.items()}
-        return values | {"generator_skipped": (~made).float()}
+        updated = self._optimize("generator")
+        training.restore_unless(updated, self.generator, statistics)
+        values = {name: nan_if_skipped(value, updated) for name, value in terms.items()}
+        return values | {"generator_skipped": (~updated).float()}
 
     def _generate(self, labels: Tensor, noise: Noise) -> Tensor:
         latents = noise.latents(self.options.latent_channels)
@@ -254,15 +216,18 @@ class Gan:
         with training.autocast(self.device, self.options.precision):
             return self.generator(latents, labels, **self._grown).float()
 
-    def _judge(self, pictures: Tensor, labels: Tensor, *, twice: bool = False) -> Judgement:
-        """Judge pictures; in float32 for a pass that is differentiated `twice`."""
+    def _discriminate(
+        self, pictures: Tensor, labels: Tensor, *, twice: bool = False
+    ) -> DiscriminatorOutput:
+        """Run the discriminator; in float32 for a pass that is differentiated `twice`."""
         precision = "fp32" if twice else self.options.precision
         with training.autocast(self.device, precision):
             if self.options.classes and self.level is not None:
                 logits, classes = self.discriminator.forward_with_classes(pictures, **self._grown)
-                return Judgement(logits.float(), classes.float())
+                return DiscriminatorOutput(logits.float(), classes.float())
             labels = labels if self.options.classes else None
-            return Judgement(self.discriminator(pictures, labels, **self._grown).float(), None)
+            logits = self.discriminator(pictures, labels, **self._grown)
+            return DiscriminatorOutput(logits.float(), None)
 
     def _at_level(self, pictures: Tensor) -> Tensor:
         """Shrink reals to what a progressive GAN has grown to."""
@@ -275,58 +240,43 @@ class Gan:
         probability = self.adaptive.probability if self.adaptive else now.augment_probability
         return augmentation.augment(pictures, noise.augmentation(), policies, probability)
 
-    def _class_loss(self, judged: Judgement, labels: Tensor) -> Tensor:
+    def _class_loss(self, class_logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of the classes (Odena et al. 2017)."""
-        return self.options.class_weight * F.cross_entropy(judged.classes, labels)
+        return self.options.class_weight * F.cross_entropy(class_logits, labels)
 
-    def _health(
-        self, reals: Tensor, fakes: Tensor, real: Judgement, fake: Judgement, made: Tensor
-    ) -> dict[str, Tensor]:
-        """How the game stands: see `training.health.warnings` and `losses.game_value`."""
-        accuracies = losses.accuracies(real.logits, fake.logits, self.objective.boundary)
-        values = dict(zip(("real_accuracy", "fake_accuracy"), accuracies, strict=True))
-        values["real_distance"] = training.pairwise_distance(reals)
-        values["fake_distance"] = training.pairwise_distance(fakes)
-        values["discriminator_skipped"] = (~made).float()
-        if self.options.objective in GAMES:
-            value = losses.game_value(real.logits, fake.logits).detach()
-            values["game_value"] = _unless_skipped(value, made)
-            implied = losses.implied_jensen_shannon(value)
-            values["implied_jensen_shannon"] = _unless_skipped(implied, made)
-        return values
-
-    def _reported(self, values: dict[str, Tensor], now: Settings) -> dict[str, Tensor]:
-        """The values of a step, with what it was made with."""
-        updates = self.options.discriminator_steps + 1
-        skipped = values.pop("discriminator_skipped") * (updates - 1)
-        values["skipped_updates"] = (skipped + values.pop("generator_skipped")) / updates
-        numbers = {"learning_rate": now.learning_rate}
-        if self.options.objective in GAMES:
-            numbers["game_value_at_equilibrium"] = EQUILIBRIUM
+    def _logged(self, values: dict[str, Tensor], now: Settings) -> dict[str, Tensor]:
+        """Return the values of a step's updates with the fraction skipped and the settings."""
+        options = self.options
+        skipped = values.pop("discriminator_skipped") * options.discriminator_steps
+        skipped = skipped + values.pop("generator_skipped")
+        values["skipped_updates"] = skipped / (options.discriminator_steps + 1)
+        settings = {"learning_rate": now.learning_rate}
+        if options.objective in GAMES:
+            settings["game_value_at_equilibrium"] = EQUILIBRIUM
         if now.level is not None:
-            numbers |= {"level": now.level, "batch_size": now.batch_size}
+            settings |= {"level": now.level, "batch_size": now.batch_size}
         if self.adaptive:
             values["augment_probability"] = self.adaptive.probability
-        elif self.options.policies:
-            numbers["augment_probability"] = now.augment_probability
-        told = {
-            name: torch.full((), float(number), device=self.device)
-            for name, number in numbers.items()
+        elif options.policies:
+            settings["augment_probability"] = now.augment_probability
+        return values | {
+            name: torch.full((), float(value), device=self.device)
+            for name, value in settings.items()
         }
-        return values | told
 
     def _set_optimizers(self, now: Settings) -> None:
         options = self.options
-        share = 1.0  # of the discriminator's learning rate in the generator's
+        ratio = 1.0  # of the discriminator's learning rate to the generator's
         if options.discriminator_learning_rate:
-            share = options.discriminator_learning_rate / options.learning_rate
+            ratio = options.discriminator_learning_rate / options.learning_rate
         for name, optimizer in self.trained.optimizers.items():
-            factor = share if name == "discriminator" else 1.0
+            factor = ratio if name == "discriminator" else 1.0
             training.set_learning_rate(optimizer, factor * now.learning_rate)
             for group in optimizer.param_groups:
                 group["betas"] = now.betas
 
-    def _descend(self, name: str) -> Tensor:
+    def _optimize(self, name: str) -> Tensor:
+        """Make a network's optimizer step; return whether it was made, a scalar of bool."""
         return training.optimizer_step_if_finite(self.networks[name], self.trained.optimizers[name])
 
     def _noise(self, images_seen: int, purpose: str, rows: int) -> Noise:
@@ -336,94 +286,6 @@ class Gan:
     @property
     def _grown(self) -> dict[str, float]:
         return {} if self.level is None else {"level": self.level}
-
-
-GAMES = ("minimax", "non_saturating")  # whose discriminator plays Goodfellow's game
-EQUILIBRIUM = float(-torch.tensor(4.0, dtype=torch.double).log())  # of its value
-BAD_STEPS = 20  # skipped updates in a row that end a run
-
-
-def _unless_skipped(value: Tensor, made: Tensor) -> Tensor:
-    """The value of an update that was made; NaN, which counts as a bad step, for a skipped one."""
-    return torch.where(made, value.detach(), torch.nan)
-
-
-def open_images(options: Options) -> launch.Data:
-    """Find the pictures and their classes, and check what can be known of them before training."""
-    files = data.list_images(options.dataroot, "--dataroot")
-    labels = data.read_labels(options.labels, options.dataroot, files)
-    plan = Plan(options)
-    batch = plan.largest_batch
-    if len(files) < batch.images:
-        raise UserError(
-            f"{batch.option}: --dataroot {options.dataroot} holds {len(files)} images only; give a "
-            "smaller batch or more images"
-        )
-    preprocessing = data.Preprocessing(
-        "centre_crop",
-        options.load_size or options.crop_size,
-        options.crop_size,
-        options.flip,
-        size_multiple=1,
-    )
-    content = data.Content("colour", options.channels)
-    dataset = data.ImageFolder(files, labels, preprocessing, seed=options.seed, content=content)
-    shares = [count / len(files) for count in labels.counts]
-    reals = pictures.ReadPictures(
-        f"--dataroot {options.dataroot}",
-        files,
-        files,
-        data.names_below(files, options.dataroot),
-        partial(data.prepared_levels, preprocessing=preprocessing, content=content),
-        options.workers,
-    )
-
-    def about(images_seen: int) -> dict[str, object]:
-        level = plan.level(images_seen)
-        return {"class_names": labels.names, "class_shares": shares, "level": level}
-
-    def fakes(network: nn.Module, device: torch.device, images_seen: int):
-        sampler = models.Sampler(network, **about(images_seen))
-        return pictures.SampledPictures(
-            "--evaluate_images", sampler, options.evaluate_images, options.seed
-        )
-
-    return launch.Data(
-        dataset,
-        dataset.preview(PREVIEW_SIDE),
-        {"images": data.fingerprint(files), "classes": fingerprint(labels)},
-        options.total_images,
-        {"classes": len(labels.names)},
-        about,
-        {"generator.safetensors": launch.Test(fakes, reals)},
-        plan.images_a_step,
-    )
-
-
-def fingerprint(labels: data.Labels) -> str:
-    """Return what a resume relies on: the classes and which pictures they have."""
-    if not labels.names:
-        return "none"
-    digest = hashlib.sha256(repr((labels.names, labels.of_files)).encode()).hexdigest()
-    return f"{len(labels.names)} classes, {digest[:16]}"
-
-
-def warnings(values: Mapping[str, float], objective: str) -> list[str]:
-    """Return what a line of the log gives reason to warn of.
-
-    A Wasserstein critic is meant to tell all pictures: the generator learns all the same.
-    """
-    if objective == "wgan":
-        values = {name: value for name, value in values.items() if "accuracy" not in name}
-    return training.warnings(values)
-
-
-def watch(options: Options) -> training.Watch:
-    """Return what ends a run, what is warned of, and what TensorBoard draws together."""
-    charts = {}
-    if options.objective in GAMES:
-        charts["value of the game"] = ("game_value", "game_value_at_equilibrium")
-    return training.Watch(BAD_STEPS, partial(warnings, objective=options.objective), charts)
 
 
 def check(options: Options) -> None:
@@ -446,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, open_images, Gan, watch(options))
+    launch.train(options, open_images, Gan, watch(options.objective))
 
 
 if __name__ == "__main__":

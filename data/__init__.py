@@ -20,7 +20,7 @@ from data.files import (
 )
 from data.images import ImageFolder
 from data.labels import Labels, read_labels
-from data.paired import PairedFiles, decode_pair, read_pair
+from data.paired import PairedFiles, decode_pair
 from data.pairs import Pair, Pairs, find_pairs, find_pictures
 from data.pixels import from_levels, to_image, to_levels, to_tensor
 from data.pocket import REGIONS, render_scene, write_pocket
@@ -91,7 +91,6 @@ __all__ = [
     "prepared_levels",
     "read_images",
     "read_labels",
-    "read_pair",
     "render_labelled_scene",
     "render_scene",
     "render_shape",

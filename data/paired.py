@@ -94,15 +94,6 @@ class PairedFiles(Dataset):
         return Item(tensor, _tensor(target, self.target, geometry), unreadable)
 
 
-def read_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, Tensor]:
-    """A pair as it is on disk, to measure on: float32 [C, H, W] of each in its own size.
-
-    Raises `UnreadableImageError` for a file that cannot be read, and `UserError` as `decode_pair`.
-    """
-    images = decode_pair(pair, source, target)
-    return source.to_tensor(images[0]), target.to_tensor(images[1])
-
-
 def decode_pair(pair: Pair, source: Content, target: Content) -> tuple[Image.Image, Image.Image]:
     """Both pictures of a pair, of equal size; one twice where file and content are the same.
 

@@ -28,7 +28,7 @@ from examples import mixture_drawing
 
 CPU = torch.device("cpu")
 LATENT = 8
-JUDGED = 2000  # samples that modes are counted on
+EVALUATED = 2000  # samples that modes are counted on
 LOG_4 = math.log(4)
 PRESETS = {
     # Huang et al. 2024.
@@ -180,7 +180,7 @@ def value_of(real_logits: Tensor, fake_logits: Tensor, boundary: float | None) -
 
 
 @torch.no_grad()
-def judge(
+def evaluate(
     options: Options, mixture: Mixture, game: Game, random: torch.Generator
 ) -> tuple[mixture_drawing.Outcome, dict]:
     """Return what is drawn of the game, and its numbers, on fresh points of both kinds.
@@ -188,8 +188,8 @@ def judge(
     Raises PairlessError where the game diverged.
     """
     boundary = losses.OBJECTIVES[options.objective].boundary
-    data = mixture.sample(JUDGED, random)
-    samples = game.generator(torch.randn(JUDGED, LATENT, generator=random))
+    data = mixture.sample(EVALUATED, random)
+    samples = game.generator(torch.randn(EVALUATED, LATENT, generator=random))
     logits = game.discriminator(data), game.discriminator(samples)
     value, limit = value_of(*logits, boundary), limit_of(*logits, boundary)
     if not torch.isfinite(torch.stack([*game.values, value])).all():
@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     mixture = Mixture(options.dimensions, options.modes)
     random = training.generator_for(CPU, options.seed, 0, "gaussian mixture")
     game = play(options, mixture, random)
-    outcome, numbers = judge(options, mixture, game, random)
+    outcome, numbers = evaluate(options, mixture, game, random)
     found = f"{numbers['modes_covered']} of {options.modes} modes covered"
     name = options.objective.replace("_", "-")
     penalties = (

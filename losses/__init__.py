@@ -3,7 +3,7 @@
 from losses.adversarial import ADVERSARIAL_LOSSES, AdversarialLoss
 from losses.class_margins import ArcFaceHead, CosFaceHead, class_softmax, modified_softmax
 from losses.clustering import Clusters, concentrations, kmeans
-from losses.distances import mahalanobis_distances
+from losses.distances import l1, mahalanobis_distances
 from losses.game import game_value, implied_jensen_shannon
 from losses.gradient_penalty import drift, gradient_penalty, interpolate, r1_penalty
 from losses.info_nce import info_nce, masked_info_nce
@@ -17,7 +17,6 @@ from losses.pairing import LogitScale, clip, curl, n_pair
 from losses.patch_nce import multilayer_patch_nce, patch_nce
 from losses.patch_variants import PATCH_LOSSES, decoupled_patch_nce, hdce, mo_nce, semantic_relation
 from losses.proto_nce import proto_nce
-from losses.reconstruction import l1
 from losses.remembered import moco, nearest_neighbours, nnclr
 from losses.sinkhorn import sinkhorn_log_plan
 from losses.sup_con import sup_con

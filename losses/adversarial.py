@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.precision import single_precision
+from losses.common import single_precision
 
 
 class AdversarialLoss(NamedTuple):

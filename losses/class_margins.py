@@ -1,14 +1,19 @@
 """Classification losses that shape embeddings: softmax, modified softmax, CosFace, ArcFace."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from losses.checks import check_finite, check_labels, check_positive, check_rows
-from losses.precision import common_precision
-from losses.reduction import Reduction, reduced
+from losses.common import (
+    Reduction,
+    check_finite,
+    check_labels,
+    check_positive,
+    check_rows,
+    common_precision,
+    reduced,
+)
 from losses.similarity import unit
 
 
@@ -59,7 +64,43 @@ def modified_softmax(
     return class_softmax(embeddings, labels, unit(weights), reduction=reduction)
 
 
-class CosFaceHead(nn.Module):
+class _MarginHead(nn.Module):
+    """Weights of classes, and the softmax loss on s cos t with a margin for the right class.
+
+    A head says by `_with_margin` what the cosine of the right class becomes.
+    """
+
+    def __init__(
+        self, classes: int, channels: int, generator: torch.Generator, scale: float, margin: float
+    ):
+        super().__init__()
+        check_positive(classes=classes, channels=channels, scale=scale, margin=margin)
+        weights = torch.randn(classes, channels, generator=generator, device=generator.device)
+        self.weights = nn.Parameter(weights)
+        self.scale, self.margin = scale, margin
+
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, *, reduction: Reduction = "mean"
+    ) -> Tensor:
+        """Return the mean loss of embeddings [N, D] of any length with labels, integers [N].
+
+        With reduction "none" it is [N]. Embeddings and weights are divided by their lengths here.
+        Computed in float32 or better (without autocast). Raises ValueError as class_softmax does.
+        """
+        _check(embeddings, labels, self.weights)
+        places = labels.long().unsqueeze(1)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            rows, weights = common_precision(unit(embeddings), unit(self.weights))
+            cosines = rows @ weights.T  # [N, C]
+            own = self._with_margin(cosines.gather(1, places))  # [N, 1]
+            cosines = cosines.scatter(1, places, own)
+        return _cross_entropy(self.scale * cosines, labels, reduction)
+
+    def _with_margin(self, cosines: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class CosFaceHead(_MarginHead):
     """CosFace's loss, and the weights of its classes: a margin on the cosine of the right class.
 
     L = -mean_n log( e^(s (cos t_y - m)) / (e^(s (cos t_y - m)) + sum_(j != y) e^(s cos t_j)) ).
@@ -81,28 +122,13 @@ class CosFaceHead(nn.Module):
 
         Raises ValueError for classes, channels, scale or margin that are not finite and above 0.
         """
-        super().__init__()
-        check_positive(classes=classes, channels=channels, scale=scale, margin=margin)
-        weights = torch.randn(classes, channels, generator=generator, device=generator.device)
-        self.weights = nn.Parameter(weights)
-        self.scale, self.margin = scale, margin
-
-    def forward(
-        self, embeddings: Tensor, labels: Tensor, *, reduction: Reduction = "mean"
-    ) -> Tensor:
-        """Return the mean loss of embeddings [N, D] of any length with labels, integers [N].
-
-        With reduction "none" it is [N]. Embeddings and weights are divided by their lengths here.
-        Computed in float32 or better (without autocast). Raises ValueError as class_softmax does.
-        """
-        cosines = _margin_cosines(embeddings, labels, self.weights, self._with_margin)
-        return _cross_entropy(self.scale * cosines, labels, reduction)
+        super().__init__(classes, channels, generator, scale, margin)
 
     def _with_margin(self, cosines: Tensor) -> Tensor:
         return cosines - self.margin
 
 
-class ArcFaceHead(nn.Module):
+class ArcFaceHead(_MarginHead):
     """ArcFace's loss, and the weights of its classes: a margin on the angle to the right class.
 
     L = -mean_n log( e^(s cos(t_y + m)) / (e^(s cos(t_y + m)) + sum_(j != y) e^(s cos t_j)) ).
@@ -121,29 +147,13 @@ class ArcFaceHead(nn.Module):
         scale: float = 64.0,
         margin: float = 0.5,
     ):
-        """Draw weights [classes, channels] from a normal distribution; margin in radians.
+        """Draw weights as CosFaceHead does; margin in radians.
 
-        Raises ValueError for classes, channels, scale or margin that are not finite and above
-        0, and for a margin of pi or more.
+        Raises ValueError as CosFaceHead does, and for a margin of pi or more.
         """
-        super().__init__()
-        check_positive(classes=classes, channels=channels, scale=scale, margin=margin)
+        super().__init__(classes, channels, generator, scale, margin)
         if margin >= math.pi:
             raise ValueError(f"margin {margin} is an angle of pi or more; give radians below pi")
-        weights = torch.randn(classes, channels, generator=generator, device=generator.device)
-        self.weights = nn.Parameter(weights)
-        self.scale, self.margin = scale, margin
-
-    def forward(
-        self, embeddings: Tensor, labels: Tensor, *, reduction: Reduction = "mean"
-    ) -> Tensor:
-        """Return the mean loss of embeddings [N, D] of any length with labels, integers [N].
-
-        With reduction "none" it is [N]. Embeddings and weights are divided by their lengths here.
-        Computed in float32 or better (without autocast). Raises ValueError as class_softmax does.
-        """
-        cosines = _margin_cosines(embeddings, labels, self.weights, self._with_margin)
-        return _cross_entropy(self.scale * cosines, labels, reduction)
 
     def _with_margin(self, cosines: Tensor) -> Tensor:
         # Not by the arc cosine, whose gradient is infinite at the ends; clamped, it is 0 there.
@@ -152,21 +162,6 @@ class ArcFaceHead(nn.Module):
         moved = cosines * math.cos(self.margin) - sines * math.sin(self.margin)
         beyond = cosines < -math.cos(self.margin)
         return torch.where(beyond, cosines - self.margin * math.sin(self.margin), moved)
-
-
-def _margin_cosines(
-    embeddings: Tensor,
-    labels: Tensor,
-    weights: Tensor,
-    with_margin: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """Return the cosines of rows and classes [N, C], those of the right classes [N, 1] changed."""
-    _check(embeddings, labels, weights)
-    places = labels.long().unsqueeze(1)
-    with torch.autocast(embeddings.device.type, enabled=False):
-        embeddings, weights = common_precision(unit(embeddings), unit(weights))
-        cosines = embeddings @ weights.T
-        return cosines.scatter(1, places, with_margin(cosines.gather(1, places)))
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, reduction: Reduction) -> Tensor:

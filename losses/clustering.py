@@ -5,8 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from losses.checks import check_labels, check_positive, check_rows
-from losses.precision import single_precision
+from losses.common import check_labels, check_positive, check_rows, single_precision
 
 
 class Clusters(NamedTuple):

@@ -1,10 +1,15 @@
-"""Distances between embeddings; none normalises them."""
+"""Distances between pictures, and between embeddings; none normalises them."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from losses.checks import check_pairs, check_rows
-from losses.precision import common_precision, single_precision
+from losses.common import check_pairs, check_rows, common_precision, single_precision
+
+
+def l1(pictures: Tensor, expected: Tensor) -> Tensor:
+    """Return the mean absolute difference of two tensors of one shape, a scalar."""
+    return F.l1_loss(single_precision(pictures), single_precision(expected))
 
 
 def mahalanobis_distances(first: Tensor, second: Tensor, factor: Tensor) -> Tensor:

@@ -5,14 +5,14 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.precision import single_precision
+from losses.common import single_precision
 
 
 def game_value(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Return V = E log D(x) + E log(1 - D(G(z))), D = sigmoid(logit), a scalar of at most 0.
 
     Logits of any shape, the mean over all of them, in float32 or better. V is -log 4 = -1.386 where
-    D says 1/2 everywhere, and goes to 0 where D tells all pictures.
+    D says 1/2 everywhere, and goes to 0 where D classifies all pictures rightly.
     Source: Goodfellow et al. 2014, equation 1.
     """
     on_reals = F.softplus(-single_precision(real_logits)).mean()

@@ -7,8 +7,7 @@ that their own gradient reaches the discriminator.
 import torch
 from torch import Tensor
 
-from losses.checks import check_positive
-from losses.precision import single_precision
+from losses.common import check_positive, single_precision
 
 
 def r1_penalty(pictures: Tensor, logits: Tensor) -> Tensor:

@@ -4,9 +4,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.checks import check_finite, check_pairs, check_positive, check_rows
-from losses.precision import common_precision, single_precision
-from losses.reduction import Reduction, reduced
+from losses.common import (
+    Reduction,
+    check_finite,
+    check_pairs,
+    check_positive,
+    check_rows,
+    common_precision,
+    reduced,
+    single_precision,
+)
 from losses.similarity import cross_entropies, log_partition
 
 

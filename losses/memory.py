@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from losses.checks import check_rows
+from losses.common import check_rows
 from losses.similarity import unit
 
 

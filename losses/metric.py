@@ -5,15 +5,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from losses.checks import (
+from losses.common import (
+    Reduction,
     check_labels,
     check_pairs,
     check_positive,
     check_rows,
     check_same_shape,
+    reduced,
 )
 from losses.distances import row_distances
-from losses.reduction import Reduction, reduced
 
 
 def contrastive(

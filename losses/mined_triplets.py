@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from losses.common import single_precision
 from losses.metric import triplet_margin
-from losses.precision import single_precision
 from losses.triplets import Anchors, Kind, check_batch, mine_triplets, split_anchors
 
 

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from losses.checks import check_pairs, check_positive
+from losses.common import Reduction, check_pairs, check_positive, reduced
 from losses.info_nce import contrast
-from losses.reduction import Reduction, reduced
 from losses.similarity import cross_entropies, log_partition, unit
 
 

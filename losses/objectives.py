@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from losses.adversarial import ADVERSARIAL_LOSSES
-from losses.precision import single_precision
+from losses.common import single_precision
 
 
 class Objective(NamedTuple):
@@ -25,15 +25,15 @@ class Objective(NamedTuple):
     boundary: float | None  # a logit above it means "real"; None: only differences mean something
 
 
-def _separate(name: str, boundary: float | None, share: float = 1.0) -> Objective:
-    """Return the objective whose losses judge reals and fakes apart, times `share`."""
+def _separate(name: str, boundary: float | None, factor: float = 1.0) -> Objective:
+    """Return the objective with losses of reals and of fakes alone, times `factor`."""
     loss = ADVERSARIAL_LOSSES[name]
 
     def discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return share * (loss.on_real(real_logits) + loss.on_fake(fake_logits))
+        return factor * (loss.on_real(real_logits) + loss.on_fake(fake_logits))
 
     def generator(fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
-        return share * loss.generator(fake_logits)
+        return factor * loss.generator(fake_logits)
 
     return Objective(discriminator, generator, False, boundary)
 
@@ -57,7 +57,7 @@ OBJECTIVES = {
     # The same discriminator, generator -log D; at the equilibrium log 4 and log 2.
     "non_saturating": _separate("non_saturating", 0.0),
     # Least squares with the factor 1/2 (Mao et al. 2017, equation 9); at the equilibrium 1/4, 1/8.
-    "lsgan": _separate("lsgan", 0.5, share=0.5),
+    "lsgan": _separate("lsgan", 0.5, factor=0.5),
     # Hinge (Lim and Ye 2017): 2 for any constant D in [-1, 1].
     "hinge": _separate("hinge", 0.0),
     # Wasserstein (Arjovsky et al. 2017); needs a penalty on the gradient.
@@ -71,10 +71,10 @@ OBJECTIVES = {
 def accuracies(
     real_logits: Tensor, fake_logits: Tensor, boundary: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Return the share of reals judged real and the share of fakes judged fake.
+    """Return the fraction of reals classified as real and of fakes classified as fake.
 
     A logit above `boundary` means "real", all others "fake"; boundary None: the midpoint between
-    the two means. Logits of any shape; two float32 scalars, detached. A NaN is never judged right;
+    the two means. Logits of any shape; two float32 scalars, detached. A NaN counts as wrong;
     no logits at all give NaN.
     """
     real_logits = single_precision(real_logits.detach())

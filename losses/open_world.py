@@ -3,9 +3,16 @@
 import torch
 from torch import Tensor, nn
 
-from losses.checks import check_finite, check_labels, check_positive, check_rows, looked_at
-from losses.precision import single_precision
-from losses.reduction import Reduction, reduced
+from losses.common import (
+    Reduction,
+    check_finite,
+    check_labels,
+    check_positive,
+    check_rows,
+    looked_at,
+    reduced,
+    single_precision,
+)
 
 
 class OpenWorldPrototypes(nn.Module):

@@ -5,10 +5,17 @@ import math
 import torch
 from torch import Tensor, nn
 
-from losses.checks import check_finite, check_pairs, check_positive, check_rows, looked_at
+from losses.common import (
+    Reduction,
+    check_finite,
+    check_pairs,
+    check_positive,
+    check_rows,
+    common_precision,
+    looked_at,
+    single_precision,
+)
 from losses.info_nce import info_nce
-from losses.precision import common_precision, single_precision
-from losses.reduction import Reduction
 from losses.similarity import unit
 
 

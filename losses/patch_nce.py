@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.checks import check_floats, check_patches, check_positive
-from losses.precision import common_precision
+from losses.common import check_floats, check_patches, check_positive, common_precision
 
 
 def patch_nce(

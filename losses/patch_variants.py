@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.checks import check_patches, check_positive
+from losses.common import check_patches, check_positive, common_precision
 from losses.patch_nce import patch_nce
-from losses.precision import common_precision
 from losses.similarity import unit
 from losses.sinkhorn import sinkhorn_log_plan
 

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from losses.checks import (
+from losses.common import (
+    Reduction,
     check_finite,
     check_labels,
     check_pairs,
     check_positive,
     check_rows,
+    common_precision,
     looked_at,
+    reduced,
 )
 from losses.info_nce import info_nce
-from losses.precision import common_precision
-from losses.reduction import Reduction, reduced
 from losses.similarity import cross_entropies, unit
 
 

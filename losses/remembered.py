@@ -3,10 +3,8 @@
 import torch
 from torch import Tensor
 
-from losses.checks import check_pairs, check_positive, check_rows
+from losses.common import Reduction, check_pairs, check_positive, check_rows, common_precision
 from losses.info_nce import info_nce
-from losses.precision import common_precision
-from losses.reduction import Reduction
 from losses.similarity import by_row_blocks, unit
 
 

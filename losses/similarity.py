@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from losses.precision import single_precision
+from losses.common import single_precision
 
 # Similarities that are held at a time, 16 MiB of float32. A quarter of it is a little faster on one
 # thread, and slower where several threads share a busy machine.

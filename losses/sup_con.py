@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from losses.checks import check_labels, check_positive, check_rows
+from losses.common import Reduction, check_labels, check_positive, check_rows
 from losses.info_nce import contrast
-from losses.reduction import Reduction
 from losses.similarity import log_partition, unit
 
 

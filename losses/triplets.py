@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from losses.checks import check_labels, check_positive, check_rows
+from losses.common import check_labels, check_positive, check_rows
 from losses.distances import pairwise_distances
 
 Kind = Literal["all", "hard", "semi_hard", "easy", "batch_hard"]

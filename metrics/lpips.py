@@ -41,6 +41,8 @@ class Lpips(nn.Module):
     d(a, b) = sum over the five taps of the mean over places of w . (f(a) - f(b))^2, f the features
     after a ReLU divided by their length over the channels (+ 1e-10), w one non-negative weight a
     channel. Pictures are scaled to [-1, 1], shifted and scaled as the network was trained.
+    The lpips package gives the same numbers, and torchmetrics contains a copy; both download
+    AlexNet when they are built, while this network reads all weights from one file (`load_lpips`).
     Source: Zhang et al. 2018 (The Unreasonable Effectiveness of Deep Features), equation 1, in the
     version 0.1 of their program.
     """

@@ -1,6 +1,7 @@
 """How alike two pictures are: L1, PSNR, SSIM and MS-SSIM, each a number a pair."""
 
 import torch
+from kornia.filters import filter2d_separable, get_gaussian_kernel1d
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,8 +28,11 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio of each pair in dB, infinite for equal pictures.
 
-    10 log10(255^2 / mean (a - b)^2), the mean over channels and pixels. a, b: uint8 [B, C, H, W];
-    returns float64 [B]. Raises ValueError for another type or unequal shapes.
+    10 log10(255^2 / mean (a - b)^2), the mean over channels and pixels. kornia.metrics.psnr is the
+    same for one pair, and pools the pairs of a batch.
+
+    a, b: uint8 [B, C, H, W]; returns float64 [B]. Raises ValueError for another type or unequal
+    shapes.
     """
     a, b = _double_pair(a, b)
     return 10 * torch.log10(RANGE**2 / (a - b).square().mean((1, 2, 3)))
@@ -41,6 +45,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     cs = (2 sab + c2) / (saa + sbb + c2), with moments under an 11 x 11 Gaussian window of sigma
     1.5 that lies wholly inside the picture, c1 = (0.01 * 255)^2, c2 = (0.03 * 255)^2. Where a side
     is shorter than 11 pixels, the window is as large as the side and sigma shrinks alike.
+    kornia.metrics.ssim (eps 0, "valid") is the same from 11 pixels on; it gives NaN or an error
+    below, and not cs alone, which `ms_ssim` needs.
 
     a, b: uint8 [B, C, H, W]; colour channels are compared one by one, where Wang et al. have grey
     pictures. Returns float64 [B]. Raises ValueError for another type or unequal shapes.
@@ -59,8 +65,9 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
 
     a, b: uint8 [B, C, H, W], both sides at least 16 pixels; below 128 the coarsest scale has less
     than 8 pixels and says little. Returns float64 [B].
-    As a measure of how varied one set is: the mean over `diversity_pairs`; lower is more varied,
-    and only the value of the real pictures tells what is low.
+    As a measure of how varied one set is: the mean over the disjoint pairs (0, 1), (2, 3), ... of
+    its pictures (Karras et al. 2018); lower is more varied, and only the value of the real pictures
+    says what is low.
 
     Raises UserError for a side below 16 pixels, ValueError for another type or unequal shapes.
     Source: Wang et al. 2003, equation 7; Odena et al. 2017 for the use on generated pictures.
@@ -81,14 +88,6 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     return product * similarity.mean((1, 2, 3)).clamp(min=0) ** SCALE_WEIGHTS[-1]
 
 
-def diversity_pairs(n: int) -> list[tuple[int, int]]:
-    """Return the disjoint pairs (0, 1), (2, 3), ... of `n` pictures; an odd last one has none.
-
-    Empty for n below 2. Source: Karras et al. 2018, whose program compares these.
-    """
-    return [(first, first + 1) for first in range(0, n - 1, 2)]
-
-
 def _double_pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.shape != b.shape or a.dim() != 4 or a.dtype != torch.uint8 or b.dtype != torch.uint8:
         kinds = f"{a.dtype} {list(a.shape)} and {b.dtype} {list(b.shape)}"
@@ -99,27 +98,16 @@ def _double_pair(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _structure_maps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Return luminance * contrast-structure and contrast-structure alone, [B, C, H', W']."""
     size = min(WINDOW_PX, *a.shape[-2:])
-    window = _gaussian(size, SIGMA_PX * size / WINDOW_PX).to(a.device)
-    mean_a, mean_b = _filter(a, window), _filter(b, window)
+    window = get_gaussian_kernel1d(
+        size, SIGMA_PX * size / WINDOW_PX, force_even=True, device=a.device, dtype=a.dtype
+    )
+
+    def filtered(x: Tensor) -> Tensor:
+        return filter2d_separable(x, window, window, padding="valid")
+
+    mean_a, mean_b = filtered(a), filtered(b)
     squared_means, product_of_means = mean_a**2 + mean_b**2, mean_a * mean_b
-    variances = _filter(a**2 + b**2, window) - squared_means
-    covariance = _filter(a * b, window) - product_of_means
+    variances = filtered(a**2 + b**2) - squared_means
+    covariance = filtered(a * b) - product_of_means
     contrast = (2 * covariance + C2) / (variances + C2)
     return contrast * (2 * product_of_means + C1) / (squared_means + C1), contrast
-
-
-def _gaussian(size: int, sigma: float) -> Tensor:
-    """Return float64 [size], centred (between two pixels where size is even), of sum 1."""
-    places = torch.arange(size, dtype=torch.double) - (size - 1) / 2
-    weights = torch.exp(-(places**2) / (2 * sigma**2))
-    return weights / weights.sum()
-
-
-def _filter(pictures: Tensor, window: Tensor) -> Tensor:
-    """Filter both directions with `window` at the places where it lies wholly inside."""
-    height, width = pictures.shape[-2:]
-    size = len(window)
-    channels = pictures.flatten(0, 1)[:, None]  # [B * C, 1, H, W]
-    rows = F.conv2d(channels, window.view(1, 1, size, 1))
-    both = F.conv2d(rows, window.view(1, 1, 1, size))
-    return both.view(*pictures.shape[:2], height - size + 1, width - size + 1)

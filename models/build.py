@@ -4,6 +4,7 @@ from torch import nn
 
 from errors import UserError
 from models.colorizer import Colorizer
+from models.gan.inputs import is_power_of_two
 from models.patchgan import PatchGAN, PatchGANSizes, PixelGAN, PixelGANSizes
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.stylegan2 import (
@@ -98,7 +99,7 @@ def build_discriminator(
             raise UserError(
                 f"`discriminator` stylegan2: sees 3 channels, not {in_channels}; use patch or pixel"
             )
-        if crop_px < 8 or crop_px & (crop_px - 1):
+        if not is_power_of_two(crop_px, 8):
             raise UserError(
                 f"`crop_size` {crop_px}: `discriminator` stylegan2 needs a power of two from 8 on"
             )

@@ -93,6 +93,7 @@ def load_sampler(
             class_names=_texts(about.get("class_names", [])),
             class_shares=about.get("class_shares", []),
             level=about.get("level"),
+            description=about,
         )
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(

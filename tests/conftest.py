@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import models
 from commands import cli
 from tests.inception_weights import write_inception_weights
 
@@ -85,3 +86,16 @@ def fails(monkeypatch, capsys):
         return lines[-1]
 
     return run
+
+
+@pytest.fixture
+def files_read(monkeypatch):
+    """Return a list that grows by each generator file that is read."""
+    read, paths = models.saved._load_safetensors, []
+
+    def reads(path, option):
+        paths.append(path)
+        return read(path, option)
+
+    monkeypatch.setattr(models.saved, "_load_safetensors", reads)
+    return paths

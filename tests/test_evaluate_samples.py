@@ -93,13 +93,15 @@ def test_processes_that_share_them_run_only_the_passes_they_need(checkpoint):
         assert all(torch.equal(picture.pixels, whole[picture.index]) for picture in found)
 
 
-def test_the_numbers_are_those_of_the_files(quick, folder, tmp_path):
+def test_the_numbers_are_those_of_the_files(quick, folder, tmp_path, files_read):
     checkpoint = folder / "plain.safetensors"
     models.save_generator(checkpoint, stirred(small_generator("dcgan")), {})
     made = {"num": 20, "seed": 5, "truncation": 0.8}
     options = [word for name, value in made.items() for word in (f"--{name}", str(value))]
     generate.main(["--checkpoint", str(checkpoint), "--output", str(tmp_path), *options])
+    files_read.clear()
     from_noise = measure(**quick, checkpoint=checkpoint, **made).numbers
+    assert files_read == [checkpoint]
     files = measure(**quick, fake=tmp_path).numbers
     assert from_noise["swd"] == files["swd"] and from_noise["n_fake"] == 20
     assert (from_noise["seed"], from_noise["truncation"]) == (5, 0.8)

@@ -242,11 +242,13 @@ def run_folder(tmp_path, level=None, seen=(100, 100)):
     return averaged, network
 
 
-def test_raw_weights_are_those_of_the_newest_checkpoint(tmp_path):
+def test_raw_weights_are_those_of_the_newest_checkpoint(tmp_path, files_read):
     networks = dict(zip(("ema", "raw"), run_folder(tmp_path, level=3.4), strict=True))
     for weights, network in networks.items():
         out = tmp_path / weights
+        files_read.clear()
         run("--checkpoint", tmp_path, "--output", out, "--num", 2, "--weights", weights)
+        assert files_read == [tmp_path / "generator.safetensors"]
         expected = levels(models.Sampler(network, level=3.4).sample(2))
         assert np.array_equal(np.stack([*found_below(out).values()]), expected)
 

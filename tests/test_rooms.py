@@ -15,7 +15,7 @@ ROOMS = {
     "losses": {"torch"},
     "data": {"torch", "PIL", "numpy"},
     "training": {"torch", "PIL", "rich"},
-    "metrics": {"torch", "numpy", "PIL", "pooch"},
+    "metrics": {"torch", "kornia", "numpy", "PIL", "pooch"},
 }
 SHARED = {"errors"}  # the one leaf that all may import
 STANDARD_LIBRARY = __import__("sys").stdlib_module_names

@@ -7,7 +7,7 @@ from training.distributed import add_over_processes
 
 
 class AdaptiveAugmentation:
-    """Augments the more, the more reals the discriminator tells.
+    """Augments the more, the more the discriminator overfits to the reals.
 
     Every `every_steps` steps, with r = E sign(logits of reals) over them and over all processes:
     p <- clamp(p + sign(r - target) * images / ramp_images, 0, 1), images counted over those steps.

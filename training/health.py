@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 WON = 0.99  # both accuracies
-COLLAPSED = 0.1  # the fakes' distance as a share of the reals'
+COLLAPSED = 0.1  # the fakes' distance as a fraction of the reals'
 
 
 def pairwise_distance(pictures: Tensor) -> Tensor:
@@ -23,8 +23,8 @@ def pairwise_distance(pictures: Tensor) -> Tensor:
 def warnings(values: Mapping[str, float]) -> list[str]:
     """Return a sentence for each sign of trouble in the means of a log line.
 
-    values: `real_accuracy` and `fake_accuracy` (shares told right), `real_distance` and
-    `fake_distance` (`pairwise_distance` of reals and fakes), `skipped_updates` (share of updates).
+    values: `real_accuracy` and `fake_accuracy` (fractions classified correctly), `real_distance`
+    and `fake_distance` (`pairwise_distance` of reals and fakes), `skipped_updates` (a fraction).
     Others are not looked at; where one is missing or NaN its sign is not looked for.
     """
     unknown = float("nan")  # compares false with everything

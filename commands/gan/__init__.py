@@ -1,1 +1,1 @@
-"""What belongs to `train_gan.py`: options, presets, and the settings at each moment of a run."""
+"""What belongs to `train_gan.py`: options, presets, networks, pictures, settings by images seen."""

@@ -7,11 +7,12 @@ from typing import Literal
 
 import tyro
 
+import losses
 import models
 from commands.options import RunOptions, check_ranges, check_read, check_run_options
 from errors import UserError
 
-Network = Literal["mlp", "dcgan", "sngan", "progressive", "r3gan"]
+Network = Literal[tuple(models.gan.NETWORKS)]
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,7 @@ class GanOptions(RunOptions):
     spectral_norm: bool = True
     """sngan: divide the discriminator's weights by their largest singular values."""
 
-    objective: Literal["minimax", "non_saturating", "lsgan", "hinge", "wgan", "relativistic"] = (
-        "non_saturating"
-    )
+    objective: Literal[tuple(losses.OBJECTIVES)] = "non_saturating"
     """The two players' losses."""
     r1: float = 0.0
     """Weight gamma of gamma/2 |grad D|^2 at reals; 0: off."""
@@ -157,7 +156,7 @@ def check(options: GanOptions) -> None:
         raise UserError("--dataroot is missing; name a folder of pictures")
     if options.evaluate_every and options.evaluate_images < 2:
         raise UserError(f"--evaluate_images {options.evaluate_images}: give 2 or more")
-    _check_shares(options)
+    _check_fractions(options)
     _check_schedule(options)
     _check_networks(options)
     _check_objective(options)
@@ -165,9 +164,9 @@ def check(options: GanOptions) -> None:
     _check_unused(options)
 
 
-def _check_shares(options: GanOptions) -> None:
+def _check_fractions(options: GanOptions) -> None:
     """Numbers that lie between 0 and 1."""
-    shares = [
+    fractions = [
         *(("betas", beta, True) for beta in options.betas),
         ("beta2_end", options.beta2_end, True),
         ("ema_decay", options.ema_decay, True),
@@ -175,7 +174,7 @@ def _check_shares(options: GanOptions) -> None:
         ("augment_probability_end", options.augment_probability_end, False),
         ("ada_target", options.ada_target, True),
     ]
-    for name, value, open_end in shares:
+    for name, value, open_end in fractions:
         if value is not None and not (0 <= value < 1 or (value == 1 and not open_end)):
             end = "below 1" if open_end else "1"
             raise UserError(f"--{name} {value}: give a number from 0 to {end}")
@@ -213,7 +212,7 @@ def _check_schedule(options: GanOptions) -> None:
         ("learning_rate_at", options.learning_rate_at),
     ):
         for px, value in table:
-            if not 0 < value < math.inf or px < 4 or px & (px - 1):
+            if not 0 < value < math.inf or not models.gan.is_power_of_two(px, 4):
                 raise UserError(
                     f"--{name} {px} {value}: give a power of two from 4 on (pixels) and a number "
                     "above 0"
@@ -234,7 +233,7 @@ def _check_networks(options: GanOptions) -> None:
     if progressive:
         for name in ("first_px", "crop_size"):
             side = vars(options)[name]
-            if side < 4 or side & (side - 1):
+            if not models.gan.is_power_of_two(side, 4):
                 raise UserError(
                     f"--{name} {side}: progressive growing doubles 4, 8, 16, 32, 64, 128, 256, "
                     "512, 1024; give one of these"

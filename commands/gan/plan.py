@@ -1,9 +1,7 @@
-"""What train_gan.py's options mean: the networks, and the settings at each moment of a run."""
+"""The settings of train_gan.py at each moment of a run."""
 
 import math
 from typing import NamedTuple
-
-from torch import nn
 
 import models
 import training
@@ -18,7 +16,7 @@ class Settings(NamedTuple):
     batch_size: int  # of one update, over all processes
     learning_rate: float
     betas: tuple[float, float]
-    penalty_share: float
+    penalty_factor: float
     augment_probability: float
     ema_decay: float
 
@@ -38,8 +36,12 @@ class Plan:
         self.growing = None
         if options.generator == "progressive":
             self.growing = training.GrowingSchedule(
-                options.first_px, options.crop_size, options.stable_images, options.fade_images
+                models.gan.whole_level(options.first_px),
+                models.gan.whole_level(options.crop_size),
+                options.stable_images,
+                options.fade_images,
             )
+        self._batches = self._batch_table()
 
     def level(self, images_seen: int) -> float | None:
         """Return log2 of the resolution of a progressive GAN, see `models.gan.growing`."""
@@ -83,7 +85,7 @@ class Plan:
     def check_batches(self, world_size: int) -> None:
         """Raise UserError for batch sizes that the processes or the deviation groups do not fit."""
         options = self.options
-        for batch in self._batches().values():
+        for batch in self._batches.values():
             if batch.images % world_size:
                 raise UserError(
                     f"{batch.option}: not divisible by the {world_size} processes that share it; "
@@ -99,20 +101,20 @@ class Plan:
     @property
     def uses_batch_size(self) -> bool:
         """Whether --batch_size_at leaves a resolution to --batch_size."""
-        return not self._batches().keys() <= dict(self.options.batch_size_at).keys()
+        return not self._batches.keys() <= dict(self.options.batch_size_at).keys()
 
     @property
     def largest_batch(self) -> Batch:
         """The most images that one update takes."""
-        return max(self._batches().values())
+        return max(self._batches.values())
 
-    def _batches(self) -> dict[int, Batch]:
+    def _batch_table(self) -> dict[int, Batch]:
+        """Return the batch of each resolution in pixels."""
         options = self.options
         sides, sizes = [options.crop_size], dict(options.batch_size_at)
         if self.growing:
-            ends = (round(math.log2(side)) for side in (options.first_px, options.crop_size))
-            first, last = ends
-            sides = [2**stage for stage in range(first, last + 1)]
+            levels = range(self.growing.first_level, self.growing.last_level + 1)
+            sides = [models.gan.resolution_px(level) for level in levels]
         usual = Batch(options.batch_size, f"--batch_size {options.batch_size}")
         return {
             px: Batch(sizes[px], f"--batch_size_at {px} {sizes[px]}") if px in sizes else usual
@@ -120,7 +122,7 @@ class Plan:
         }
 
     def _batch_size(self, images_seen: int) -> int:
-        return self._batches()[self._px(images_seen)].images
+        return self._batches[self._px(images_seen)].images
 
     def _px(self, images_seen: int) -> int:
         level = self.level(images_seen)
@@ -136,71 +138,3 @@ class Plan:
             over_images=self.options.schedule_images,
             shape=self.options.schedule,
         )
-
-
-def build_networks(options: GanOptions) -> dict[str, nn.Module]:
-    """Build both players; UserError where a size does not fit the architecture."""
-    try:
-        return {"generator": _generator(options), "discriminator": _discriminator(options)}
-    except ValueError as error:
-        raise UserError(
-            f"--generator {options.generator} --discriminator {options.discriminator} at "
-            f"--crop_size {options.crop_size}: {error}"
-        ) from error
-
-
-def _generator(options: GanOptions) -> nn.Module:
-    gan = models.gan
-    shared = {
-        "size_px": options.crop_size,
-        "out_channels": options.channels,
-        "latent_channels": options.latent_channels,
-        "classes": options.classes,
-    }
-    width = options.base_channels
-    if options.generator == "mlp":
-        return gan.MlpGenerator(gan.MlpGeneratorSizes(hidden_channels=width, **shared))
-    shared["base_channels"] = width
-    if options.generator == "dcgan":
-        return gan.DcganGenerator(gan.DcganGeneratorSizes(**shared))
-    if options.generator == "sngan":
-        return gan.SnganGenerator(gan.SnganGeneratorSizes(**shared))
-    if options.generator == "progressive":
-        return gan.ProgressiveGenerator(
-            gan.ProgressiveGeneratorSizes(most_channels=options.most_channels, **shared)
-        )
-    return gan.R3ganGenerator(gan.R3ganGeneratorSizes(**_r3gan(options), **shared))
-
-
-def _discriminator(options: GanOptions) -> nn.Module:
-    gan = models.gan
-    shared = {
-        "size_px": options.crop_size,
-        "in_channels": options.channels,
-        "classes": options.classes,
-    }
-    width = options.discriminator_channels
-    if options.discriminator == "mlp":
-        return gan.MlpDiscriminator(gan.MlpDiscriminatorSizes(hidden_channels=width, **shared))
-    shared["base_channels"] = width
-    if options.discriminator == "dcgan":
-        return gan.DcganDiscriminator(
-            gan.DcganDiscriminatorSizes(norm=options.discriminator_norm, **shared)
-        )
-    if options.discriminator == "sngan":
-        return gan.SnganDiscriminator(
-            gan.SnganDiscriminatorSizes(spectral=options.spectral_norm, **shared)
-        )
-    if options.discriminator == "progressive":
-        return gan.ProgressiveDiscriminator(
-            gan.ProgressiveDiscriminatorSizes(
-                most_channels=options.most_channels,
-                deviation_group=options.deviation_group,
-                **shared,
-            )
-        )
-    return gan.R3ganDiscriminator(gan.R3ganDiscriminatorSizes(**_r3gan(options), **shared))
-
-
-def _r3gan(options: GanOptions) -> dict[str, int]:
-    return {"widest_px": options.widest_px, "group_channels": options.group_channels}

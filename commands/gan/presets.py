@@ -1,4 +1,4 @@
-"""The rows of defaults that `train_gan.py --preset` reads; docs/gans.md tells their sources."""
+"""The rows of defaults that `train_gan.py --preset` reads; docs/gans.md names their sources."""
 
 from models.gan import R3GAN_WIDTHS
 

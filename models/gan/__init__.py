@@ -1,4 +1,6 @@
-"""Networks that make pictures from noise, and those that judge them."""
+"""Pairs of networks: generators of pictures from noise, and their discriminators."""
+
+from typing import NamedTuple
 
 from models.gan import augmentation
 from models.gan.dcgan import (
@@ -7,7 +9,8 @@ from models.gan.dcgan import (
     DcganGenerator,
     DcganGeneratorSizes,
 )
-from models.gan.growing import resolution_px, shrink_reals
+from models.gan.growing import resolution_px, shrink_reals, whole_level
+from models.gan.inputs import is_power_of_two
 from models.gan.interface import Discriminator, Generator
 from models.gan.latents import draw_labels, draw_latents, interpolate_spherically
 from models.gan.mlp import (
@@ -37,17 +40,40 @@ from models.gan.sngan import (
     SnganGeneratorSizes,
 )
 
-# For files: a generator's name, its class and its sizes.
-GAN_GENERATORS = {
-    "mlp": (MlpGenerator, MlpGeneratorSizes),
-    "dcgan": (DcganGenerator, DcganGeneratorSizes),
-    "sngan": (SnganGenerator, SnganGeneratorSizes),
-    "progressive": (ProgressiveGenerator, ProgressiveGeneratorSizes),
-    "r3gan": (R3ganGenerator, R3ganGeneratorSizes),
+
+class NetworkPair(NamedTuple):
+    """A generator and a discriminator of one architecture, each with the dataclass of its sizes."""
+
+    generator: type[Generator]
+    generator_sizes: type
+    discriminator: type[Discriminator]
+    discriminator_sizes: type
+
+
+NETWORKS = {
+    "mlp": NetworkPair(MlpGenerator, MlpGeneratorSizes, MlpDiscriminator, MlpDiscriminatorSizes),
+    "dcgan": NetworkPair(
+        DcganGenerator, DcganGeneratorSizes, DcganDiscriminator, DcganDiscriminatorSizes
+    ),
+    "sngan": NetworkPair(
+        SnganGenerator, SnganGeneratorSizes, SnganDiscriminator, SnganDiscriminatorSizes
+    ),
+    "progressive": NetworkPair(
+        ProgressiveGenerator,
+        ProgressiveGeneratorSizes,
+        ProgressiveDiscriminator,
+        ProgressiveDiscriminatorSizes,
+    ),
+    "r3gan": NetworkPair(
+        R3ganGenerator, R3ganGeneratorSizes, R3ganDiscriminator, R3ganDiscriminatorSizes
+    ),
 }
+# What a generator's file names: architecture -> class, sizes.
+GAN_GENERATORS = {name: (pair.generator, pair.generator_sizes) for name, pair in NETWORKS.items()}
 
 __all__ = [
     "GAN_GENERATORS",
+    "NETWORKS",
     "R3GAN_WIDTHS",
     "DcganDiscriminator",
     "DcganDiscriminatorSizes",
@@ -59,6 +85,7 @@ __all__ = [
     "MlpDiscriminatorSizes",
     "MlpGenerator",
     "MlpGeneratorSizes",
+    "NetworkPair",
     "ProgressiveDiscriminator",
     "ProgressiveDiscriminatorSizes",
     "ProgressiveGenerator",
@@ -77,5 +104,7 @@ __all__ = [
     "draw_latents",
     "interpolate_spherically",
     "resolution_px",
+    "is_power_of_two",
     "shrink_reals",
+    "whole_level",
 ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.gan.inputs import check_counts, check_latents, check_pictures, check_side, with_one_hot
+from models.gan.interface import Discriminator, Generator
 from models.initialization import initialize
 from models.normalization import norm_layer
 
@@ -40,7 +41,7 @@ class DcganGeneratorSizes:
         )
 
 
-class DcganGenerator(nn.Module):
+class DcganGenerator(Generator):
     """Transposed convolutions from 1x1 to 4x4 and on, batch norm and ReLU between, tanh at the end.
 
     Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, S, S] in (-1, 1).
@@ -49,10 +50,8 @@ class DcganGenerator(nn.Module):
     """
 
     def __init__(self, sizes: DcganGeneratorSizes | None = None):
-        super().__init__()
-        self.sizes = sizes = sizes or DcganGeneratorSizes()
-        self.latent_channels, self.classes = sizes.latent_channels, sizes.classes
-        self.size_px, self.out_channels = sizes.size_px, sizes.out_channels
+        super().__init__(sizes or DcganGeneratorSizes())
+        sizes = self.sizes
         widths = _widths(sizes.base_channels, sizes.size_px)[::-1]
         entrance = sizes.latent_channels + sizes.classes
         layers: list[nn.Module] = [nn.ConvTranspose2d(entrance, widths[0], 4, bias=False)]
@@ -86,7 +85,7 @@ class DcganDiscriminatorSizes:
         check_counts(in_channels=self.in_channels, base_channels=self.base_channels)
 
 
-class DcganDiscriminator(nn.Module):
+class DcganDiscriminator(Discriminator):
     """Strided convolutions down to 4x4, leaky ReLU 0.2, batch norm save at both ends; no sigmoid.
 
     Shape: pictures [B, in_channels, S, S] in [-1, 1] -> logits [B]. With classes, the one-hot label
@@ -96,10 +95,8 @@ class DcganDiscriminator(nn.Module):
     """
 
     def __init__(self, sizes: DcganDiscriminatorSizes | None = None):
-        super().__init__()
-        self.sizes = sizes = sizes or DcganDiscriminatorSizes()
-        self.size_px, self.in_channels = sizes.size_px, sizes.in_channels
-        self.classes = sizes.classes
+        super().__init__(sizes or DcganDiscriminatorSizes())
+        sizes = self.sizes
         widths = _widths(sizes.base_channels, sizes.size_px)
         entrance = sizes.in_channels + sizes.classes
         layers: list[nn.Module] = [nn.Conv2d(entrance, widths[0], 4, 2, 1, bias=False)]
@@ -110,7 +107,7 @@ class DcganDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, bias=False))
 
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge pictures [B, in_channels, S, S] with labels, int64 [B]."""
+        """Return the logits [B] of pictures [B, in_channels, S, S] with labels, int64 [B]."""
         check_pictures(pictures, self.in_channels, self.size_px)
         return self.layers(with_one_hot(pictures, labels, self.classes)).flatten()
 

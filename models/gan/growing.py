@@ -1,8 +1,8 @@
 """How far a progressive GAN has grown, as one number, and what it does to pictures.
 
 The level is the base-2 logarithm of the resolution: 2.0 is 4x4, 3.0 is 8x8. Between two whole
-numbers the next resolution fades in: at 2.3 everything runs at 8x8 and the new layers count 0.3.
-It is the paper's level of detail counted from the other end, log2(size) - lod.
+numbers the next resolution fades in: at 2.3 everything runs at 8x8 and the new layers have the
+weight alpha = 0.3. It is the paper's level of detail counted from the other end, log2(size) - lod.
 Source: Karras et al. 2018, section 2 and figure 2.
 """
 
@@ -16,18 +16,23 @@ FIRST_LEVEL = 2
 
 
 def check_level(level: float | None, size_px: int) -> tuple[int, float]:
-    """Return the stage, log2 of the resolution now in use, and how much its own layers count.
+    """Return the stage, log2 of the resolution now in use, and the weight alpha of its own layers.
 
-    level: from 2 to log2(size_px), None for the last. The share is in (0, 1]; 1 without a fade.
+    level: from 2 to log2(size_px), None for the last. alpha is in (0, 1]; 1 without a fade.
     Raises ValueError for a level outside.
     """
-    last = round(math.log2(size_px))
+    last = whole_level(size_px)
     if level is None:
         return last, 1.0
     if not FIRST_LEVEL <= level <= last:
         raise ValueError(f"level {level}: give {FIRST_LEVEL} (4 px) to {last} ({size_px} px)")
     stage = math.ceil(level)
     return stage, 1.0 - (stage - level)
+
+
+def whole_level(size_px: int) -> int:
+    """Return the level at which a resolution, a power of two, is fully in: its log2."""
+    return round(math.log2(size_px))
 
 
 def resolution_px(level: float) -> int:
@@ -48,14 +53,15 @@ def downsample(x: Tensor) -> Tensor:
 def shrink_reals(pictures: Tensor, level: float) -> Tensor:
     """Return real pictures as a discriminator sees them at `level`.
 
-    Means over squares of pixels down to the current resolution r; during a fade of share a,
-    a x + (1 - a) up(down(x)), so that they lack the detail that the generator cannot make yet.
+    Means over squares of pixels down to the current resolution r; during a fade
+    alpha x + (1 - alpha) up(down(x)), so that they lack the detail that the generator cannot make
+    yet.
 
     pictures: float [B, C, S, S] in [-1, 1], S a power of two -> [B, C, r, r] in [-1, 1].
     Raises ValueError for a level outside 2 .. log2(S).
     """
-    stage, share = check_level(level, pictures.shape[-1])
+    stage, alpha = check_level(level, pictures.shape[-1])
     pictures = F.avg_pool2d(pictures, pictures.shape[-1] // 2**stage)
-    if share < 1:
-        pictures = torch.lerp(upsample(downsample(pictures)), pictures, share)
+    if alpha < 1:
+        pictures = torch.lerp(upsample(downsample(pictures)), pictures, alpha)
     return pictures

@@ -1,12 +1,17 @@
-"""What enters a network that makes pictures from noise or judges them: checks and labels."""
+"""What enters a generator or a discriminator: checks of shapes, labels as channels."""
 
 import torch
 from torch import Tensor
 
 
+def is_power_of_two(side_px: int, smallest_px: int) -> bool:
+    """Return whether a picture's side is a power of two, and at least the power `smallest_px`."""
+    return side_px >= smallest_px and not side_px & (side_px - 1)
+
+
 def check_side(size_px: int, smallest_px: int) -> None:
     """Raise ValueError unless a picture's side is a power of two from `smallest_px` on."""
-    if size_px < smallest_px or size_px & (size_px - 1):
+    if not is_power_of_two(size_px, smallest_px):
         allowed = ", ".join(str(smallest_px << doubling) for doubling in range(4))
         raise ValueError(f"{size_px} px: not a power of two from {smallest_px} on ({allowed}, ...)")
 

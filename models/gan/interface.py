@@ -1,47 +1,52 @@
 """What every generator and discriminator of this folder offers."""
 
-from typing import Protocol
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
-class Generator(Protocol):
+class Generator(nn.Module):
     """From noise to pictures.
 
-    `sizes` is a frozen dataclass of numbers: `type(g)(type(g.sizes)(**json))` builds it again.
+    sizes: a frozen dataclass of numbers, so that `type(g)(type(g.sizes)(**json))` builds it again.
     """
 
-    sizes: object
-    latent_channels: int
-    classes: int  # 0: unconditional
-    size_px: int
-    out_channels: int
+    def __init__(self, sizes):
+        super().__init__()
+        self.sizes = sizes
+        self.latent_channels: int = sizes.latent_channels
+        self.classes: int = sizes.classes  # 0: unconditional
+        self.size_px: int = sizes.size_px
+        self.out_channels: int = sizes.out_channels
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map latents [B, latent_channels] from N(0, I) to pictures [B, out_channels, S, S].
 
         labels: int64 [B] where there are classes, else None.
         """
-        ...
+        raise NotImplementedError
 
     def draw_weights(self, generator: torch.Generator) -> None:
         """Draw all weights as the network's paper does, from `generator` alone."""
-        ...
+        raise NotImplementedError
 
 
-class Discriminator(Protocol):
-    """From pictures to one logit each, positive for real; no sigmoid."""
+class Discriminator(nn.Module):
+    """From pictures to one logit each, positive for real; no sigmoid. sizes: as a generator's."""
 
-    sizes: object
-    classes: int
-    size_px: int
-    in_channels: int
+    def __init__(self, sizes):
+        super().__init__()
+        self.sizes = sizes
+        self.classes: int = sizes.classes  # 0: unconditional
+        self.size_px: int = sizes.size_px
+        self.in_channels: int = sizes.in_channels
 
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Map pictures [B, in_channels, S, S] in [-1, 1] to logits [B]."""
-        ...
+        """Map pictures [B, in_channels, S, S] in [-1, 1] to logits [B].
+
+        labels: int64 [B] where there are classes, else None.
+        """
+        raise NotImplementedError
 
     def draw_weights(self, generator: torch.Generator) -> None:
         """Draw all weights as the network's paper does, from `generator` alone."""
-        ...
+        raise NotImplementedError

@@ -19,8 +19,8 @@ def draw_latents(
 
     The latent of a picture depends on nothing but the seed and the picture's number.
 
-    truncation: the share t of the normal distribution, around its middle, that is used; each number
-    z becomes sqrt(2) erfinv(t erf(z / sqrt(2))). That is the distribution of redrawing the numbers
+    truncation: the fraction t of the normal distribution, around its middle, that is used; each z
+    becomes sqrt(2) erfinv(t erf(z / sqrt(2))). That is the distribution of redrawing the numbers
     beyond the quantile (1 + t) / 2 (Brock et al. 2019, section 3.1), but keeps each picture and
     moves it towards the middle. 1: z itself; 0: zeros.
 
@@ -39,8 +39,8 @@ def draw_latents(
     latents = _rows(blocks, count, first, torch.zeros(0, channels))
     if truncation == 1:
         return latents
-    shares = torch.erf(latents.double() / math.sqrt(2))
-    return (math.sqrt(2) * torch.erfinv(truncation * shares)).float()
+    fractions = torch.erf(latents.double() / math.sqrt(2))
+    return (math.sqrt(2) * torch.erfinv(truncation * fractions)).float()
 
 
 def draw_labels(seed: int, count: int, shares: Sequence[float], *, first: int = 0) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.gan.inputs import check_counts, check_latents, check_pictures, with_one_hot
+from models.gan.interface import Discriminator, Generator
 from models.initialization import initialize
 
 
@@ -35,7 +36,7 @@ class MlpGeneratorSizes:
         )
 
 
-class MlpGenerator(nn.Module):
+class MlpGenerator(Generator):
     """Two hidden layers of rectifiers, tanh at the end; any picture size.
 
     Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, S, S] in (-1, 1).
@@ -44,10 +45,8 @@ class MlpGenerator(nn.Module):
     """
 
     def __init__(self, sizes: MlpGeneratorSizes | None = None):
-        super().__init__()
-        self.sizes = sizes = sizes or MlpGeneratorSizes()
-        self.latent_channels, self.classes = sizes.latent_channels, sizes.classes
-        self.size_px, self.out_channels = sizes.size_px, sizes.out_channels
+        super().__init__(sizes or MlpGeneratorSizes())
+        sizes = self.sizes
         hidden = sizes.hidden_channels
         self.layers = nn.Sequential(
             nn.Linear(sizes.latent_channels + sizes.classes, hidden),
@@ -104,7 +103,7 @@ class MlpDiscriminatorSizes:
         )
 
 
-class MlpDiscriminator(nn.Module):
+class MlpDiscriminator(Discriminator):
     """Two layers of maxout units and a linear one.
 
     Shape: pictures [B, in_channels, S, S] in [-1, 1] -> logits [B]. With classes, the one-hot label
@@ -112,10 +111,8 @@ class MlpDiscriminator(nn.Module):
     """
 
     def __init__(self, sizes: MlpDiscriminatorSizes | None = None):
-        super().__init__()
-        self.sizes = sizes = sizes or MlpDiscriminatorSizes()
-        self.size_px, self.in_channels = sizes.size_px, sizes.in_channels
-        self.classes = sizes.classes
+        super().__init__(sizes or MlpDiscriminatorSizes())
+        sizes = self.sizes
         hidden = sizes.hidden_channels
         self.layers = nn.Sequential(
             Maxout(sizes.in_channels * sizes.size_px**2 + sizes.classes, hidden, sizes.pieces),
@@ -124,7 +121,7 @@ class MlpDiscriminator(nn.Module):
         )
 
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge pictures [B, in_channels, S, S] with labels, int64 [B]."""
+        """Return the logits [B] of pictures [B, in_channels, S, S] with labels, int64 [B]."""
         check_pictures(pictures, self.in_channels, self.size_px)
         return self.layers(with_one_hot(pictures.flatten(1), labels, self.classes)).squeeze(1)
 

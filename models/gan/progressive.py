@@ -5,7 +5,6 @@ no gradient (None). Blocks are in the paper's order, activation before the avera
 authors' later program pools in front of bias and activation, which is another function.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +18,7 @@ from models.gan.equalized import (
     pixel_norm,
     with_minibatch_deviation,
 )
-from models.gan.growing import FIRST_LEVEL, check_level, downsample, upsample
+from models.gan.growing import FIRST_LEVEL, check_level, downsample, upsample, whole_level
 from models.gan.inputs import (
     check_counts,
     check_labels,
@@ -28,13 +27,14 @@ from models.gan.inputs import (
     check_side,
     with_one_hot,
 )
+from models.gan.interface import Discriminator, Generator
 from models.initialization import initialize
 from models.normalization import single_precision
 
 
 def _widths(base_channels: int, most_channels: int, size_px: int) -> list[int]:
     """Channels at 4x4, 8x8, ...: base / 2^(stage - 1), stage = log2 of the size, at most `most`."""
-    stages = range(FIRST_LEVEL, round(math.log2(size_px)) + 1)
+    stages = range(FIRST_LEVEL, whole_level(size_px) + 1)
     return [min(base_channels >> (stage - 1), most_channels) for stage in stages]
 
 
@@ -77,11 +77,11 @@ class GrowingBlock(nn.Module):
         return pixel_norm(_leaky(self.conv2(x)))
 
 
-class ProgressiveGenerator(nn.Module):
+class ProgressiveGenerator(Generator):
     """A 4x4 block, doubling blocks, a linear 1x1 convolution to colours at each resolution.
 
-    At level l, stage s = ceil(l), share a = 1 - (s - l):
-    picture = a rgb_s(x_s) + (1 - a) up(rgb_{s-1}(x_{s-1})).
+    At level l, stage s = ceil(l), weight alpha = 1 - (s - l):
+    picture = alpha rgb_s(x_s) + (1 - alpha) up(rgb_{s-1}(x_{s-1})).
 
     Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, 2^s, 2^s], not bounded.
     With classes, the one-hot label is joined to the latent before both go through pixel norm.
@@ -89,10 +89,8 @@ class ProgressiveGenerator(nn.Module):
     """
 
     def __init__(self, sizes: ProgressiveGeneratorSizes | None = None):
-        super().__init__()
-        self.sizes = sizes = sizes or ProgressiveGeneratorSizes()
-        self.latent_channels, self.classes = sizes.latent_channels, sizes.classes
-        self.size_px, self.out_channels = sizes.size_px, sizes.out_channels
+        super().__init__(sizes or ProgressiveGeneratorSizes())
+        sizes = self.sizes
         widths = sizes.widths
         self.start = LatentToMap(sizes.latent_channels + sizes.classes, widths[0])
         self.start_conv = EqualizedConv(widths[0], widths[0], 3)
@@ -107,7 +105,7 @@ class ProgressiveGenerator(nn.Module):
     ) -> Tensor:
         """Make pictures of the resolution of `level`, by default the last, fully grown."""
         check_latents(latents, self.latent_channels)
-        stage, share = check_level(level, self.size_px)
+        stage, alpha = check_level(level, self.size_px)
         grown = stage - FIRST_LEVEL
         x = pixel_norm(with_one_hot(latents, labels, self.classes))
         x = pixel_norm(_leaky(self.start(x)))
@@ -115,8 +113,8 @@ class ProgressiveGenerator(nn.Module):
         for block in self.blocks[:grown]:
             before, x = x, block(x)
         picture = self.to_rgb[grown](x)
-        if share < 1:
-            picture = torch.lerp(upsample(self.to_rgb[grown - 1](before)), picture, share)
+        if alpha < 1:
+            picture = torch.lerp(upsample(self.to_rgb[grown - 1](before)), picture, alpha)
         return picture
 
     def draw_weights(self, generator: torch.Generator) -> None:
@@ -158,26 +156,24 @@ class HalvingBlock(nn.Module):
         return downsample(_leaky(self.conv2(_leaky(self.conv1(x)))))
 
 
-class ProgressiveDiscriminator(nn.Module):
+class ProgressiveDiscriminator(Discriminator):
     """A 1x1 convolution from colours at each resolution, halving blocks, a block at 4x4.
 
-    At level l, stage s = ceil(l), share a = 1 - (s - l), the features at half the resolution are
-    a block_s(rgb_s(x)) + (1 - a) rgb_{s-1}(down(x)).
+    At level l, stage s = ceil(l), weight alpha = 1 - (s - l), the features at half the resolution
+    are alpha block_s(rgb_s(x)) + (1 - alpha) rgb_{s-1}(down(x)).
 
     Shape: pictures [B, in_channels, 2^s, 2^s], about [-1, 1] -> scores [B]. The last block is
     computed in float32 or better; it sees how much the pictures differ, so a picture's score
     depends on its batch.
-    With classes it is an AC-GAN: `forward_with_classes` also tells the class; the score itself does
-    not depend on labels (Odena et al. 2017).
+    With classes it is an AC-GAN: `forward_with_classes` also returns logits of the classes; the
+    score does not depend on labels (Odena et al. 2017).
     Errors: ValueError for pictures of another size, UserError for a batch that does not divide into
     groups.
     """
 
     def __init__(self, sizes: ProgressiveDiscriminatorSizes | None = None):
-        super().__init__()
-        self.sizes = sizes = sizes or ProgressiveDiscriminatorSizes()
-        self.size_px, self.in_channels = sizes.size_px, sizes.in_channels
-        self.classes = sizes.classes
+        super().__init__(sizes or ProgressiveDiscriminatorSizes())
+        sizes = self.sizes
         widths = sizes.widths
         self.from_rgb = nn.ModuleList(
             EqualizedConv(sizes.in_channels, width, 1) for width in widths
@@ -202,7 +198,7 @@ class ProgressiveDiscriminator(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return scores [B] and logits [B, classes]; ValueError for a network without classes."""
         if not self.classes:
-            raise ValueError("this discriminator is unconditional and tells no classes")
+            raise ValueError("this discriminator is unconditional and knows no classes")
         outputs = self._outputs(pictures, level)
         return outputs[:, 0], outputs[:, 1:]
 
@@ -211,14 +207,14 @@ class ProgressiveDiscriminator(nn.Module):
         initialize(self, generator)
 
     def _outputs(self, pictures: Tensor, level: float | None) -> Tensor:
-        stage, share = check_level(level, self.size_px)
+        stage, alpha = check_level(level, self.size_px)
         check_pictures(pictures, self.in_channels, 2**stage)
         grown = stage - FIRST_LEVEL
         x = _leaky(self.from_rgb[grown](pictures))
         for number in reversed(range(grown)):
             x = self.blocks[number](x)
-            if number == grown - 1 and share < 1:
-                x = torch.lerp(_leaky(self.from_rgb[number](downsample(pictures))), x, share)
+            if number == grown - 1 and alpha < 1:
+                x = torch.lerp(_leaky(self.from_rgb[number](downsample(pictures))), x, alpha)
         with torch.autocast(x.device.type, enabled=False):
             return self._end(single_precision(x))
 

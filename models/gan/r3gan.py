@@ -18,6 +18,7 @@ from models.gan.inputs import (
     check_pictures,
     check_side,
 )
+from models.gan.interface import Discriminator, Generator
 from models.gan.r3gan_blocks import (
     EXPANSION,
     GroupedBottleneck,
@@ -82,7 +83,7 @@ class R3ganGeneratorSizes:
         return _widths(self.base_channels, self.widest_px, self.size_px)
 
 
-class R3ganGenerator(nn.Module):
+class R3ganGenerator(Generator):
     """A learned 4x4 basis weighted by the latent, stages of bottlenecks, bilinear doubling between.
 
     Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, S, S], not bounded.
@@ -91,10 +92,8 @@ class R3ganGenerator(nn.Module):
     """
 
     def __init__(self, sizes: R3ganGeneratorSizes | None = None):
-        super().__init__()
-        self.sizes = sizes = sizes or R3ganGeneratorSizes()
-        self.latent_channels, self.classes = sizes.latent_channels, sizes.classes
-        self.size_px, self.out_channels = sizes.size_px, sizes.out_channels
+        super().__init__(sizes or R3ganGeneratorSizes())
+        sizes = self.sizes
         widths = sizes.widths
         self.embedding = None
         if sizes.classes:
@@ -153,7 +152,7 @@ class R3ganDiscriminatorSizes:
         return _widths(self.base_channels, self.widest_px, self.size_px)
 
 
-class R3ganDiscriminator(nn.Module):
+class R3ganDiscriminator(Discriminator):
     """Stages of bottlenecks, bilinear halving between, a 4x4 convolution a channel, linear layer.
 
     Shape: pictures [B, in_channels, S, S], about [-1, 1] -> logits [B].
@@ -163,10 +162,8 @@ class R3ganDiscriminator(nn.Module):
     """
 
     def __init__(self, sizes: R3ganDiscriminatorSizes | None = None):
-        super().__init__()
-        self.sizes = sizes = sizes or R3ganDiscriminatorSizes()
-        self.size_px, self.in_channels = sizes.size_px, sizes.in_channels
-        self.classes = sizes.classes
+        super().__init__(sizes or R3ganDiscriminatorSizes())
+        sizes = self.sizes
         widths = sizes.widths[::-1]
         self.from_rgb = nn.Conv2d(sizes.in_channels, widths[0], 1, bias=False)
         stages: list[nn.Module] = []
@@ -181,7 +178,7 @@ class R3ganDiscriminator(nn.Module):
         self.embedding = nn.Embedding(sizes.classes, last) if sizes.classes else None
 
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge pictures [B, in_channels, S, S] with labels, int64 [B]."""
+        """Return the logits [B] of pictures [B, in_channels, S, S] with labels, int64 [B]."""
         check_pictures(pictures, self.in_channels, self.size_px)
         check_labels(labels, self.classes, len(pictures))
         features = self.linear(self.basis(self.stages(self.from_rgb(pictures))).flatten(1))

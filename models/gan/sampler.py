@@ -1,6 +1,6 @@
 """A generator and what it takes to make pictures with it, the same ones every time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class Sampler:
 
     class_names: one a class; without them the classes are called 0, 1, ... class_shares: how often
     each is drawn where no labels are given; without them equally often. level: how far a
-    progressive generator has grown, None: fully.
+    progressive generator has grown, None: fully. description: what the generator's file says of it.
 
     Raises ValueError for names or shares that are not one a class, equal names, and a level that
     the generator does not have.
@@ -36,8 +36,10 @@ class Sampler:
         class_names: Sequence[str] = (),
         class_shares: Sequence[float] = (),
         level: float | None = None,
+        description: Mapping | None = None,
     ):
         self.network, self.level = network, level
+        self.description = description or {}
         self.classes, self.out_channels = network.classes, network.out_channels
         self.size_px = network.size_px
         if level is not None:

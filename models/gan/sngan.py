@@ -18,6 +18,7 @@ from models.gan.inputs import (
     check_pictures,
     check_side,
 )
+from models.gan.interface import Discriminator, Generator
 from models.gan.residual import ClassNorm, CriticBlock, DoublingBlock
 from models.gan.spectral import draw_xavier, normed
 
@@ -44,7 +45,7 @@ class SnganGeneratorSizes:
         )
 
 
-class SnganGenerator(nn.Module):
+class SnganGenerator(Generator):
     """Linear layer to 4x4, a residual block for each doubling, norm, ReLU, convolution, tanh.
 
     Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, S, S] in (-1, 1).
@@ -53,10 +54,8 @@ class SnganGenerator(nn.Module):
     """
 
     def __init__(self, sizes: SnganGeneratorSizes | None = None):
-        super().__init__()
-        self.sizes = sizes = sizes or SnganGeneratorSizes()
-        self.latent_channels, self.classes = sizes.latent_channels, sizes.classes
-        self.size_px, self.out_channels = sizes.size_px, sizes.out_channels
+        super().__init__(sizes or SnganGeneratorSizes())
+        sizes = self.sizes
         width = sizes.base_channels
         self.start = nn.Linear(sizes.latent_channels, width * FIRST_PX**2)
         doublings = round(math.log2(sizes.size_px / FIRST_PX))
@@ -99,7 +98,7 @@ class SnganDiscriminatorSizes:
         check_counts(in_channels=self.in_channels, base_channels=self.base_channels)
 
 
-class SnganDiscriminator(nn.Module):
+class SnganDiscriminator(Discriminator):
     """Halving residual blocks down to 8x8, two plain ones, ReLU, sum over pixels, linear layer.
 
     logit = w . f + b, and with classes + embedding_k . f, for the features f [B, base_channels].
@@ -111,10 +110,8 @@ class SnganDiscriminator(nn.Module):
     """
 
     def __init__(self, sizes: SnganDiscriminatorSizes | None = None):
-        super().__init__()
-        self.sizes = sizes = sizes or SnganDiscriminatorSizes()
-        self.size_px, self.in_channels = sizes.size_px, sizes.in_channels
-        self.classes = sizes.classes
+        super().__init__(sizes or SnganDiscriminatorSizes())
+        sizes = self.sizes
         width, halvings = sizes.base_channels, round(math.log2(sizes.size_px / LAST_PX))
         self.blocks = nn.ModuleList(
             CriticBlock(
@@ -132,7 +129,7 @@ class SnganDiscriminator(nn.Module):
             self.embedding = normed(nn.Embedding(sizes.classes, width), sizes.spectral)
 
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge pictures [B, in_channels, S, S] with labels, int64 [B]."""
+        """Return the logits [B] of pictures [B, in_channels, S, S] with labels, int64 [B]."""
         check_pictures(pictures, self.in_channels, self.size_px)
         check_labels(labels, self.classes, len(pictures))
         x = pictures

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
+
+from data import Content, Pair, decode_pair
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -21,6 +24,12 @@ def save_noise(folder: Path, names: list[str], width: int = 24, height: int = 20
         # crc32 and not hash(), which differs from run to run
         noise(width, height, seed=zlib.crc32(str(path.name).encode())).save(path)
     return paths
+
+
+def read_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, Tensor]:
+    """Both pictures of a pair in their own size, float32 [C, H, W]."""
+    images = decode_pair(pair, source, target)
+    return source.to_tensor(images[0]), target.to_tensor(images[1])
 
 
 def png_16_bit(values: np.ndarray, color_type: int, transparency: bytes = b"") -> bytes:

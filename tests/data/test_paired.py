@@ -21,11 +21,10 @@ from data import (
     decode_image,
     find_pairs,
     find_pictures,
-    read_pair,
     to_tensor,
 )
 from errors import UserError
-from tests.data.pictures import noise, save_noise
+from tests.data.pictures import noise, read_pair, save_noise
 
 CROPPING = Preprocessing("resize_and_crop", 12, 8, flip=True)
 WINDOW = Preprocessing("crop", 8, 8, flip=True)

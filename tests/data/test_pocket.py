@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import Content, PairedFiles, Preprocessing, find_pairs, read_pair
+from data import Content, PairedFiles, Preprocessing, find_pairs
 from data.pocket import REGIONS, render_scene, write_pocket
 from data.pocket_pairs import render_labelled_scene, write_pocket_pairs
 from errors import UserError
+from tests.data.pictures import read_pair
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import losses
-from losses import checks
+from losses import common
 from tests.losses.contrasts import CASES, rows
 
 A, B = rows(4), rows(4, seed=1)
@@ -34,7 +34,7 @@ def test_numbers_that_are_not_finite(name, value, side):
 @pytest.mark.parametrize("name", CASES)
 def test_where_values_are_not_looked_at_nan_comes_out(name, monkeypatch):
     """As on a GPU, where a look would wait."""
-    monkeypatch.setattr(checks, "looked_at", lambda _: False)
+    monkeypatch.setattr(common, "looked_at", lambda _: False)
     a = broken(math.nan)
     if name == "nnclr":  # whose case looks at the values of views
         found = losses.nnclr(A, B, rows(3), predictions=(a, B))

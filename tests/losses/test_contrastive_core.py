@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import losses
 from losses import masked_info_nce
-from losses.checks import check_finite
+from losses.common import check_finite
 from tests.losses.contrasts import rows
 
 

@@ -12,7 +12,7 @@ from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import MeanReducer
 
 from losses import (
-    checks,
+    common,
     contrastive,
     mahalanobis_distances,
     mined_triplet_margin,
@@ -233,7 +233,7 @@ def test_the_mean_of_triplets_is_that_of_the_elements():
 
 def test_where_values_are_not_looked_at_nan_comes_out(monkeypatch):
     """As on a GPU, where a look would wait."""
-    monkeypatch.setattr(checks, "looked_at", lambda _: False)
+    monkeypatch.setattr(common, "looked_at", lambda _: False)
     first, second, same = rows(), rows(seed=1), torch.tensor([1, 0, 1, 0, 0, 1])
     first[2, 1] = math.nan
     for form in FORMS:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pytorch_metric_learning.distances import DotProductSimilarity
 from pytorch_metric_learning.losses import ArcFaceLoss, CosFaceLoss, NormalizedSoftmaxLoss
 
-from losses import ArcFaceHead, CosFaceHead, checks, class_softmax, modified_softmax
+from losses import ArcFaceHead, CosFaceHead, class_softmax, common, modified_softmax
 
 HEADS = [CosFaceHead, ArcFaceHead]
 
@@ -240,7 +240,7 @@ def test_the_mean_is_that_of_the_elements(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_where_values_are_not_looked_at_nan_comes_out_and_no_label_is_left_out(loss, monkeypatch):
     """As on a GPU, where a look would wait, and where a place out of range ends the process."""
-    monkeypatch.setattr(checks, "looked_at", lambda _: False)
+    monkeypatch.setattr(common, "looked_at", lambda _: False)
     embeddings, labels, weights = batch()
     with pytest.raises(RuntimeError, match="out of bounds"):
         loss(embeddings, labels.index_fill(0, torch.tensor([2]), -100), weights)

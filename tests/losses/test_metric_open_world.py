@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from losses import OpenWorldPrototypes, checks, energy, open_world, open_world_contrastive
+from losses import OpenWorldPrototypes, common, energy, open_world, open_world_contrastive
 
 
 def batch(count=8, channels=3, classes=4, seed=0, dtype=torch.float32):
@@ -127,7 +127,7 @@ def test_the_mean_is_that_of_the_elements():
 
 def test_where_values_are_not_looked_at_nan_comes_out(monkeypatch):
     """As on a GPU, where a look would wait; so does NaN for a class without a prototype."""
-    monkeypatch.setattr(checks, "looked_at", lambda _: False)
+    monkeypatch.setattr(common, "looked_at", lambda _: False)
     monkeypatch.setattr(open_world, "looked_at", lambda _: False)
     features, labels, prototypes = batch()
     means = OpenWorldPrototypes(4, 3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from errors import UserError
-from metrics.structural import diversity_pairs, l1, ms_ssim, psnr, ssim
+from metrics.structural import l1, ms_ssim, psnr, ssim
 
 C1, C2 = 6.5025, 58.5225
 MEASURES = [l1, psnr, ssim, ms_ssim]
@@ -158,9 +158,3 @@ def test_other_types_and_shapes_are_refused(measure):
 def test_pictures_too_small_for_five_scales_are_refused():
     with pytest.raises(UserError, match="`metrics` ms_ssim.* 40x15 "):
         ms_ssim(*pair(1, 3, 15, 40))
-
-
-def test_diversity_pairs():
-    assert diversity_pairs(6) == [(0, 1), (2, 3), (4, 5)]
-    assert diversity_pairs(5) == [(0, 1), (2, 3)]
-    assert diversity_pairs(1) == diversity_pairs(0) == []

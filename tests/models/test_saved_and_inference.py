@@ -65,6 +65,7 @@ def test_a_saved_generator_makes_the_same_pictures_from_noise(name, classes, tmp
         tuple(about.get("class_shares", ())),
     )
     saved = read_saved(tmp_path, "`init_from`")
+    assert sampler.description == saved.description
     assert saved.network.sizes == network.sizes and not saved.network.training
     assert saved.description["architecture"] == name and saved.description["level"] == level
 

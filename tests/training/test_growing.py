@@ -23,8 +23,8 @@ KIMG = 1000
     ],
 )
 def test_when_the_last_resolution_is_in(stable, fade, last_px, kimg):
-    schedule = GrowingSchedule(4, last_px, stable * KIMG, fade * KIMG)
     full = float(last_px.bit_length() - 1)
+    schedule = GrowingSchedule(2, int(full), stable * KIMG, fade * KIMG)
     assert schedule.grown_at_images == kimg * KIMG
     assert schedule.level(kimg * KIMG) == schedule.level(10**9) == full
     assert full - 1 < schedule.level(kimg * KIMG - 1) < full
@@ -46,12 +46,12 @@ def test_when_the_last_resolution_is_in(stable, fade, last_px, kimg):
 )
 def test_levels_of_the_official_program(images_seen, level):
     """Its level of detail is log2 of the last side, less this."""
-    found = GrowingSchedule(4, 32, 600_000, 600_000).level(images_seen)
+    found = GrowingSchedule(2, 5, 600_000, 600_000).level(images_seen)
     assert found == pytest.approx(level, abs=1e-12)
 
 
 def test_levels_are_whole_numbers_while_stable_and_only_then():
-    schedule = GrowingSchedule(4, 1024, 7, 9)
+    schedule = GrowingSchedule(2, 10, 7, 9)
     for images_seen in range(200):
         fades, inside = divmod(images_seen, 16)
         level = schedule.level(images_seen)
@@ -62,20 +62,20 @@ def test_levels_are_whole_numbers_while_stable_and_only_then():
 
 
 def test_levels_never_fall():
-    schedule = GrowingSchedule(8, 64, 3, 10**7)
+    schedule = GrowingSchedule(3, 6, 3, 10**7)
     levels = [schedule.level(n) for n in range(0, 4 * 10**7, 99_991)]
     assert levels == sorted(levels) and (levels[0], levels[-1]) == (3.0, 6.0)
 
 
 def test_one_resolution_has_nothing_to_grow():
-    schedule = GrowingSchedule(32, 32, 1, 1)
+    schedule = GrowingSchedule(5, 5, 1, 1)
     assert schedule.grown_at_images == 0
     assert schedule.level(0) == schedule.level(10**6) == 5.0
     assert not schedule.resets_optimizer(0, 10**6)
 
 
 def test_the_optimizer_is_reset_when_a_fade_begins_and_when_it_ends():
-    schedule, batch = GrowingSchedule(4, 16, 100, 50), 8
+    schedule, batch = GrowingSchedule(2, 4, 100, 50), 8
     resets = [
         after
         for after in range(batch, 500, batch)
@@ -86,8 +86,8 @@ def test_the_optimizer_is_reset_when_a_fade_begins_and_when_it_ends():
 
 
 def test_a_step_at_the_border_itself():
-    schedule = GrowingSchedule(4, 8, 100, 50)
-    assert not schedule.resets_optimizer(90, 100)  # the fade has begun, with share 0
+    schedule = GrowingSchedule(2, 3, 100, 50)
+    assert not schedule.resets_optimizer(90, 100)  # the fade has begun, with alpha 0
     assert schedule.resets_optimizer(100, 110)
     assert schedule.resets_optimizer(140, 150)
     assert not schedule.resets_optimizer(150, 160)
@@ -97,13 +97,10 @@ def test_a_step_at_the_border_itself():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((6, 32, 1, 1), "first_px 6"),
-        ((4, 48, 1, 1), "last_px 48"),
-        ((0, 32, 1, 1), "first_px 0"),
-        ((-4, 32, 1, 1), "first_px -4"),
-        ((64, 32, 1, 1), "first_px 64 is above last_px 32"),
-        ((4, 32, 0, 1), "stable_images 0"),
-        ((4, 32, 1, 0), "fade_images 0"),
+        ((-1, 5, 1, 1), "first_level -1"),
+        ((6, 5, 1, 1), "first_level 6: outside 0 to last_level 5"),
+        ((2, 5, 0, 1), "stable_images 0"),
+        ((2, 5, 1, 0), "fade_images 0"),
     ],
 )
 def test_what_cannot_be_grown_is_refused(arguments, message):

@@ -1,14 +1,19 @@
-"""What the losses ask of their arguments; each check raises ValueError with name and value.
+"""What every loss does before and after its formula: checks, precision, reduction.
 
-One rule for what tensors hold: on the CPU it is looked at, one pass over the numbers. On a GPU a
-look would wait for all work that is queued, so there nothing is looked at: NaN in gives NaN out.
-Patches alone are looked at nowhere: the training loop, which finds NaN in any loss and names the
-images and the last good checkpoint, needs it to come out.
+Each check raises ValueError with the argument's name and value. One rule for what tensors hold: on
+the CPU it is looked at, one pass over the numbers. On a GPU a look would wait for all work that is
+queued, so there nothing is looked at: NaN in gives NaN out. Patches alone are looked at nowhere:
+the training loop, which finds NaN in any loss and names the images and the last good checkpoint,
+needs it to come out.
 """
 
 import math
+from typing import Literal
 
+import torch
 from torch import Tensor
+
+Reduction = Literal["mean", "none"]
 
 
 def looked_at(values: Tensor) -> bool:
@@ -24,8 +29,8 @@ def check_rows(*, same_width: bool = True, **rows: Tensor) -> None:
         check_floats(name, values)
         check_finite(name, values)
     if same_width and len({values.shape[1] for values in rows.values()}) > 1:
-        told = ", ".join(f"{name} {list(values.shape)}" for name, values in rows.items())
-        raise ValueError(f"{told}: the rows must be of one length")
+        listed = ", ".join(f"{name} {list(values.shape)}" for name, values in rows.items())
+        raise ValueError(f"{listed}: the rows must be of one length")
 
 
 def check_pairs(**rows: Tensor) -> None:
@@ -49,8 +54,8 @@ def check_same_shape(**tensors: Tensor) -> None:
     """Refuse tensors of unlike shapes."""
     shapes = {name: list(values.shape) for name, values in tensors.items()}
     if len(set(map(tuple, shapes.values()))) > 1:
-        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"{told}: the shapes must be equal")
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"{listed}: the shapes must be equal")
 
 
 def check_floats(name: str, values: Tensor) -> None:
@@ -91,3 +96,21 @@ def check_positive(**values: float) -> None:
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise ValueError(f"{name} {value}: expected a finite number above 0")
+
+
+def single_precision(x: Tensor) -> Tensor:
+    """Return half-precision numbers as float32, all others as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def common_precision(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in the wider of their dtypes, float32 or better, for a matrix product."""
+    dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
+    return first.to(dtype), second.to(dtype)
+
+
+def reduced(losses: Tensor, counted: Tensor | int, reduction: Reduction) -> Tensor:
+    """Return the losses of rows, or their sum over the number of rows that count."""
+    if reduction not in ("mean", "none"):
+        raise ValueError(f"reduction {reduction!r} is neither 'mean' nor 'none'")
+    return losses if reduction == "none" else losses.sum() / counted

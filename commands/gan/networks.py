@@ -1,0 +1,50 @@
+"""The generator and the discriminator that train_gan.py's options describe."""
+
+from dataclasses import fields
+
+from torch import nn
+
+import models
+from commands.gan.options import GanOptions
+from errors import UserError
+
+
+def build_networks(options: GanOptions) -> dict[str, nn.Module]:
+    """Build both networks; UserError where a size does not fit the architecture."""
+    of_generator = models.gan.NETWORKS[options.generator]
+    of_discriminator = models.gan.NETWORKS[options.discriminator]
+    try:
+        generator_sizes = _sizes(of_generator.generator_sizes, options, options.base_channels)
+        discriminator_sizes = _sizes(
+            of_discriminator.discriminator_sizes, options, options.discriminator_channels
+        )
+        return {
+            "generator": of_generator.generator(generator_sizes),
+            "discriminator": of_discriminator.discriminator(discriminator_sizes),
+        }
+    except ValueError as error:
+        raise UserError(
+            f"--generator {options.generator} --discriminator {options.discriminator} at "
+            f"--crop_size {options.crop_size}: {error}"
+        ) from error
+
+
+def _sizes(kind: type, options: GanOptions, width: int) -> object:
+    """Fill the dataclass of a network's sizes; a size that no option gives keeps its default."""
+    values = {
+        "size_px": options.crop_size,
+        "in_channels": options.channels,
+        "out_channels": options.channels,
+        "latent_channels": options.latent_channels,
+        "classes": options.classes,
+        "base_channels": width,
+        "hidden_channels": width,
+        "most_channels": options.most_channels,
+        "deviation_group": options.deviation_group,
+        "widest_px": options.widest_px,
+        "group_channels": options.group_channels,
+        "norm": options.discriminator_norm,
+        "spectral": options.spectral_norm,
+    }
+    known = [field.name for field in fields(kind) if field.name in values]
+    return kind(**{name: values[name] for name in known})
