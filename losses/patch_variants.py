@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from losses.common import check_patches, check_positive, common_precision
@@ -61,9 +60,9 @@ def mo_nce(
         costs = similarities if cost == "hard" else 1 - similarities
         log_kernel = (costs / epsilon).masked_fill(own, -torch.inf)
         log_weights = sinkhorn_log_plan(log_kernel, iterations) + math.log(patches - 1)
-        logits = similarities / temperature + log_weights.masked_fill(own, 0)
-        positives = torch.arange(patches, device=queries.device).repeat(batch)
-        return F.cross_entropy(logits.flatten(0, 1), positives, reduction="none")
+        logits = log_weights.masked_fill(own, 0).add(similarities, alpha=1 / temperature)
+        own_logits = logits.diagonal(dim1=1, dim2=2)
+        return (logits.logsumexp(2) - own_logits).flatten()
 
 
 def decoupled_patch_nce(queries: Tensor, keys: Tensor, *, temperature: float = 0.07) -> Tensor:

@@ -57,8 +57,10 @@ class _LogPlan(Function):
         gradients = gradient.reshape(plan.shape)
         rows = gradients.sum(-1, keepdim=True)  # [N, P, 1]
         columns = gradients.sum(-2).unsqueeze(-1)
-        b = torch.zeros_like(columns)
-        for _ in range(ctx.iterations):
-            a = torch.baddbmm(rows, plan, b, alpha=-1)  # rows - P b
-            b = torch.baddbmm(columns, plan.mT, a, alpha=-1)
+        # From b = 0, a = rows - P b and b = columns - P^T a in turn, a put into b.
+        b = first = torch.baddbmm(columns, plan.mT, rows, alpha=-1)
+        both = plan.mT @ plan
+        for _ in range(ctx.iterations - 1):
+            b = torch.baddbmm(first, both, b)
+        a = torch.baddbmm(rows, plan, b, alpha=-1)
         return (gradients - plan * (a + b.mT)).view(gradient.shape), None
