@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from errors import UserError
 from models.architecture import build_like
+from models.described import build_to_fit, check_stored
 from models.resampling import FixedFilter
 
 PREFIXES = ("module.", "_orig_mod.")
@@ -28,9 +29,10 @@ def read_official_generator(path: Path, option: str) -> nn.Module:
     plain values are unpickled.
     """
     content = _load_state(path, option)
-    state = normalize_state(content)
     try:
-        network = build_like(state)
+        check_stored(content)
+        state = normalize_state(content)
+        network = build_to_fit(lambda: build_like(state), _header(state))
         network.load_state_dict(state)
         _check_filters(content, network)
     except (KeyError, IndexError, RuntimeError, ValueError) as error:
@@ -97,6 +99,14 @@ def _load_state(path: Path, option: str) -> dict[str, Tensor]:
             f"{option} {path}: not a state dict of one network; name a run folder or a *_net_G*.pth"
         )
     return content
+
+
+def _header(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the shapes on the meta device; other precisions become ours where they are loaded."""
+    return {
+        name: value.to("meta", torch.float32 if value.is_floating_point() else torch.int64)
+        for name, value in state.items()
+    }
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from errors import UserError
 from models.colorizer import Colorizer
+from models.described import build_to_fit, checked_sizes
 from models.gan import GAN_GENERATORS
 from models.gan.sampler import Sampler
 from models.official import read_official_generator
@@ -27,6 +29,7 @@ GENERATORS = {
     **GAN_GENERATORS,
 }
 DIRECTIONS = ("a2b", "b2a")
+TYPES = {"F32": torch.float32, "I64": torch.int64}  # that our networks' weights have
 
 
 class SavedGenerator(NamedTuple):
@@ -157,20 +160,30 @@ def _file_of_run(folder: Path, option: str, direction: str | None) -> Path:
 def _load_safetensors(path: Path, option: str) -> SavedGenerator:
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            description = json.loads((file.metadata() or {})["pairless"])
+            kind, sizes_kind = GENERATORS[description["architecture"]]
+            sizes = checked_sizes(sizes_kind, description["sizes"])
+            network = build_to_fit(lambda: kind(sizes), _header(file))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        network.load_state_dict(weights)
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{option} {path}: not a whole safetensors file ({error}); name another"
         ) from error
-    try:
-        description = json.loads(metadata["pairless"])
-        kind, sizes = GENERATORS[description["architecture"]]
-        network = kind(sizes(**description["sizes"]))
-        network.load_state_dict(weights)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{option} {path}: not a generator of this program ({reason}); name another"
         ) from error
     return SavedGenerator(network, description)
+
+
+def _header(file: safe_open) -> dict[str, Tensor]:
+    """Return the names, shapes and types of an open file's tensors, without their memory."""
+    header = {}
+    for name in file.keys():  # noqa: SIM118
+        part = file.get_slice(name)
+        if part.get_dtype() not in TYPES:
+            raise ValueError(f"{name} is {part.get_dtype()}, not one of {', '.join(TYPES)}")
+        header[name] = torch.empty(part.get_shape(), dtype=TYPES[part.get_dtype()], device="meta")
+    return header
