@@ -30,7 +30,7 @@ def class_softmax(
     L = -mean_n log( e^(W_y z_n + b_y) / sum_j e^(W_j z_n + b_j) ), y the label of row n.
 
     embeddings: [N, D]; labels: integers [N] in [0, C); weights: [C, D], one row a class (one
-    lecture has the size of the batch there); bias: [C]. Nothing is normalised; all but the labels
+    text has the size of the batch there); bias: [C]. Nothing is normalised; all but the labels
     get gradients. Computed in float32 or better (without autocast). Returns the mean over rows, or
     [N] with reduction "none".
     Source: Wen et al. 2016, equation 1.
@@ -104,7 +104,7 @@ class CosFaceHead(_MarginHead):
     """CosFace's loss, and the weights of its classes: a margin on the cosine of the right class.
 
     L = -mean_n log( e^(s (cos t_y - m)) / (e^(s (cos t_y - m)) + sum_(j != y) e^(s cos t_j)) ).
-    One lecture prints e^(s cos t_y - m) in the denominator: a parenthesis lost, another value.
+    Some texts print e^(s cos t_y - m) in the denominator: a parenthesis lost, another value.
 
     Source: Wang et al. 2018, equation 4; s = 64 and m = 0.35 are theirs.
     """

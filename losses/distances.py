@@ -16,7 +16,7 @@ def mahalanobis_distances(first: Tensor, second: Tensor, factor: Tensor) -> Tens
     """Return D_n = sqrt((x_n - y_n)^T M (x_n - y_n)) of each row, with M = L^T L.
 
     It equals |L (x_n - y_n)|, so that M is positive semi-definite whatever L is, and D is 0 for
-    equal rows, at least 0, symmetric and obeys D(x, z) <= D(x, y) + D(y, z); one lecture prints
+    equal rows, at least 0, symmetric and obeys D(x, z) <= D(x, y) + D(y, z); some texts print
     this last with > and "D(x, x) = 0" as the second axiom, which is D >= 0. With L = I it is the
     Euclidean distance.
 

@@ -34,7 +34,7 @@ def masked_info_nce(
     without a candidate is 0 and leaves the mean; if none is left the mean is 0, with a graph.
 
     Source: van den Oord et al. 2018, equation 4; with several positives Khosla et al. 2020,
-    equation 2. One lecture prints the loss with two minus signs, which is to be maximised.
+    equation 2. A form with two minus signs is in circulation, which is to be maximised.
 
     Raises ValueError for masks of another shape or dtype, an unknown reduction and, on the CPU, a
     row whose positives or candidates hold NaN (found in the N results, at no cost; on a GPU NaN

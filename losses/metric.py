@@ -29,12 +29,12 @@ def contrastive(
     """Return the mean loss of pairs: like ones together, unlike ones a margin apart.
 
     With D = |x - y|, y = 1 for a like pair and m = margin:
-    "linear": y D + (1 - y) [m - D]_+, the pairwise ranking loss of the first two lectures;
-    "squared": y D^2 + (1 - y) [m - D]_+^2, the lecture on metric learning; twice Hadsell et al.
-    2006, equation 4, whose Y is 0 for a like pair (the lecture names FaceNet instead);
-    "squared_distance": y D^2 + (1 - y) [m - D^2]_+, the lecture on contrastive systems: the square
+    "linear": y D + (1 - y) [m - D]_+, the pairwise ranking loss;
+    "squared": y D^2 + (1 - y) [m - D]_+^2, twice Hadsell et al.
+    2006, equation 4, whose Y is 0 for a like pair;
+    "squared_distance": y D^2 + (1 - y) [m - D^2]_+, the square
     is inside the hinge, so that unlike pairs rest at a distance of sqrt(m).
-    One lecture prints a minus before the hinge, which pulls unlike pairs together, and one a
+    Some texts print a minus before the hinge, which pulls unlike pairs together, or a
     "simple" y D - (1 - y) D, which falls without end.
 
     first, second: [N, D], not normalised here; same: bool [N], or integers 0 and 1. Computed in
@@ -69,7 +69,7 @@ def triplet_margin(
 ) -> Tensor:
     """Return the mean loss of triplets: the positive nearer than the negative by a margin.
 
-    L = mean_n [D(a_n, p_n) - D(a_n, n_n) + m]_+, D = |x - y| or its square. One lecture leaves out
+    L = mean_n [D(a_n, p_n) - D(a_n, n_n) + m]_+, D = |x - y| or its square. Some texts leave out
     [.]_+, and the loss falls without end.
 
     anchors, positives, negatives: [N, D], not normalised here. Computed in float32 or better.

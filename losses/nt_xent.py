@@ -25,7 +25,7 @@ def nt_xent(
     zero), gradients to both. Computed in float32 or better (without autocast).
     Returns the mean over the 2 N views, or [2 N] with reduction "none". N = 1 has no negative and
     gives 0. Temperature 0.5: lightly's and the paper's for CIFAR-10; 0.1 on ImageNet.
-    Source: Chen et al. 2020, equation 1 and algorithm 1. One lecture leaves the temperature out,
+    Source: Chen et al. 2020, equation 1 and algorithm 1. Some texts leave the temperature out,
     which is t = 1.
 
     Raises ValueError for unequal or empty shapes, integers, NaN (on the CPU), a temperature that is

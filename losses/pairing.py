@@ -56,7 +56,7 @@ def clip(
     gradients to both. logit_scale: a, a number or a scalar tensor such as LogitScale()().
     Computed in float32 or better (without autocast). Returns the mean over pairs, or [N] with
     reduction "none"; N = 1 gives 0. Scale 1 / 0.07: where the paper starts.
-    Source: Radford et al. 2021, figure 3; the lectures give no formula.
+    Source: Radford et al. 2021, figure 3.
 
     Raises ValueError for unequal or empty shapes, integers, NaN or a scale that is not finite and
     above 0 (on the CPU), a scale of several numbers and an unknown reduction.

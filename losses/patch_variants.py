@@ -117,7 +117,7 @@ def semantic_relation(queries: Tensor, keys: Tensor) -> Tensor:
 
     L_b = sum_p JSD( softmax_n(q_p q_n) || softmax_n(k_p k_n) ),
     JSD(p || r) = KL(p || m) / 2 + KL(r || m) / 2, m = (p + r) / 2; between 0 and P log 2.
-    One lecture writes m = p + r, which makes every row log 2 too small.
+    Some texts write m = p + r, which makes every row log 2 too small.
 
     queries, keys: [B, P, C], divided by their lengths here (a row of zeros stays zero); keys
     detached. Returns [B], summed over patches; P = 1 gives 0.

@@ -43,7 +43,7 @@ def proto_nce(
     normalised here (a row of zeros stays zero); all but the embeddings are detached. Computed in
     float32 or better (without autocast). Returns the mean over embeddings, or [N] with reduction
     "none"; a single prototype gives 0. Temperature 0.1: the paper's; 0.2 in the official program,
-    which also samples r of many prototypes as negatives. The lecture leaves phi undefined, see
+    which also samples r of many prototypes as negatives. Some texts leave phi undefined, see
     `concentrations`.
     Source: Li et al. 2021 (PCL), equation 11, the mean for the sum.
 

@@ -62,7 +62,7 @@ def nnclr(
     the views (by default the views). All normalised here (a row of zeros stays zero). Computed in
     float32 or better (without autocast). Returns the mean over pictures, or [N] with reduction
     "none"; N = 1 gives 0. Temperature 0.1: the paper's.
-    Source: Dwibedi et al. 2021, equations 1 to 3. One lecture says that the neighbour stands
+    Source: Dwibedi et al. 2021, equations 1 to 3. A common misreading is that the neighbour stands
     "rather than" an augmented view: it stands for one, and the other is its positive. lightly's
     recipe adds the negatives of the same view.
 

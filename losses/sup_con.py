@@ -25,7 +25,7 @@ def sup_con(
     Computed in float32 or better (without autocast). Returns the mean over the rows that are not
     alone in their class, or [N] with reduction "none", 0 for those that are; nobody left gives 0,
     with a graph. A batch of one class is no special case. Temperature 0.1: the paper's.
-    Source: Khosla et al. 2020, equation 2 (L_out); the lecture gives only its idea. The official
+    Source: Khosla et al. 2020, equation 2 (L_out). The official
     program multiplies by t / 0.07 and counts rows alone in their class as zeros in the mean.
 
     Raises ValueError for an empty batch, integers, NaN (on the CPU), labels of another length or of

@@ -48,7 +48,7 @@ def recorded_step(method_class, seen):
         if not seen:
             networks = {
                 name: {key: value.clone() for key, value in network.state_dict().items()}
-                for name, network in self.networks.items()
+                for name, network in self.trained.networks.items()
             }
             seen.append((images_seen, networks))
         return plain(self, batch, images_seen)

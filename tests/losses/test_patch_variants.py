@@ -91,7 +91,7 @@ def test_semantic_relation_equals_the_divergence_written_out():
     for picture, found in enumerate(semantic_relation(queries, keys)):
         rows = [(relations(queries[picture], p), relations(keys[picture], p)) for p in range(4)]
         right = sum(divergence(*row, middle=0.5) for row in rows)
-        printed = sum(divergence(*row, middle=1.0) for row in rows)  # the lecture's m = p + q
+        printed = sum(divergence(*row, middle=1.0) for row in rows)  # the misprint m = p + q
         assert found.item() == pytest.approx(right, rel=1e-6)
         assert printed == pytest.approx(right - 4 * math.log(2)) and printed < 0
 

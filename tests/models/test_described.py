@@ -57,7 +57,7 @@ def refused(file, architecture, within_bytes=MEMORY):
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     message = str(caught.value)
-    assert message.startswith(f"--checkpoint {file}: not a ") and "\n" not in message
+    assert message.startswith(f"`checkpoint` {file}: not a ") and "\n" not in message
     assert "memory" not in message  # nothing large was asked for, not even in vain
     return message
 
@@ -159,7 +159,7 @@ def refused_state(state, folder):
 
 
 def refused_official(file):
-    with pytest.raises(UserError, match=f"^--checkpoint {file}: ") as caught:
+    with pytest.raises(UserError, match=f"^`checkpoint` {file}: ") as caught:
         load_generator(file)
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -1,4 +1,4 @@
-"""Where a lecture prints something else: the printed form has another value or direction."""
+"""Where a misprint is in circulation: the printed form has another value or direction."""
 
 import math
 
@@ -63,7 +63,7 @@ def test_proto_nce_without_the_concentrations_is_another_loss():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_contrastive_pushes_unlike_pairs_apart(form):
-    """With the lecture's minus before the hinge the step would bring them together."""
+    """With the misprinted minus before the hinge the step would bring them together."""
     first, second, unlike = torch.zeros(1, 2), torch.tensor([[0.3, 0.4]]), torch.tensor([False])
 
     def distance_after_a_step(sign):
@@ -89,7 +89,7 @@ def test_an_easy_triplet_costs_nothing_where_the_form_without_a_hinge_goes_below
 
 
 def test_mahalanobis_obeys_the_axioms_as_they_should_be_printed():
-    """One lecture prints the triangle inequality with >, and squares, which break it."""
+    """The triangle inequality is also printed with >, and squares, which break it."""
     x, y, z, factor = (rows(50, 4, seed=seed) for seed in range(4))
     factor = factor[:3]
     xy, yz, xz = (mahalanobis_distances(*pair, factor) for pair in ((x, y), (y, z), (x, z)))
@@ -113,8 +113,8 @@ def test_cosface_with_a_parenthesis_lost_gives_another_value():
     assert printed > 100 * right
 
 
-def test_weights_of_the_lectures_shape_are_refused():
-    """[C, D] it is: one lecture has the batch for the classes."""
+def test_weights_of_the_misprinted_shape_are_refused():
+    """[C, D] it is: printed with the batch for the classes."""
     embeddings, labels, weights = batch()
     with pytest.raises(ValueError, match="weights"):
         class_softmax(embeddings, labels, weights.T)
