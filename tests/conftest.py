@@ -1,9 +1,6 @@
 """What several tests need: the reference numbers, tiny pictures, commands run for real."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +9,11 @@ import torch
 import models
 from commands import cli
 from tests.inception_weights import write_inception_weights
+from tests.processes import run_script
 
 # Tiny tensors: more threads would only wait for one another, and badly so on a busy machine.
 torch.set_num_threads(1)
 
-ROOT = Path(__file__).parents[1]
 REFERENCE = Path(__file__).parent / "reference"
 
 
@@ -52,22 +49,10 @@ def inception_file(tmp_path_factory):
 
 
 @pytest.fixture
-def command():
+def command(tmp_path_factory):
     """Return a function that runs a root script and returns the finished process."""
-
-    def run(*arguments, **options):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            **options,
-        )
-
-    return run
+    folder = tmp_path_factory.mktemp("command")
+    return lambda *arguments, **limits: run_script(folder, [*map(str, arguments)], **limits)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Each mistake that a user can make, given to the command: one line, the right exit code."""
 
 import pickle
-import resource
 import shutil
 import subprocess
 import sys
@@ -266,12 +265,8 @@ def test_a_full_disk_keeps_the_older_checkpoint(finished_run, command):
     dataroot, run = finished_run
     before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
     room = max(len(content) for content in before.values()) // 2
-
-    def little_room():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
     finished = command(
-        "train_cut.py", *arguments(dataroot, run, "--total_images", 8), preexec_fn=little_room
+        "train_cut.py", *arguments(dataroot, run, "--total_images", 8), file_bytes=room
     )
     line = finished.stderr.strip().splitlines()[-1]
     assert finished.returncode == 2, finished.stderr

@@ -10,6 +10,7 @@ import data
 import losses
 import train_cut
 from commands.translation import patches
+from tests.processes import free_port, run_together
 from tests.test_train_cut import COMMAND, PRESETS, TINY, method, options
 from tests.training_runs import (
     CPU,
@@ -17,7 +18,6 @@ from tests.training_runs import (
     assert_logs_agree,
     assert_same_run,
     folders,
-    free_port,
     kept_gradients,
     random_batch,
 )
@@ -70,10 +70,7 @@ SHARED_OUT = ["--batch_size", "4", "--total_images", "8", "--log_every", "4"]
 SHARED_OUT += ["--initialization", "normal", "--learning_rate", "2e-5"]
 
 
-def train_as_one_of_two(rank, ports, dataroot, folder):
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ["MASTER_ADDR"] = "127.0.0.1"
+def train_one_after_another(ports, dataroot, folder):
     for preset, port in ports.items():
         os.environ["MASTER_PORT"] = str(port)
         train(dataroot, folder / preset, preset, *SHARED_OUT)
@@ -85,7 +82,7 @@ def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     dataroot = folders(folder)
     ports = {preset: free_port() for preset in ("cut_monce", "cut_hneg", "cut_qs")}
-    torch.multiprocessing.spawn(train_as_one_of_two, (ports, dataroot, folder), nprocs=2)
+    run_together(train_one_after_another, ports, dataroot, folder)
     return folder, dataroot
 
 

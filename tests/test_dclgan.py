@@ -310,7 +310,7 @@ def test_two_processes_make_the_steps_of_one(dataroot, tmp_path):
     more += ["--initialization", "normal", "--dropout"]
     train(dataroot, tmp_path / "one", *more)
     arguments = ["--dataroot", dataroot, "--run_dir", tmp_path / "two", *COMMAND, *more]
-    train_in_two_processes("train_cyclegan.py", arguments)
+    train_in_two_processes(train_cyclegan.main, arguments)
     assert_logs_agree(tmp_path / "one", tmp_path / "two", lines=3)
     one, two = (states(tmp_path / run, 12) for run in ("one", "two"))
     for name in ("generator_a2b", "generator_b2a", "projector_a", "projector_b"):

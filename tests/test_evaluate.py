@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -18,8 +17,8 @@ import evaluate
 import models
 import translate
 from commands import evaluation
-from tests.conftest import ROOT
 from tests.evaluating import arguments, measure, ok, write_pictures
+from tests.processes import ROOT, free_port, run_together
 
 COUNT = 12
 ALL = "fid,kid,is,prdc,swd,ms_ssim,l1,psnr,ssim"
@@ -172,10 +171,7 @@ def test_the_order_in_which_files_were_made_changes_nothing(quick, quick_numbers
 
 
 def in_two_processes(options):
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    launcher = ("-m", "torch.distributed.run", "--nproc_per_node", 2, "--master_port", port)
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node", 2, "--master_port", free_port())
     finished = subprocess.run(
         list(map(str, [sys.executable, *launcher, "evaluate.py", *arguments(options)])),
         cwd=ROOT,
@@ -200,7 +196,9 @@ def test_two_processes_add_up_more_pictures_than_channels(inception_file, tmp_pa
     )
     options = {"real": real, "fake": fake, "weights": inception_file, "layer": 64}
     options["metrics"] = "fid,kid,prdc,swd,ms_ssim"
-    assert_close(in_two_processes(options), measure(**options).numbers)
+    run_together(evaluate.main, arguments({**options, "json": tmp_path / "numbers.json"}))
+    found = json.loads((tmp_path / "numbers.json").read_text())
+    assert_close(found, measure(**options).numbers)
 
 
 # ---- Statistics ----

@@ -1,7 +1,5 @@
 """export_official.py run for real: what it writes, where it does not, exit codes."""
 
-import resource
-
 import pytest
 import torch
 
@@ -101,11 +99,7 @@ def test_the_command_ends_with_its_exit_code(checkpoint, tmp_path, command):
     assert finished.returncode == 0, finished.stderr
     assert f"UnetGenerator, {weights(checkpoint):,} weights: written to {output}" in finished.stderr
     before = output.read_bytes()
-
-    def little_room():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2,) * 2)
-
-    finished = command(*arguments, preexec_fn=little_room)
+    finished = command(*arguments, file_bytes=len(before) // 2)
     assert finished.returncode == 2, finished.stderr
     (line,) = finished.stderr.strip().splitlines()
     assert line.startswith(f"error: --output {output}: cannot be written")

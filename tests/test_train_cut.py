@@ -18,6 +18,7 @@ import models
 import train_cut
 import training
 from tests import training_runs
+from tests.processes import run_together
 from tests.training_runs import (
     CPU,
     assert_equal,
@@ -26,7 +27,6 @@ from tests.training_runs import (
     assert_official,
     assert_same_run,
     folders,
-    free_port,
     has_saved,
     initial_state,
     kept_gradients,
@@ -199,6 +199,7 @@ COMMAND = [
     *("--constant_epochs", "1", "--decay_epochs", "1"),
 ]
 CUT = [*COMMAND, *("--load_size", "40", "--crop_size", "32", "--nce_patches", "16")]
+NARROW = ["--base_channels", "1", "--discriminator_channels", "1"]  # 64 channels and more
 PRESETS = {
     "cut": [*CUT, "--generator", "resnet_6blocks"],
     "cut-with-all": [
@@ -209,7 +210,7 @@ PRESETS = {
         *(*CUT, "--preset", "fastcut", "--generator", "smallstylegan2"),
         *("--nce_layers", "0", "2", "3"),
     ],
-    "sincut": [*COMMAND, "--preset", "sincut", "--crop_size", "16", "--batch_size", "2"],
+    "sincut": [*COMMAND, "--preset", "sincut", "--crop_size", "16", "--batch_size", "2", *NARROW],
     "simgan": [*CUT, "--preset", "simgan", "--batch_size", "2", "--history_size", "3"],
 }
 
@@ -286,7 +287,7 @@ ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
 @pytest.mark.parametrize("killer", ENDS)
-def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(killer, tmp_path):
+def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(killer, tmp_path, capsys):
     dataroot, run = folders(tmp_path), tmp_path / "run"
     more = ("--total_images", "10000", "--save_every", "3", "--workers", "1")
     process = start(dataroot, run, *more)
@@ -299,9 +300,8 @@ def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(killer, tmp_path):
     reached = training.read_newest_checkpoint(run / "checkpoints").images_seen
     end = reached + 5
     for folder in (run, tmp_path / "whole"):
-        process = start(dataroot, folder, "--total_images", str(end))
-        told = process.communicate(timeout=60)[1]
-        assert process.returncode == 0
+        train(dataroot, folder, "cut", "--total_images", str(end))
+        told = capsys.readouterr().err
         assert (f"resumed at {reached} images" in told) == (folder == run)
     assert_equal(states(run, end), states(tmp_path / "whole", end))
 
@@ -315,7 +315,7 @@ def test_two_processes_make_the_steps_of_one(preset, tmp_path):
     more += ["--initialization", "normal", "--learning_rate", "2e-5"]
     train(dataroot, tmp_path / "one", preset, *more)
     arguments = ["--dataroot", dataroot, "--run_dir", tmp_path / "two", *PRESETS[preset], *more]
-    train_in_two_processes("train_cut.py", arguments)
+    train_in_two_processes(train_cut.main, arguments)
     assert_logs_agree(tmp_path / "one", tmp_path / "two", lines=3)
     outputs = [
         models.translate(
@@ -326,12 +326,10 @@ def test_two_processes_make_the_steps_of_one(preset, tmp_path):
     assert torch.allclose(*outputs, atol=1e-5)
 
 
-def averaged_gradients(rank, world_size, port, folder):
-    """What each of `world_size` processes hands to its optimisers for its part of one batch."""
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world_size), "LOCAL_RANK": str(rank)}
+def averaged_gradients(folder):
+    """What each of several processes hands to its optimisers for its part of one batch."""
     processes = training.places_from_environment()
+    rank, world_size = processes.rank, processes.world_size
     with training.process_group(processes, CPU):
         chosen = options(**TINY, initialization="normal", batch_size=4, nce_negatives="batch")
         cut = method(chosen, processes)
@@ -352,9 +350,7 @@ def averaged_gradients(rank, world_size, port, folder):
 
 def test_two_processes_average_to_the_gradients_of_one(tmp_path):
     for world_size in (1, 2):
-        torch.multiprocessing.spawn(
-            averaged_gradients, (world_size, free_port(), tmp_path), nprocs=world_size
-        )
+        run_together(averaged_gradients, tmp_path, processes=world_size)
     one, *two = (torch.load(tmp_path / name) for name in ("1-0.pt", "2-0.pt", "2-1.pt"))
     assert len(one) > 30
     for name, gradient in one.items():
@@ -374,7 +370,7 @@ def test_sigterm_to_torchrun_saves_in_all_processes(tmp_path):
     assert f"stopped and saved at {reached} images" in told
 
 
-def test_a_process_that_dies_ends_the_run_and_one_process_resumes_it(tmp_path):
+def test_a_process_that_dies_ends_the_run_and_one_process_resumes_it(tmp_path, capsys):
     dataroot, run = folders(tmp_path), tmp_path / "run"
     more = ("--batch_size", "2", "--total_images", "100000", "--save_every", "4")
     process = start(dataroot, run, *more, launcher=torchrun())
@@ -388,6 +384,5 @@ def test_a_process_that_dies_ends_the_run_and_one_process_resumes_it(tmp_path):
     assert process.returncode != 0
     assert "error: talking to the other processes of this run failed" in told
     reached = training.read_newest_checkpoint(run / "checkpoints").images_seen
-    process = start(dataroot, run, "--batch_size", "2", "--total_images", str(reached + 4))
-    told = process.communicate(timeout=60)[1]
-    assert process.returncode == 0 and f"resumed at {reached} images" in told
+    train(dataroot, run, "cut", "--batch_size", "2", "--total_images", str(reached + 4))
+    assert f"resumed at {reached} images" in capsys.readouterr().err

@@ -357,7 +357,7 @@ def test_two_processes_make_the_steps_of_one(dataroot, tmp_path):
     more += ["--learning_rate", "2e-5", "--dropout", "--ema_halflife_images", 8]
     train(dataroot, tmp_path / "one", "plain", *more)
     arguments = ["--dataroot", dataroot, "--run_dir", tmp_path / "two", *KINDS["plain"], *more]
-    train_in_two_processes("train_cyclegan.py", arguments)
+    train_in_two_processes(train_cyclegan.main, arguments)
     assert_logs_agree(tmp_path / "one", tmp_path / "two", lines=3)
     one, two = (states(tmp_path / run, 12) for run in ("one", "two"))
     for domain in "ab":

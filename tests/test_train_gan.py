@@ -298,7 +298,7 @@ def test_two_processes_make_the_steps_of_one(name, tmp_path):
         more += ["--generator", "progressive", "--deviation_group", "1", "--learning_rate_at", "8"]
         more += ["1e-5", "--total_images", "40"]
     train(dataroot, tmp_path / "one", name, *more)
-    train_in_two_processes("train_gan.py", arguments(dataroot, tmp_path / "two", name, *more))
+    train_in_two_processes(train_gan.main, arguments(dataroot, tmp_path / "two", name, *more))
     lines = len(log_lines(tmp_path / "one" / "log.jsonl"))
     assert lines >= 3
     # Means of what each process sees in its own pictures.

@@ -467,7 +467,7 @@ def test_two_processes_make_the_steps_of_one(folders, tmp_path):
     more += ["--learning_rate", "2e-5", "--ema_halflife_images", 8, "--evaluate_every", 8]
     train(folders, tmp_path / "one", *RESNET, *more)
     arguments = ["--dataroot", folders, "--run_dir", tmp_path / "two", *RESNET, *more]
-    train_in_two_processes("train_pix2pix.py", arguments)
+    train_in_two_processes(train_pix2pix.main, arguments)
     assert_logs_agree(tmp_path / "one", tmp_path / "two", lines=3)
     one, two = (log_lines(tmp_path / run / "metrics.jsonl") for run in ("one", "two"))
     assert [line["images"] for line in one] == [line["images"] for line in two] == [8, 12]
@@ -479,7 +479,7 @@ def test_two_processes_measure_the_network_that_they_save(unet_pairs, tmp_path):
     """Batch norm's running statistics, by which pictures are translated, are those of both."""
     run, more = tmp_path / "run", ["--batch_size", 4, "--total_images", 12, "--evaluate_every", 12]
     arguments = ["--dataroot", unet_pairs, "--run_dir", run, *UNET, *more]
-    train_in_two_processes("train_pix2pix.py", arguments)
+    train_in_two_processes(train_pix2pix.main, arguments)
     (line,) = log_lines(run / "metrics.jsonl")
     found = measure(
         checkpoint=run,

@@ -1,7 +1,6 @@
 """What the tests of the training commands share: tiny data, whole runs, states compared."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from torch import Tensor
 import data
 import training
 from models.official import normalize_state
-from tests.conftest import ROOT
+from tests.processes import ROOT, free_port, run_together
 from training.log import log_lines
 
 CPU = torch.device("cpu")
@@ -171,13 +170,7 @@ def torchrun() -> list[str]:
     ]
 
 
-def train_in_two_processes(script: str, arguments: Iterable[object]) -> None:
-    process = start(script, arguments, torchrun())
-    told = process.communicate(timeout=200)[1]
-    assert process.returncode == 0, told
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def train_in_two_processes(
+    main: Callable[[Sequence[str]], None], arguments: Iterable[object]
+) -> None:
+    run_together(main, [*map(str, arguments)])

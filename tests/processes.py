@@ -1,0 +1,85 @@
+"""Real processes without the seconds of their imports: forked from a server that made them once."""
+
+import multiprocessing
+import os
+import resource
+import runpy
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+LIMIT_SECONDS = 240
+COMMANDS = ["evaluate", "generate", "export_official", "translate"]
+COMMANDS += ["train_cut", "train_cyclegan", "train_gan", "train_pix2pix"]
+
+multiprocessing.set_forkserver_preload([*COMMANDS, "pytest", "tests.training_runs"])
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def run_script(
+    folder: Path, arguments: Sequence[str], file_bytes: int | None = None
+) -> subprocess.CompletedProcess:
+    """Run a script of the root as `python SCRIPT ...` does, and return the finished process.
+
+    folder: for what it prints. file_bytes: the longest file that the process may write.
+    """
+    told = [folder / name for name in ("stdout.txt", "stderr.txt")]
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_as_script, args=(arguments, told, file_bytes)
+    )
+    process.start()
+    process.join(LIMIT_SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        raise TimeoutError(f"{arguments} after {LIMIT_SECONDS} s")
+    return subprocess.CompletedProcess(
+        arguments, process.exitcode, *(path.read_text() for path in told)
+    )
+
+
+def _as_script(arguments: Sequence[str], told: Sequence[Path], file_bytes: int | None) -> None:
+    for number, path in enumerate(told, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    if file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    torch.set_num_threads(1)
+    os.environ["COLUMNS"] = "200"
+    os.chdir(ROOT)
+    script = Path(arguments[0]).resolve()
+    sys.argv, sys.path[0] = [*arguments], str(script.parent)
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def run_together(function: Callable, *arguments: object, processes: int = 2) -> None:
+    """Call a function in each of several processes that know of one another as under torchrun."""
+    context = torch.multiprocessing.start_processes(
+        _as_rank,
+        (processes, free_port(), function, arguments),
+        nprocs=processes,
+        join=False,
+        start_method="forkserver",
+    )
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not context.join(max(0, deadline - time.monotonic())):
+        if time.monotonic() > deadline:
+            for process in context.processes:
+                process.kill()
+            raise TimeoutError(f"{function} after {LIMIT_SECONDS} s")
+
+
+def _as_rank(rank: int, processes: int, port: int, function: Callable, arguments: tuple) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+    function(*arguments)
