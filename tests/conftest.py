@@ -1,6 +1,7 @@
 """What several tests need: the reference numbers, tiny pictures, commands run for real."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
