@@ -46,11 +46,11 @@ class Options(metrics.Measures):
     direction: Literal["a2b", "b2a"] | None = None
     """For a run that learns both ways: from A to B or from B to A."""
     num: int = 0
-    """Pictures that --checkpoint makes from noise, those of generate.py; 0: it translates."""
+    """Pictures that --checkpoint makes from noise, the same as generate.py's; 0: --checkpoint translates --source."""
     seed: int = 0
     """For --num, as in generate.py."""
     truncation: float = 1.0
-    """For --num, as in generate.py; papers' numbers are at 1."""
+    """For --num, as in generate.py; published numbers use 1."""
     save_stats: Path | None = None
     """Write the statistics of --real to this .npz, for later use as --real."""
     json: Path | None = None
@@ -60,7 +60,7 @@ class Options(metrics.Measures):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
     batch_size: int = 16
-    """Pictures that are resized together, and that a GPU looks at together."""
+    """Pictures that are resized, and on a GPU processed, together."""
     workers: int = 4
     """Reading processes; 0 reads in the measuring process itself."""
 

@@ -37,35 +37,34 @@ class Options:
     checkpoint: Path
     """Run folder, or .safetensors file."""
     output: Path | None = None
-    """Folder for the pictures: 000000.png and so on, of a generator with classes in a folder for
-    each class. Without it only --grid and --interpolate are written."""
+    """Folder for the pictures: 000000.png and so on; with classes, in one folder per class. Without it only --grid and --interpolate are written."""
     num: int = 64
-    """Pictures."""
+    """Number of pictures."""
     seed: int = 0
-    """All pictures follow from it."""
+    """Seed of all latents, and of the classes where --labels names none."""
     labels: tuple[str, ...] = ()
     """Classes that the pictures take in turn, names or numbers (a name counts before a number);
     without them classes come as often as in the training data."""
     grid: Path | None = None
-    """Write a sheet (.png) of the first 64 pictures; of a generator with classes a row for each
-    class, a column for each latent."""
+    """Write a sheet (.png) of the first 64 pictures; with classes, a row for each class and a column
+    for each latent."""
     interpolate: Path | None = None
-    """Write a walk through latents of the seed and back to the first: moving (.gif), or a sheet
-    with a row for each latent (.png); of the first class of --labels, or else class 0."""
+    """Write an interpolation through latents of the seed and back to the first: animated (.gif), or
+    a sheet with a row for each latent (.png); of the first class of --labels, else of class 0."""
     keys: int = 8
-    """Latents that --interpolate goes through."""
+    """Number of latents that --interpolate passes through."""
     frames: int = 24
-    """Pictures from one of them to the next."""
+    """Pictures from one latent to the next."""
     truncation: float = 1.0
-    """Share of the latents' distribution, around its middle, that is used: 1 all of it; with less
-    the pictures are more alike, and often better."""
+    """Truncation of the latents' distribution: 1 uses all of it; below 1 only the part around its
+    centre, which makes the pictures more alike and often better."""
     weights: Literal["ema", "raw"] = "ema"
-    """ema: the network that the run gives away; raw: of a run folder, the network itself as the
-    newest checkpoint has it, without moving average."""
+    """ema: the network of generator.safetensors; raw: the network of a run's newest checkpoint,
+    without moving average."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
     batch_size: int = 64
-    """Pictures held at once, rounded up to whole passes of the network; changes no picture."""
+    """Pictures made together, rounded up to whole passes of the network; changes no picture."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

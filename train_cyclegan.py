@@ -44,7 +44,7 @@ class Options(UnpairedOptions):
     """Weight of L1 between a picture and what comes back of it; 0: off."""
     identity_weight: float = 5.0
     average_ways: bool = False
-    """Take the mean of the two directions' losses in the generators' loss, not the sum."""
+    """Average the losses of the two directions in the generators' loss, instead of adding them."""
     history_size: int = 50
     """Earlier translations of each kind kept for the discriminators; 0: off."""
 

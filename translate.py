@@ -45,7 +45,7 @@ class Options:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
     batch_size: int = 1
-    """Pictures a pass; only neighbours of equal size share one."""
+    """Pictures per pass; only neighbouring files of equal size share one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What each comparison of patches makes of the README's demo: its three numbers, over seeds.
+"""What each comparison of patches makes of the demo of docs/runs.md: its three numbers, over seeds.
 
 Draws the demo's pictures, trains CUT with each comparison on the same number of images (the options
 of the Makefile's demo, its schedule stretched to that number), translates the test scenes and

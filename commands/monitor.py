@@ -39,7 +39,7 @@ class RunMonitor:
     def __call__(self, images_seen: int) -> dict[str, object]:
         """Measure all generators; return the numbers in the writing process, {} in others.
 
-        What a metric cannot use is told and passed over: it is no reason to lose a training.
+        A set that a metric cannot use is reported and skipped: it is no reason to lose a training.
         """
         numbers: dict[str, object] = {}
         for name, (fake, real) in self.tests.items():

@@ -14,24 +14,25 @@ class RunOptions:
     """The options that all training commands share."""
 
     run_dir: Path | None = None
-    """Folder for everything that the run writes. The same command on it goes on where it was."""
+    """Folder for everything that the run writes. The same command on the same folder resumes the run."""
     total_images: int = 0
-    """Images to train on; 0: to the end of the schedule. May grow when a run goes on."""
+    """Images to train on; 0: to the end of the schedule. May grow when a run is resumed."""
     batch_size: int = 1
-    """Images a step, over all processes together."""
+    """Images per step, over all processes together."""
     seed: int = 0
-    """All randomness follows from it."""
+    """Seed of all randomness."""
     init_from: Path | None = None
     """Start from these weights: a run folder or a checkpoint .pt (all networks), or a .safetensors
     or official .pth (the generator)."""
     dry_run: bool = False
-    """Print the plan, the resolved options and the sizes; touch nothing."""
+    """Print the plan, the resolved options and the sizes of the networks; write nothing."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast on a GPU that has it, fp32 elsewhere."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """auto: bf16 autocast on a GPU that has it, fp32 elsewhere; tf32: fp32 with TF32 products, on a
+    GPU that has them."""
     workers: int = 4
-    """Reading processes of each training process; 0 reads in the training process itself."""
+    """Data loading processes of each training process; 0 loads in the training process itself."""
     save_every: int = 5000
     """Images between checkpoints; one is also written at the end and when the run is stopped."""
     preview_every: int = 1000
@@ -39,15 +40,15 @@ class RunOptions:
     log_every: int = 100
     """Images between log lines."""
     evaluate_every: int = 0
-    """Images between measurements on the test pictures, at the end as well; 0: none."""
+    """Images between evaluations on the test pictures (and one at the end); 0: none."""
     metrics: str = "fid,kid"
-    """What evaluate.py calls --metrics; the first one decides which network is kept as best."""
+    """Metrics as in evaluate.py; the first one decides which network is kept as best."""
     protocol: Literal["clean", "torch", "tf"] = "clean"
-    """Resizing and value range before the network of the metrics, as in evaluate.py."""
+    """Resizing and value range before the feature network of the metrics, as in evaluate.py."""
     layer: int = 2048
-    """Layer of that network: 64, 192, 768 or 2048."""
+    """Layer of the feature network: 64, 192, 768 or 2048."""
     weights: Path | None = None
-    """File with that network's weights; without it they are looked for, then downloaded."""
+    """File with the feature network's weights; without it they are looked for, then downloaded."""
 
 
 # Options that a run may go on with under another value: they do not change its result.

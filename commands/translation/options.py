@@ -21,7 +21,7 @@ class TranslatorOptions(RunOptions):
     preprocess: Literal[
         "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "scale_shortside", "none"
     ] = "resize_and_crop"
-    """How a file becomes a training picture."""
+    """How an image file becomes a training picture."""
     load_size: int = 286
     """Pixels that a picture is resized to before the crop."""
     crop_size: int = 256
@@ -32,37 +32,39 @@ class TranslatorOptions(RunOptions):
     constant_epochs: float = 100
     """Epochs at the full learning rate."""
     decay_epochs: float = 100
-    """Epochs after that, in which the learning rate falls by equal steps towards 0."""
+    """Epochs after those, over which the learning rate decays linearly towards 0."""
     epoch_images: int = 0
-    """Images an epoch; 0: the number of files, of the larger folder where there are two."""
+    """Images per epoch; 0: the number of files (of the larger folder where there are two)."""
     learning_rate: float = 2e-4
     """Adam's step size, for all networks."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's decay rates."""
     ema_halflife_images: float = 0
-    """Half-life of the generator's moving average, which is then the one to use; 0: none."""
+    """Half-life, in images, of the generator's moving average, which is then the network to use; 0:
+    none."""
 
     base_channels: int = 64
     """Width of the generator (the papers' ngf)."""
     discriminator_channels: int = 64
     """Width of the discriminator (the papers' ndf)."""
     discriminator_layers: int = 3
-    """Halvings in the patch discriminator; 3 judges patches of 70 px (84 with anti-aliasing)."""
+    """Downsampling layers of the patch discriminator; 3 give receptive fields of 70 px (84 with
+    anti-aliasing)."""
     generator_norm: Literal["instance", "batch", "none"] = "instance"
     """Norm of a ResNet or U-Net generator."""
     discriminator_norm: Literal["instance", "batch", "none"] = "instance"
     """Norm of a patch or pixel discriminator."""
     antialias: bool = False
-    """Blur before halving and double smoothly, in a ResNet generator and the discriminator."""
+    """Anti-aliased down- and upsampling in a ResNet generator and the discriminator."""
     dropout: bool = False
-    """Dropout of one half in the generator."""
+    """Dropout with probability one half in the generator."""
     initialization: Literal["normal", "xavier", "kaiming", "orthogonal"] = "normal"
-    """First weights of all networks but those of the StyleGAN2 kind."""
+    """Initialization of all networks except those of the StyleGAN2 kind."""
     initialization_gain: float = 0.02
-    """Gain of the first weights."""
+    """Gain of the initialization."""
 
     adversarial: Literal["lsgan", "minimax", "non_saturating", "hinge", "wgan"] = "lsgan"
-    """The two players' losses."""
+    """The adversarial losses of generator and discriminator."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ class UnpairedOptions(TranslatorOptions):
     """The options of translators that learn without pairs; a term whose weight is 0 is off."""
 
     jitter_in_decay: bool = False
-    """Go on with resizing to load_size while the learning rate falls; the official programs of CUT
-    resize to crop_size from then on."""
+    """Keep resizing to load_size while the learning rate decays; the official CUT program resizes to
+    crop_size from then on."""
     identity_weight: float = 0.0
     """Weight of L1 between a target picture and its translation; 0: off."""
     nce_weight: float = 0.0
@@ -81,7 +83,7 @@ class UnpairedOptions(TranslatorOptions):
     nce_temperature: float = 0.07
     """Temperature of the softmax over patches."""
     nce_patches: int = 256
-    """Patches a layer and picture."""
+    """Patches per layer and picture."""
     nce_channels: int = 256
     """Width of the projected patches."""
 
