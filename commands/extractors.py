@@ -27,7 +27,7 @@ def build_extractor(
                 f"--features {measures.features}: does not turn uint8 [B, 3, H, W] into float "
                 f"[B, D] ({error})"
             ) from error
-    weights = metrics.load_inception_weights(measures.weights)
+    weights = load_weights(measures.weights)
     with torch.device("meta"):
         network = metrics.FidInception()
     network.load_state_dict(weights.state, assign=True)
@@ -41,6 +41,18 @@ def build_extractor(
         exact=measures.exact,
     )
     return extractor, weights.published
+
+
+def load_weights(path: Path | None) -> metrics.InceptionWeights:
+    """Return the weights of FID's network; where that fails, tell what measures without them."""
+    try:
+        return metrics.load_inception_weights(path)
+    except UserError as error:
+        others = ",".join(metrics.OF_PICTURES)
+        raise UserError(
+            f"{error}; without these weights, --metrics {others} can be measured, and "
+            "evaluate.py --features takes another network"
+        ) from error
 
 
 def load_function(

@@ -22,7 +22,14 @@ from metrics.inception_score import InceptionScore, inception_score
 from metrics.kernel_distance import KernelDistance, kernel_distance
 from metrics.lpips import Lpips, load_lpips
 from metrics.manifold import density_coverage, precision_recall
-from metrics.measures import MANY_IMAGES, OF_FEATURES, OF_PAIRS, WITHOUT_REALS, Measures
+from metrics.measures import (
+    MANY_IMAGES,
+    OF_FEATURES,
+    OF_PAIRS,
+    OF_PICTURES,
+    WITHOUT_REALS,
+    Measures,
+)
 from metrics.moments import Moments
 from metrics.pairs import PairMeans
 from metrics.protocols import PROTOCOLS, Protocol
@@ -42,6 +49,7 @@ __all__ = [
     "MANY_IMAGES",
     "OF_FEATURES",
     "OF_PAIRS",
+    "OF_PICTURES",
     "PROTOCOLS",
     "WITHOUT_REALS",
     "Collection",

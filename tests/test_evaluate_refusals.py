@@ -200,6 +200,7 @@ def test_no_network_and_no_weights(options, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     line = refused(**changed(options, weights=None), lines_before=1)
     assert_tells(line, PUBLISHED.url, tmp_path / "cache", "PAIRLESS_CACHE", "--weights FILE")
+    assert_tells(line, "without these weights, --metrics swd,ms_ssim", "evaluate.py --features")
     assert not list(tmp_path.rglob("*.pth"))
 
 

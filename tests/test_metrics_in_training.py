@@ -121,7 +121,7 @@ def refused(*more, lines_before, capsys):
     [
         (("--metrics", "fid,foo"), ("--metrics fid,foo", "'foo'")),
         (("--layer", "100"), ("--layer 100",)),
-        (("--weights", "/nowhere.pth"), ("--weights /nowhere.pth", "no such file")),
+        (("--weights", "/nowhere.pth"), ("--weights /nowhere.pth", "--metrics swd,ms_ssim")),
         (("--metrics", "is"), ("--is_splits 10", "9 images")),
     ],
 )
