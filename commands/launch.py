@@ -122,7 +122,8 @@ def _train(
         if options.evaluate_every:
             evaluate = monitor(options, files, method, run, exports, device, processes)
         reports = training.Reports(files.preview, exports, evaluate, watch or training.Watch())
-        training.fit(method, stream, run, pace, reports, processes, device)
+        with training.tf32_products(options.precision == "tf32"):
+            training.fit(method, stream, run, pace, reports, processes, device)
     finally:
         run.release()
         for path, reason in stream.unreadable.items():

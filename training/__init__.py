@@ -36,6 +36,7 @@ from training.modules import (
     optimizer_step,
     optimizer_step_if_finite,
     set_learning_rate,
+    tf32_products,
     weights_cast_once,
 )
 from training.pictures import save_sheet, sheet
@@ -94,6 +95,7 @@ __all__ = [
     "seed_for",
     "set_learning_rate",
     "sheet",
+    "tf32_products",
     "total",
     "untouched",
     "untracked",

@@ -156,7 +156,17 @@ def any_process(flag: bool) -> bool:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return the precision, fp32 or bf16, that `name`, auto, fp32 or bf16, means on `device`."""
+    """Return the precision, fp32, tf32 or bf16, that `name` (one of them, or auto) means there.
+
+    Raises UserError for tf32 on a device without it.
+    """
+    if name == "tf32" and not (
+        device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    ):
+        raise UserError(
+            f"`precision` tf32: {device} has no TF32 products; give fp32, or a GPU of the Ampere "
+            "generation or later"
+        )
     if name != "auto":
         return name
     has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -87,6 +87,21 @@ def weights_cast_once() -> Iterator[None]:
             torch.clear_autocast_cache()
 
 
+@contextmanager
+def tf32_products(allowed: bool) -> Iterator[None]:
+    """Let GPUs round the factors of float32 products to TF32 (10 bits) in the block, or forbid it.
+
+    PyTorch allows it for convolutions by default; here fp32 means float32.
+    """
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
+    matmul.allow_tf32 = convolution.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, convolution.allow_tf32 = before
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Set the learning rate of all weights."""
     for group in optimizer.param_groups:

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+import training
+from errors import UserError
 from training.ema import MovingAverage, ema_decay
 from training.history import RefinedHistory
 from training.loop import crossed
@@ -113,3 +115,18 @@ def test_frozen_weights_get_no_gradient_but_inputs_do():
 )
 def test_multiples_are_met_whatever_the_batch_size(before, after, every, answer):
     assert crossed(before, after, every) is answer
+
+
+def test_tf32_is_for_gpus_that_have_it():
+    with pytest.raises(UserError, match="`precision` tf32: cpu has no TF32"):
+        training.choose_precision("tf32", torch.device("cpu"))
+    assert training.choose_precision("auto", torch.device("cpu")) == "fp32"
+
+
+def test_float32_products_are_rounded_only_where_asked_for():
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [place.allow_tf32 for place in places]
+    for allowed in (False, True):
+        with training.tf32_products(allowed):
+            assert [place.allow_tf32 for place in places] == [allowed, allowed]
+    assert [place.allow_tf32 for place in places] == before
