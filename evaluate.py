@@ -46,7 +46,8 @@ class Options(metrics.Measures):
     direction: Literal["a2b", "b2a"] | None = None
     """For a run that learns both ways: from A to B or from B to A."""
     num: int = 0
-    """Pictures that --checkpoint makes from noise, the same as generate.py's; 0: --checkpoint translates --source."""
+    """Pictures that --checkpoint makes from noise, the same as generate.py's;
+    0: --checkpoint translates --source."""
     seed: int = 0
     """For --num, as in generate.py."""
     truncation: float = 1.0

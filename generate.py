@@ -37,7 +37,8 @@ class Options:
     checkpoint: Path
     """Run folder, or .safetensors file."""
     output: Path | None = None
-    """Folder for the pictures: 000000.png and so on; with classes, in one folder per class. Without it only --grid and --interpolate are written."""
+    """Folder for the pictures: 000000.png and so on; with classes, in one folder per class.
+    Without it only --grid and --interpolate are written."""
     num: int = 64
     """Number of pictures."""
     seed: int = 0
@@ -46,8 +47,8 @@ class Options:
     """Classes that the pictures take in turn, names or numbers (a name counts before a number);
     without them classes come as often as in the training data."""
     grid: Path | None = None
-    """Write a sheet (.png) of the first 64 pictures; with classes, a row for each class and a column
-    for each latent."""
+    """Write a sheet (.png) of the first 64 pictures; with classes, a row for each class and a
+    column for each latent."""
     interpolate: Path | None = None
     """Write an interpolation through latents of the seed and back to the first: animated (.gif), or
     a sheet with a row for each latent (.png); of the first class of --labels, else of class 0."""

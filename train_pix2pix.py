@@ -55,7 +55,8 @@ class Options(TranslatorOptions):
     dropout: bool = True
     adversarial: Literal["lsgan", "minimax", "non_saturating", "hinge", "wgan"] = "non_saturating"
     adversarial_weight: float = 1.0
-    """Weight of the adversarial loss in the generator's; 0: off, and the discriminator is not trained."""
+    """Weight of the adversarial loss in the generator's; 0: off, and the discriminator is not
+    trained."""
     l1_weight: float = 100.0
     """Weight of L1 between translation and target; 0: off."""
     evaluate_every: int = 5000

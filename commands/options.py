@@ -14,7 +14,8 @@ class RunOptions:
     """The options that all training commands share."""
 
     run_dir: Path | None = None
-    """Folder for everything that the run writes. The same command on the same folder resumes the run."""
+    """Folder for everything that the run writes. The same command on the same
+    folder resumes the run."""
     total_images: int = 0
     """Images to train on; 0: to the end of the schedule. May grow when a run is resumed."""
     batch_size: int = 1

@@ -1,4 +1,4 @@
-"""Pictures to tensors and back: conversions between the two value ranges, uint8 and float in [-1, 1]."""
+"""Pictures to tensors and back: between the two value ranges, uint8 and float in [-1, 1]."""
 
 import numpy as np
 import torch

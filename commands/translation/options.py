@@ -72,8 +72,8 @@ class UnpairedOptions(TranslatorOptions):
     """The options of translators that learn without pairs; a term whose weight is 0 is off."""
 
     jitter_in_decay: bool = False
-    """Keep resizing to load_size while the learning rate decays; the official CUT program resizes to
-    crop_size from then on."""
+    """Keep resizing to load_size while the learning rate decays; the official CUT program resizes
+    to crop_size from then on."""
     identity_weight: float = 0.0
     """Weight of L1 between a target picture and its translation; 0: off."""
     nce_weight: float = 0.0
