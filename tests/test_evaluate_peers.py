@@ -133,7 +133,8 @@ def assert_same_as_fidelity(numbers, theirs, fid):
     assert numbers["fid"] == pytest.approx(theirs["frechet_inception_distance"], **fid)
     for part in ("mean", "std"):
         found = theirs[f"kernel_inception_distance_{part}"]
-        assert numbers[f"kid_{part}"] == pytest.approx(found, abs=1e-6)
+        # Theirs sums kernels of 1 and more in float32, as in tests/metrics/test_kernel_distance.py.
+        assert numbers[f"kid_{part}"] == pytest.approx(found, abs=3e-6)
     for name in ("precision", "recall"):
         assert numbers[name] == pytest.approx(theirs[name], abs=1e-6)  # theirs are float32
         assert 0 < numbers[name] < 1
@@ -156,7 +157,7 @@ def test_protocol_tf_is_that_of_torch_fidelity(peer, mixed, at_64):
 
 
 def test_protocol_clean_is_that_of_clean_fid_and_prdc(clean_fid_at_64, at_64):
-    assert at_64["clean"]["fid"] == pytest.approx(clean_fid_at_64.fid, rel=1e-6)
+    assert at_64["clean"]["fid"] == pytest.approx(clean_fid_at_64.fid, rel=3e-6)
     features = torch.cat(clean_fid_at_64.seen).numpy()
     found = prdc.compute_prdc(features[:COUNT], features[COUNT:], nearest_k=5)
     for name in ("density", "coverage"):
@@ -168,9 +169,11 @@ def test_the_last_layer_and_the_classes_are_those_of_torch_fidelity(peer, square
     theirs = fidelity(peer, square, 2048, 8, "--isc")
     numbers = ours(square, 2048, "tf", inception_file, metrics="fid,kid,prdc,is")
     assert_same_as_fidelity(numbers, theirs, {"abs": 1e-3})
+    # The deviation is the small difference of scores that carry float32's rounding, relative to
+    # the scores and not to it: of a deviation of 0.005 this is 4e-5.
     for part in ("mean", "std"):
         found = theirs[f"inception_score_{part}"]
-        assert numbers[f"is_{part}"] == pytest.approx(found, rel=1e-6)
+        assert numbers[f"is_{part}"] == pytest.approx(found, abs=2e-7 * numbers["is_mean"])
 
 
 def test_a_layer_with_more_channels_than_pictures_is_that_of_clean_fid(

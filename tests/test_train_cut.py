@@ -21,6 +21,7 @@ from tests import training_runs
 from tests.processes import run_together
 from tests.training_runs import (
     CPU,
+    OFFICIAL_STEPS,
     assert_equal,
     assert_gradients_agree,
     assert_logs_agree,
@@ -30,6 +31,7 @@ from tests.training_runs import (
     has_saved,
     initial_state,
     kept_gradients,
+    official_batch,
     random_batch,
     states,
     torchrun,
@@ -82,8 +84,9 @@ OFFICIAL_NAMES = {
 
 
 @pytest.mark.parametrize("few_launches", [False, True])
+@OFFICIAL_STEPS
 @pytest.mark.parametrize("preset", ["cut", "fastcut"])
-def test_three_steps_give_the_official_losses(preset, few_launches, reference):
+def test_steps_give_the_official_losses(preset, dtype, steps, few_launches, reference):
     arrays = reference(f"{preset}_three_steps")[1]
     cut = method(
         options(
@@ -98,14 +101,15 @@ def test_three_steps_give_the_official_losses(preset, few_launches, reference):
     for network, letter in zip(cut.trained.networks.values(), "GDF", strict=True):
         state = initial_state(arrays, letter)
         network.load_state_dict({re.sub(r"^mlp_", "heads.", k): v for k, v in state.items()})
-    for step in (1, 2, 3):
-        batch = data.TranslationBatch(arrays[f"step{step}/source"], arrays[f"step{step}/target"])
+        network.to(dtype)
+    for step in range(1, 1 + steps):
+        batch = official_batch(arrays, step, dtype)
         with models.forced_few_launches(few_launches):
             losses = cut.update(batch, ScriptedDraws(arrays, step))
         names = {name: OFFICIAL_NAMES[name] for name in losses}
         assert len(names) == (6 if preset == "cut" else 5)
-        # Adam makes full steps of gradients that are rounding noise, so later steps drift apart.
-        assert_official(losses, arrays, step, names, rel=1e-5 if step == 1 else 1e-4)
+        # The recorded run's own rounding grows from step to step.
+        assert_official(losses, arrays, step, names, rel=5e-5 if step > 1 else 1e-5)
 
 
 @pytest.mark.parametrize("preset", ["cut", "fastcut", "cut_monce", "cut_hneg", "cut_qs"])

@@ -20,6 +20,7 @@ from errors import UserError
 from tests.evaluating import measure
 from tests.training_runs import (
     CPU,
+    OFFICIAL_STEPS,
     assert_equal,
     assert_gradients_agree,
     assert_logs_agree,
@@ -28,6 +29,7 @@ from tests.training_runs import (
     folders,
     initial_state,
     kept_gradients,
+    official_batch,
     random_batch,
     states,
     train_in_two_processes,
@@ -70,7 +72,8 @@ LOSSES = {
 }
 
 
-def test_three_steps_give_the_official_losses(reference):
+@OFFICIAL_STEPS
+def test_steps_give_the_official_losses(dtype, steps, reference):
     arrays = reference("cyclegan_three_steps")[1]
     cyclegan = method(
         base_channels=2, discriminator_channels=2, crop_size=32, load_size=32, history_size=0
@@ -78,9 +81,10 @@ def test_three_steps_give_the_official_losses(reference):
     assert cyclegan.trained.networks.keys() == NETWORKS.keys()
     for name, official in NETWORKS.items():
         cyclegan.trained.networks[name].load_state_dict(initial_state(arrays, official))
-    for step in (1, 2, 3):
-        batch = data.TranslationBatch(arrays[f"step{step}/source"], arrays[f"step{step}/target"])
-        assert_official(cyclegan.step(batch, 0), arrays, step, LOSSES, rel=1e-3)
+        cyclegan.trained.networks[name].to(dtype)
+    for step in range(1, 1 + steps):
+        batch = official_batch(arrays, step, dtype)
+        assert_official(cyclegan.step(batch, 0), arrays, step, LOSSES, rel=1e-5)
 
 
 def joint_gradients(cyclegan, batch):

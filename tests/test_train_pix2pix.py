@@ -20,6 +20,7 @@ import translate
 from tests.evaluating import measure
 from tests.training_runs import (
     CPU,
+    OFFICIAL_STEPS,
     assert_equal,
     assert_gradients_agree,
     assert_logs_agree,
@@ -28,6 +29,7 @@ from tests.training_runs import (
     initial_state,
     kept_gradients,
     noise,
+    official_batch,
     states,
     train_in_two_processes,
 )
@@ -61,13 +63,15 @@ def pair_batch(batch=1, size=128, channels=(3, 3), seed=0):
     return data.TranslationBatch(source, target)
 
 
-def test_three_steps_give_the_official_losses(reference):
+@OFFICIAL_STEPS
+def test_steps_give_the_official_losses(dtype, steps, reference):
     arrays = reference("pix2pix_three_steps")[1]
     pix2pix = method(base_channels=2, discriminator_channels=4, dropout=False)
     for name, official in {"generator": "G", "discriminator": "D"}.items():
         pix2pix.trained.networks[name].load_state_dict(initial_state(arrays, official))
-    for step in (1, 2, 3):
-        batch = data.TranslationBatch(arrays[f"step{step}/source"], arrays[f"step{step}/target"])
+        pix2pix.trained.networks[name].to(dtype)
+    for step in range(1, 1 + steps):
+        batch = official_batch(arrays, step, dtype)
         assert_official(pix2pix.step(batch, 0), arrays, step, LOSSES, rel=1e-5)
 
 

@@ -31,14 +31,15 @@ def load_initial(official: OfficialCut, trace) -> None:
         prefix = f"initial/{name}/"
         weights = {k.removeprefix(prefix): v for k, v in trace.items() if k.startswith(prefix)}
         network.load_state_dict(weights, strict=True)
+        network.double()
 
 
 def replay(official: OfficialCut, trace, step: int) -> dict[str, float]:
     prefix = f"step{step}/"
     ids = sum(key.startswith(f"{prefix}patch_ids/") for key in trace)
     return official.step(
-        trace[f"{prefix}source"],
-        trace[f"{prefix}target"],
+        trace[f"{prefix}source"].double(),
+        trace[f"{prefix}target"].double(),
         patch_ids=[trace[f"{prefix}patch_ids/{number}"].numpy() for number in range(ids)],
         flipped=bool(trace[f"{prefix}flipped"]) if f"{prefix}flipped" in trace else None,
     )
@@ -46,13 +47,14 @@ def replay(official: OfficialCut, trace, step: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("mode", ["CUT", "FastCUT"])
 def test_three_steps_have_the_official_losses(mode, reference):
+    """In float64, so that the rounding of the recorded run is all that differs: up to 2.5e-5."""
     _, trace = reference(f"{mode.lower()}_three_steps")
     official = tiny(mode, norm_layer=one_channel_group_norm)
     load_initial(official, trace)
     for step in (1, 2, 3):
         losses = replay(official, trace, step)
         expected = {name: float(trace[f"step{step}/loss/{name}"]) for name in NAMES[mode]}
-        assert losses == pytest.approx(expected, rel=1e-4), f"step {step}"
+        assert losses == pytest.approx(expected, rel=5e-5), f"step {step}"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,8 @@ def test_official_weights_load_strictly_and_give_the_official_output(name, netwo
     net = network(2 if name == "generator" else 4, instance_norm)
     net.load_state_dict(weights, strict=True)
     with torch.no_grad():
-        assert_close_in_scale(net(numbers["input"]), numbers["output"], 1e-5)
+        # Against float64, this run and the recorded one differ by up to 6e-6 each.
+        assert_close_in_scale(net(numbers["input"]), numbers["output"], 2e-5)
         if name == "generator":
             taps = net(numbers["input"], NCE_LAYERS, encode_only=True)
             for layer, tap in zip(NCE_LAYERS, taps, strict=True):
