@@ -21,6 +21,7 @@ from tests import training_runs
 from tests.processes import run_together
 from tests.training_runs import (
     CPU,
+    OFFICIAL_LIMITS,
     OFFICIAL_STEPS,
     assert_equal,
     assert_gradients_agree,
@@ -108,8 +109,7 @@ def test_steps_give_the_official_losses(preset, dtype, steps, few_launches, refe
             losses = cut.update(batch, ScriptedDraws(arrays, step))
         names = {name: OFFICIAL_NAMES[name] for name in losses}
         assert len(names) == (6 if preset == "cut" else 5)
-        # The recorded run's own rounding grows from step to step.
-        assert_official(losses, arrays, step, names, rel=5e-5 if step > 1 else 1e-5)
+        assert_official(losses, arrays, step, names, rel=OFFICIAL_LIMITS[dtype])
 
 
 @pytest.mark.parametrize("preset", ["cut", "fastcut", "cut_monce", "cut_hneg", "cut_qs"])

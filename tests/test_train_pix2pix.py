@@ -20,6 +20,7 @@ import translate
 from tests.evaluating import measure
 from tests.training_runs import (
     CPU,
+    OFFICIAL_LIMITS,
     OFFICIAL_STEPS,
     assert_equal,
     assert_gradients_agree,
@@ -72,7 +73,7 @@ def test_steps_give_the_official_losses(dtype, steps, reference):
         pix2pix.trained.networks[name].to(dtype)
     for step in range(1, 1 + steps):
         batch = official_batch(arrays, step, dtype)
-        assert_official(pix2pix.step(batch, 0), arrays, step, LOSSES, rel=1e-5)
+        assert_official(pix2pix.step(batch, 0), arrays, step, LOSSES, rel=OFFICIAL_LIMITS[dtype])
 
 
 def bce(logits, label):

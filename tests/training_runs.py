@@ -53,9 +53,10 @@ def initial_state(arrays: dict[str, Tensor], network: str) -> dict[str, Tensor]:
     return normalize_state(state)
 
 
-# In float64 the rounding of the recorded float32 run is all that differs. In float32 the first
-# update by Adam turns with the sign of gradients that are nearly 0: from then on losses differ
-# by up to 1e-3 from one processor to another, and only the first step can be compared.
+# The official numbers were computed in float64. In float32 the first update by Adam turns with the
+# sign of gradients that are nearly 0: from then on losses differ by up to 1e-3 from one processor
+# to another, and only the first step can be compared.
+OFFICIAL_LIMITS = {torch.float64: 1e-9, torch.float32: 1e-5}  # relative
 OFFICIAL_STEPS = pytest.mark.parametrize(
     ("dtype", "steps"), [(torch.float64, 3), (torch.float32, 1)]
 )

@@ -47,14 +47,13 @@ def replay(official: OfficialCut, trace, step: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("mode", ["CUT", "FastCUT"])
 def test_three_steps_have_the_official_losses(mode, reference):
-    """In float64, so that the rounding of the recorded run is all that differs: up to 2.5e-5."""
     _, trace = reference(f"{mode.lower()}_three_steps")
     official = tiny(mode, norm_layer=one_channel_group_norm)
     load_initial(official, trace)
     for step in (1, 2, 3):
         losses = replay(official, trace, step)
         expected = {name: float(trace[f"step{step}/loss/{name}"]) for name in NAMES[mode]}
-        assert losses == pytest.approx(expected, rel=5e-5), f"step {step}"
+        assert losses == pytest.approx(expected, rel=1e-9), f"step {step}"
 
 
 @pytest.mark.parametrize(
@@ -65,8 +64,7 @@ def test_official_weights_load_strictly_and_give_the_official_output(name, netwo
     net = network(2 if name == "generator" else 4, instance_norm)
     net.load_state_dict(weights, strict=True)
     with torch.no_grad():
-        # Against float64, this run and the recorded one differ by up to 6e-6 each.
-        assert_close_in_scale(net(numbers["input"]), numbers["output"], 2e-5)
+        assert_close_in_scale(net(numbers["input"]), numbers["output"], 1e-5)
         if name == "generator":
             taps = net(numbers["input"], NCE_LAYERS, encode_only=True)
             for layer, tap in zip(NCE_LAYERS, taps, strict=True):

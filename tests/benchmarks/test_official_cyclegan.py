@@ -36,7 +36,7 @@ def test_three_steps_have_the_official_losses(reference):
     for step in (1, 2, 3):
         losses = official.step(trace[f"step{step}/source"], trace[f"step{step}/target"])
         expected = {name: trace[f"step{step}/loss/{name}"].item() for name in LOSS_NAMES}
-        assert losses == pytest.approx(expected, rel=1e-5), f"step {step}"
+        assert losses == pytest.approx(expected, rel=1e-9), f"step {step}"
 
 
 @pytest.mark.parametrize(

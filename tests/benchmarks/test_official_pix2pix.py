@@ -20,7 +20,6 @@ def noise() -> torch.Tensor:
 
 
 def test_three_steps_have_the_official_losses(reference):
-    """In float64, so that the rounding of the recorded run is all that differs."""
     trace = in_float64(reference("pix2pix_three_steps")[1])
     official = tiny(dropout=False)
     for name in ("G", "D"):
@@ -30,11 +29,12 @@ def test_three_steps_have_the_official_losses(reference):
     for step in (1, 2, 3):
         losses = official.step(trace[f"step{step}/source"], trace[f"step{step}/target"])
         expected = {name: trace[f"step{step}/loss/{name}"].item() for name in NAMES}
-        assert losses == pytest.approx(expected, rel=1e-5), f"step {step}"
+        # Networks in float64, but its labels are float32, and so is the cross-entropy with them.
+        assert losses == pytest.approx(expected, rel=1e-6), f"step {step}"
     for name in ("G", "D"):
         for key, value in getattr(official, f"net{name}").state_dict().items():
             if "running" in key or "num_batches" in key:
-                assert_close_in_scale(value, trace[f"final/{name}/{key}"], 1e-5)
+                assert_close_in_scale(value, trace[f"final/{name}/{key}"], 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@
 
 DIR are clones of the authors' repositories (README.md names them and their commits); their
 `models.networks`, `models.cut_model`, `models.cycle_gan_model` and `models.pix2pix_model` are
-imported as they are. Weights and pictures are random; everything runs in float32 on one thread of
-a CPU. As elsewhere in this project, instance norm is PyTorch's group norm of one channel a group,
-which is the same function: PyTorch's own `instance_norm` returns a wrong gradient on the CPU for
-one picture and a channels-last gradient.
+imported as they are. Weights and pictures are random float32 numbers; the programs compute in
+float64 on one thread of a CPU, so that no rounding of theirs stands in the way. As elsewhere in
+this project, instance norm is PyTorch's group norm of one channel a group, which is the same
+function: PyTorch's own `instance_norm` returns a wrong gradient on the CPU for one picture and a
+channels-last gradient.
 """
 
 import argparse
@@ -57,8 +58,8 @@ def levels(*shape: int) -> torch.Tensor:
 
 
 def pictures(pixels: torch.Tensor) -> torch.Tensor:
-    """Return levels as float32 in [-1, 1]."""
-    return pixels.float() / 127.5 - 1
+    """Return levels as the float32 numbers in [-1, 1] that they are to us, in float64."""
+    return (pixels.float() / 127.5 - 1).double()
 
 
 def save(name: str, arrays: dict, state: dict | None = None) -> None:
@@ -85,6 +86,8 @@ def randomize(network: nn.Module) -> nn.Module:
 def save_network(name: str, network: nn.Module, size_px: int, channels: int = 3, taps=()) -> None:
     """Write a network's weights, a picture and what it makes of it in eval mode."""
     randomize(network).eval()
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    network.double()
     arrays = {"input": levels(1, channels, size_px, size_px)}
     image = pictures(arrays["input"])
     arrays["output"] = network(image)
@@ -94,7 +97,8 @@ def save_network(name: str, network: nn.Module, size_px: int, channels: int = 3,
     if name == "sincut_generator":
         arrays["input_wide"] = levels(1, 3, 32, 64)
         arrays["output_wide"] = network(pictures(arrays["input_wide"]))
-    save(name, arrays, network.state_dict())
+    arrays = {k: v.float() if v.is_floating_point() else v for k, v in arrays.items()}
+    save(name, arrays, state)
 
 
 def save_networks(cut: ModuleType) -> None:
@@ -130,6 +134,8 @@ def save_trace(name: str, model, size_px: int, recorded=dict) -> None:
     for network in model.model_names:
         state = vars(model)[f"net{network}"].state_dict()
         arrays |= {f"initial/{network}/{key}": value.clone() for key, value in state.items()}
+        vars(model)[f"net{network}"].double()
+    model.criterionGAN.double()
     for step in range(1, STEPS + 1):
         sides = {side: levels(1, 3, size_px, size_px) for side in ("source", "target")}
         source, target = (pictures(side) for side in sides.values())
@@ -142,7 +148,7 @@ def save_trace(name: str, model, size_px: int, recorded=dict) -> None:
             number = float(torch.as_tensor(value).detach())
             if number != number:
                 raise ValueError(f"{name}: the program's {loss} is NaN in step {step}")
-            arrays[f"step{step}/loss/{loss}"] = np.float32(number)
+            arrays[f"step{step}/loss/{loss}"] = np.float64(number)
     for network in model.model_names:  # weights move by rounding too, running statistics do not
         for key, value in vars(model)[f"net{network}"].state_dict().items():
             if "running" in key or "num_batches" in key:
@@ -154,7 +160,7 @@ def save_cut_trace(name: str) -> None:
     """Write the first steps of CUT or FastCUT, with the patches and the coins that it draws."""
     program = importlib.import_module("models.cut_model")
     model = program.CUTModel(Namespace(**CUT, **CUT_MODES[name]))
-    first = {side: pictures(levels(1, 3, 32, 32)) for side in "AB"}
+    first = {side: pictures(levels(1, 3, 32, 32)).float() for side in "AB"}
     model.data_dependent_initialize({**first, "A_paths": [], "B_paths": []})  # makes netF
     randomize(model.netF)  # with its biases of 0 a patch of zeros makes the program's losses NaN
     drawn = []
