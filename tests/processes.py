@@ -18,7 +18,10 @@ LIMIT_SECONDS = 240
 COMMANDS = ["evaluate", "generate", "export_official", "translate"]
 COMMANDS += ["train_cut", "train_cyclegan", "train_gan", "train_pix2pix"]
 
-multiprocessing.set_forkserver_preload([*COMMANDS, "pytest", "tests.training_runs"])
+# The first optimizer of a process imports torch._dynamo, which takes longer than a tiny run.
+IMPORTED_ONCE = [*COMMANDS, "torch._dynamo", "pytest", "tests.training_runs"]
+
+multiprocessing.set_forkserver_preload(IMPORTED_ONCE)
 
 
 def free_port() -> int:

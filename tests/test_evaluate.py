@@ -52,6 +52,13 @@ def quick(folders, inception_file):
 
 
 @pytest.fixture(scope="module")
+def shallow(quick):
+    """Every metric that the first blocks of the network are enough for, and how to ask for it."""
+    options = {**quick, "metrics": ALL.replace("is,", "")}
+    return measure(**options), options
+
+
+@pytest.fixture(scope="module")
 def quick_numbers(quick):
     return measure(**quick).numbers
 
@@ -138,9 +145,11 @@ def test_half_of_the_reals_against_the_other_half_are_the_noise_floor(quick):
 # ---- What changes nothing ----
 
 
-@pytest.mark.parametrize("batch_size", [1, 5, 20])
-def test_the_batch_size_changes_nothing(batch_size, measured):
-    finished, options = measured
+@pytest.mark.parametrize(
+    ("batch_size", "which"), [(1, "shallow"), (5, "measured"), (20, "shallow")]
+)
+def test_the_batch_size_changes_nothing(batch_size, which, request):
+    finished, options = request.getfixturevalue(which)
     assert_close(measure(**options, batch_size=batch_size).numbers, finished.numbers)
 
 
@@ -156,8 +165,8 @@ def test_a_pass_that_is_not_full_gives_the_same_features(quick, quick_numbers, m
     assert_close(measure(**quick).numbers, quick_numbers)
 
 
-def test_reading_processes_change_nothing(measured):
-    finished, options = measured
+def test_reading_processes_change_nothing(shallow):
+    finished, options = shallow
     assert_close(measure(**options, workers=3).numbers, finished.numbers)
 
 
@@ -226,8 +235,10 @@ def test_statistics_are_saved_beside_a_measurement(quick, quick_numbers, tmp_pat
 # ---- A translator instead of pictures ----
 
 
-@pytest.mark.parametrize("form", ["file", "run folder"])
-def test_a_checkpoint_is_measured_as_the_pictures_it_translates(form, folders, quick, tmp_path):
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory):
+    """The folder of a translator, its sources, and what it makes of them."""
+    folder = tmp_path_factory.mktemp("translator")
     network = models.build_generator(
         *("resnet_6blocks",),
         base_channels=4,
@@ -237,20 +248,32 @@ def test_a_checkpoint_is_measured_as_the_pictures_it_translates(form, folders, q
         crop_px=64,
     )
     models.initialize(network, torch.Generator().manual_seed(1), "normal", 0.2)
-    checkpoint = tmp_path / "generator.safetensors"
+    checkpoint = folder / "generator.safetensors"
     models.save_generator(checkpoint, network, {})
-    source = write_pictures(tmp_path / "in", 4, 5, sizes_px=((64, 48), (33, 70)))
+    source = write_pictures(folder / "in", 4, 5, sizes_px=((64, 48), (33, 70)))
     write_pictures(source / "deep", 7, 6)
     with Image.open(source / "deep" / "003.png") as picture:
         picture.putalpha(100)  # which a translator lays over white
         picture.save(source / "deep" / "003.png")
-    out = tmp_path / "out"
+    out = folder / "out"
     translate.main(["--checkpoint", str(checkpoint), "--input", str(source), "--output", str(out)])
-    options = {**quick, "metrics": "fid,kid"}
-    del options["fake"]
-    given = checkpoint if form == "file" else tmp_path
-    translated = measure(**options, checkpoint=given, source=source)
-    assert translated.numbers == measure(**options, fake=out).numbers
+    return folder, source, out
+
+
+@pytest.fixture(scope="module")
+def numbers_of_translations(quick, translator):
+    return measure(**{**quick, "fake": translator[2], "metrics": "fid,kid"}).numbers
+
+
+@pytest.mark.parametrize("form", ["file", "run folder"])
+def test_a_checkpoint_is_measured_as_the_pictures_it_translates(
+    form, quick, translator, numbers_of_translations
+):
+    folder, source, _ = translator
+    options = {name: value for name, value in quick.items() if name != "fake"}
+    given = folder / "generator.safetensors" if form == "file" else folder
+    translated = measure(**options, metrics="fid,kid", checkpoint=given, source=source)
+    assert translated.numbers == numbers_of_translations
     assert translated.numbers["n_fake"] == 11
 
 
@@ -288,7 +311,7 @@ def test_unreadable_pictures_are_left_out_where_that_is_wanted(folders, inceptio
         (damaged / name).write_bytes((damaged / name).read_bytes()[:200])
     without = tmp_path / "without"
     shutil.copytree(folders[1], without, ignore=shutil.ignore_patterns("011.png", "010.png"))
-    options = {"real": folders[0], "weights": inception_file, "is_splits": 1}
+    options = {"real": folders[0], "weights": inception_file, "layer": 64, "is_splits": 1}
     options["metrics"] = "fid,kid,is,prdc,swd,ms_ssim"
     finished = measure(**options, fake=damaged, skip_unreadable=True)
     told = [line for line in finished.err.splitlines() if "left out" in line]

@@ -1,11 +1,9 @@
 """evaluate.py beside the tools that people quote, on the same folders and the same network."""
 
 import json
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
+from importlib import metadata
 
 import cleanfid.fid
 import prdc
@@ -15,7 +13,7 @@ from pytorch_fid.inception import InceptionV3
 
 import metrics
 from metrics.weights import STATE_DICT_NAMES
-from tests.evaluating import measure, ok, write_pictures
+from tests.evaluating import measure, write_pictures
 
 CPU = torch.device("cpu")
 COUNT = 24
@@ -51,16 +49,17 @@ def torch_home(inception_file, tmp_path_factory):
     return home
 
 
-@pytest.fixture(scope="module")
-def peer(torch_home):
+@pytest.fixture
+def peer(torch_home, monkeypatch, capsys):
     """Return a function that runs another tool's command and returns its stdout."""
 
     def run(name, *arguments):
-        environment = {**os.environ, "TORCH_HOME": str(torch_home), "OMP_NUM_THREADS": "1"}
-        command = [Path(sys.executable).with_name(name), *map(str, arguments)]
-        return ok(
-            subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-        )
+        monkeypatch.setenv("TORCH_HOME", str(torch_home))
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        (command,) = metadata.entry_points(group="console_scripts", name=name)
+        capsys.readouterr()
+        command.load()()
+        return capsys.readouterr().out
 
     return run
 
