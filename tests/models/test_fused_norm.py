@@ -16,7 +16,7 @@ NEEDS_TRITON = pytest.mark.skipif(
     not find_spec("triton"), reason="Triton comes with PyTorch's CUDA builds alone"
 )
 # batch, channels, height, width: odd sizes, batch 1, a single column, more parts than one
-SIZES = [(1, 5, 9, 7), (2, 20, 33, 41), (3, 1, 6, 1), (1, 2, 64, 48)]
+SIZES = [(1, 5, 9, 7), (2, 20, 13, 11), (3, 1, 6, 1), (1, 2, 64, 48)]
 
 
 def pair(shape, dtype=torch.float32, *, channels_last=False):
@@ -58,6 +58,7 @@ def test_equals_float64(shape, dtype, channels_last):
 
 
 @NEEDS_TRITON
+@pytest.mark.slow
 def test_the_kernels_equal_float64_interpreted():
     """In a process of its own: Triton looks at the variable when the kernels are defined."""
     script = "; ".join(
