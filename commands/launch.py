@@ -16,7 +16,7 @@ import models
 import training
 from commands import cli, evaluation, pictures
 from commands.monitor import RunMonitor
-from commands.options import MAY_CHANGE, RunOptions
+from commands.options import BEFORE_OPTIONS, MAY_CHANGE, RunOptions
 from commands.trained import TrainedNetworks
 from errors import UserError
 
@@ -72,7 +72,7 @@ def train(
         method = build_method(options, device, processes)
         config = cli.config(options, files.description)
         run = training.RunFolder(options.run_dir)
-        run.check(config, MAY_CHANGE)
+        run.check(config, MAY_CHANGE, BEFORE_OPTIONS)
         if not options.dry_run:
             _train(options, files, method, config, run, device, processes, watch)
         elif processes.writes:

@@ -13,7 +13,13 @@ from torch import nn
 import data
 import metrics
 import models
+from commands.options import RunOptions
 from errors import UserError
+
+
+def loading(options: RunOptions) -> data.Loading:
+    """Return how the options read training pictures."""
+    return data.Loading(options.decode, round(options.cache_gb * 1e9))
 
 
 class Pictures(Protocol):

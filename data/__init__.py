@@ -20,6 +20,7 @@ from data.files import (
 )
 from data.images import ImageFolder
 from data.labels import Labels, read_labels
+from data.loading import Loading
 from data.paired import PairedFiles, decode_pair
 from data.pairs import Pair, Pairs, find_pairs, find_pictures
 from data.pixels import from_levels, to_image, to_levels, to_tensor
@@ -60,6 +61,7 @@ __all__ = [
     "ImageItem",
     "Item",
     "Labels",
+    "Loading",
     "Pair",
     "PairedFiles",
     "Pairs",

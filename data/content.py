@@ -77,7 +77,10 @@ class Content:
         `UnreadableImageError` as `decode_image` does, and `UserError` for a file that holds no
         label map, or a label of `classes` or more.
         """
-        upright = open_upright(path)
+        return self.interpret(path, open_upright(path))
+
+    def interpret(self, path: Path, upright: Image.Image) -> Image.Image:
+        """What `decode` does with the picture that `open_upright` read; raises as it does."""
         if self.kind == "labels":
             return self._labels(path, upright)
         if self._mode == "F":
@@ -95,11 +98,14 @@ class Content:
         """
         if image.mode != self._mode:
             raise ValueError(f"expected a picture of mode {self._mode}, got mode {image.mode}")
-        values = planes(image)
+        return self.from_planes(planes(image))
+
+    def from_planes(self, values: Tensor) -> Tensor:
+        """What `to_tensor` does with the picture's values [C, H, W], which `planes` gives."""
         if self.kind == "labels":
             if values.min() < 0 or values.max() >= self.classes:
                 raise ValueError(f"expected labels from 0 to {self.classes - 1}")
-            one_hot = torch.zeros(self.classes, image.height, image.width)
+            one_hot = torch.zeros(self.classes, *values.shape[1:])
             return one_hot.scatter_(0, values.long(), 1.0)
         if self.bits == 16:
             values = values.clamp(0, 65535)  # floats are not cut off where bicubic overshoots

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.batch import ImageBatch, ImageItem, Unreadable, stack_centres, stack_equal
+from data.cache import Prepared
 from data.content import Content
 from data.labels import Labels
+from data.loading import EXACTLY, Loader, Loading, Picture
 from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Preprocessing
 from data.unreadable import UnreadableFiles, tell_preview
@@ -26,6 +28,7 @@ class ImageFolder(Dataset):
     item. Raises `UserError` where none of a class can be read, for a picture smaller than the crop,
     and what `Content.decode` finds, each with its file's name. Raises ValueError for no file, for
     labels of another number of files, and for label maps as `content`: no generator makes them.
+    `loading` says how training pictures are read; previews are always read exactly.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class ImageFolder(Dataset):
         *,
         seed: int,
         content: Content,
+        loading: Loading = EXACTLY,
     ):
         if not files or len(files) != len(labels.of_files):
             raise ValueError(
@@ -56,6 +60,9 @@ class ImageFolder(Dataset):
         for path, label in zip(self.image_files, labels.of_files, strict=True):
             self._place_in_class.append(len(self._of_class[label]))
             self._of_class[label].append(path)
+        read = (Picture(path, content) for path in self.image_files)
+        self._loader = Loader(preprocessing, loading, read)
+        self._exact_loader = Loader(preprocessing, EXACTLY)
         self._unreadable = UnreadableFiles()
         self._order = ShuffledEpochs(seed, self.epoch_images)
 
@@ -107,10 +114,16 @@ class ImageFolder(Dataset):
     ) -> tuple[Tensor, Unreadable]:
         """The picture at this place of a class, or the next readable one of the class."""
         noun = f"images of class {self.labels.names[label]}" if self.labels.names else "images"
-        path, image, unreadable = self._unreadable.first_readable(
-            self._of_class[label], place, lambda path: (path,), self.content.decode, noun
+        loader = self._exact_loader if randomness is None else self._loader
+
+        def load(path: Path) -> Prepared:
+            return loader.load([Picture(path, self.content)])[0]
+
+        path, picture, unreadable = self._unreadable.first_readable(
+            self._of_class[label], place, lambda path: (path,), load, noun
         )
         try:
-            return self.preprocessing(image, randomness, content=self.content), unreadable
+            geometry = self.preprocessing.draw(picture.full_size, randomness)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+        return self.content.from_planes(geometry.cut(picture.picture)), unreadable

@@ -1,17 +1,19 @@
 """Pairs of pictures as an endless row of items."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.batch import Item, TranslationBatch, stack_centres, translation_batch
+from data.cache import Prepared
 from data.content import RGB, Content
-from data.pairs import Pair, Pairs
+from data.loading import EXACTLY, Loader, Loading, Picture
+from data.pairs import Pair, Pairs, odd_width
 from data.randomness import ShuffledEpochs, generator_for
-from data.transforms import Geometry, Preprocessing
+from data.transforms import Preprocessing
 from data.unreadable import UnreadableFiles, tell_preview
 from errors import UserError
 
@@ -26,7 +28,7 @@ class PairedFiles(Dataset):
     item. Raises `UserError` where no pair can be read, for a side-by-side picture of odd width,
     unequal sizes within a pair, a picture smaller than the crop, and what `Content.decode` finds,
     each with its file's name. Raises ValueError for label maps as targets: no generator makes
-    them.
+    them. `loading` says how training pictures are read; previews are always read exactly.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class PairedFiles(Dataset):
         seed: int,
         source: Content = RGB,
         target: Content = RGB,
+        loading: Loading = EXACTLY,
     ):
         if not pairs.train or not pairs.test:
             raise ValueError("training and test need at least one pair")
@@ -49,6 +52,9 @@ class PairedFiles(Dataset):
         self.target = target
         self.epoch_images = len(pairs.train)
         self.file_count = len({path for pair in pairs.train for path in _paths(pair)})
+        read = (picture for pair in pairs.train for picture in _pictures(pair, source, target))
+        self._loader = Loader(preprocessing, loading, read)
+        self._exact_loader = Loader(preprocessing, EXACTLY)
         self._unreadable = UnreadableFiles()
         self._order = ShuffledEpochs(seed, self.epoch_images)
 
@@ -81,17 +87,25 @@ class PairedFiles(Dataset):
     def _item(self, pairs: list[Pair], place: int, index: int | None) -> Item:
         """The pair at `place`, or the next readable one; index None: nothing random."""
         pair, (source, target), unreadable = self._unreadable.first_readable(
-            pairs, place, _paths, lambda pair: decode_pair(pair, self.source, self.target), "pairs"
+            pairs, place, _paths, partial(self._load, is_preview=index is None), "pairs"
         )
         randomness = None if index is None else generator_for(self.seed, index, "pair")
         try:
-            geometry = self.preprocessing.draw(source.size, randomness, jitter=index is not None)
+            geometry = self.preprocessing.draw(source.full_size, randomness, index is not None)
         except UserError as error:
             raise UserError(f"{pair.source}: {error}") from error
-        tensor = _tensor(source, self.source, geometry)
+        tensor = self.source.from_planes(geometry.cut(source.picture))
         if target is source:
             return Item(tensor, tensor, unreadable)
-        return Item(tensor, _tensor(target, self.target, geometry), unreadable)
+        return Item(tensor, self.target.from_planes(geometry.cut(target.picture)), unreadable)
+
+    def _load(self, pair: Pair, *, is_preview: bool) -> list[Prepared]:
+        loader = self._exact_loader if is_preview else self._loader
+        loaded = loader.load(_pictures(pair, self.source, self.target), jitter=not is_preview)
+        sizes = [prepared.full_size for prepared in loaded]
+        if sizes[0] != sizes[1]:
+            raise UserError(unequal_sizes(pair, *sizes))
+        return loaded
 
 
 def decode_pair(pair: Pair, source: Content, target: Content) -> tuple[Image.Image, Image.Image]:
@@ -120,14 +134,6 @@ def decode_target(pair: Pair, content: Content) -> Image.Image:
     return _half(image, pair, not pair.swapped) if pair.halves else image
 
 
-def odd_width(path: Path, width: int) -> str:
-    """What is wrong with a side-by-side picture of this width."""
-    return (
-        f"{path}: width {width} px is odd, so it has no two equal halves; give pictures side by "
-        "side, or folders trainA and trainB"
-    )
-
-
 def unequal_sizes(pair: Pair, source_size: tuple[int, int], target_size: tuple[int, int]) -> str:
     """What is wrong with a pair of these widths and heights."""
     sizes = [f"{width}x{height} px" for width, height in (source_size, target_size)]
@@ -137,15 +143,18 @@ def unequal_sizes(pair: Pair, source_size: tuple[int, int], target_size: tuple[i
     )
 
 
-def _tensor(image: Image.Image, content: Content, geometry: Geometry) -> Tensor:
-    return content.to_tensor(geometry.apply(image, content.resampling))
-
-
 def _half(image: Image.Image, pair: Pair, right: bool) -> Image.Image:
     if image.width % 2:
         raise UserError(odd_width(pair.source, image.width))
     half = image.width // 2
     return image.crop((half, 0, image.width, image.height) if right else (0, 0, half, image.height))
+
+
+def _pictures(pair: Pair, source: Content, target: Content) -> tuple[Picture, Picture]:
+    halves = (None, None)
+    if pair.halves:
+        halves = ("right", "left") if pair.swapped else ("left", "right")
+    return Picture(pair.source, source, halves[0]), Picture(pair.target, target, halves[1])
 
 
 def _paths(pair: Pair) -> tuple[Path, Path]:

@@ -82,6 +82,14 @@ def find_pictures(dataroot: Path | None) -> Pairs:
     return _one_file_each(dataroot, remedy, halves=False, swapped=False)
 
 
+def odd_width(path: Path, width: int) -> str:
+    """What is wrong with a side-by-side picture of this width."""
+    return (
+        f"{path}: width {width} px is odd, so it has no two equal halves; give pictures side by "
+        "side, or folders trainA and trainB"
+    )
+
+
 def _has_two_folders(dataroot: Path) -> bool:
     two = any((dataroot / name).is_dir() for name in ("trainA", "trainB"))
     if two and (dataroot / "train").is_dir():

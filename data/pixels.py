@@ -29,7 +29,7 @@ def from_levels(levels: Tensor, bits: int = 8) -> Tensor:
     The largest level is 2^bits - 1: 255 of uint8, or 65535 with `bits` 16.
     """
     values = levels.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    return values.div_(2**bits - 1).sub_(0.5).div_(0.5)
+    return values.div_(2**bits - 1).sub_(0.5).mul_(2)  # 1 / 0.5, and the same bits
 
 
 def to_levels(pictures: Tensor, bits: int = 8) -> Tensor:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.decode import header_size
-from data.paired import odd_width, unequal_sizes
-from data.pairs import Pair
+from data.paired import unequal_sizes
+from data.pairs import Pair, odd_width
 from data.transforms import Preprocessing
 from errors import UserError
 

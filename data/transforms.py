@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from data.content import RGB, Content
+from data.pixels import planes
 from errors import UserError
 
 Mode = Literal[
@@ -29,6 +30,15 @@ class Geometry(NamedTuple):
     window: tuple[int, int, int, int] | None  # left, top, right, bottom of the crop
     rounded: tuple[int, int]  # resized to after that
     mirrored: bool
+
+    def cut(self, picture: Image.Image | Tensor) -> Tensor:
+        """A picture that was resized already, of Pillow or [C, H, W], cropped and mirrored."""
+        if isinstance(picture, Image.Image):
+            picture = planes(picture if self.window is None else picture.crop(self.window))
+        elif self.window is not None:
+            left, top, right, bottom = self.window
+            picture = picture[:, top:bottom, left:right]
+        return picture.flip(2) if self.mirrored else picture
 
     def apply(self, image: Image.Image, resampling: Image.Resampling) -> Image.Image:
         """The picture resized, cropped, resized to the rounded size and mirrored."""
@@ -108,17 +118,26 @@ class Preprocessing:
         Raises `UserError` for an image smaller than the crop; the caller puts the file's name
         before the message.
         """
-        load_size = self.load_size if jitter or self.mode == "centre_crop" else self.crop_size
-        size = last_size = self._size(size, load_size)
+        size, rounded = self.sizes(size, jitter)
         window = None
         if self.mode in _CROPPING:
             window = self._window(size, randomness)
-            last_size = (self.crop_size, self.crop_size)
-        rounded = rounded_size(last_size, self.size_multiple)
+            rounded = (self.crop_size, self.crop_size)
         mirrored = self.flip and randomness is not None and bool(randomness.random() < 0.5)
         return Geometry(size, window, rounded, mirrored)
 
-    def _size(self, size: tuple[int, int], load_size: int) -> tuple[int, int]:
+    def sizes(self, size: tuple[int, int], jitter: bool = True) -> list[tuple[int, int]]:
+        """The sizes that a picture is resized to before anything random: one, the other after it.
+
+        Of a mode that crops the size to crop from, twice; of another the scaled and the rounded
+        one, after which the picture is only mirrored.
+        """
+        scaled = self._size(size, jitter)
+        last = scaled if self.mode in _CROPPING else rounded_size(scaled, self.size_multiple)
+        return [scaled, last]
+
+    def _size(self, size: tuple[int, int], jitter: bool) -> tuple[int, int]:
+        load_size = self.load_size if jitter or self.mode == "centre_crop" else self.crop_size
         width, height = size
         if self.mode == "resize_and_crop":
             width = height = load_size

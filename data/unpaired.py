@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.batch import Item, TranslationBatch, stack_centres, translation_batch
-from data.decode import decode_image
+from data.cache import Prepared
+from data.content import RGB
+from data.loading import EXACTLY, Loader, Loading, Picture
 from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Preprocessing
 from data.unreadable import UnreadableFiles, tell_preview
@@ -28,7 +30,8 @@ class UnpairedFolders(Dataset):
 
     A file that cannot be read is replaced by the next readable one of its list, and told in the
     item. Raises `UserError` where none of a side can be read, and for a picture smaller than the
-    crop, with its file's name.
+    crop, with its file's name. `loading` says how training pictures are read; previews are always
+    read exactly.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class UnpairedFolders(Dataset):
         *,
         seed: int,
         jitter_until_images: int | None = None,
+        loading: Loading = EXACTLY,
     ):
         if not source_files or not target_files:
             raise ValueError("both domains need at least one file")
@@ -49,6 +53,9 @@ class UnpairedFolders(Dataset):
         self.jitter_until_images = jitter_until_images
         self.epoch_images = max(len(self.source_files), len(self.target_files))
         self.file_count = len({*self.source_files, *self.target_files})
+        read = (Picture(path) for path in (*self.source_files, *self.target_files))
+        self._loader = Loader(preprocessing, loading, read)
+        self._exact_loader = Loader(preprocessing, EXACTLY)
         self._unreadable = UnreadableFiles()
         self._order = ShuffledEpochs(seed, self.epoch_images)
 
@@ -100,10 +107,16 @@ class UnpairedFolders(Dataset):
         randomness: np.random.Generator | None,
         jitter: bool,
     ) -> tuple[Tensor, tuple[tuple[Path, str], ...]]:
-        path, image, bad = self._unreadable.first_readable(
-            files, place, lambda path: (path,), decode_image, "images"
+        loader = self._exact_loader if randomness is None else self._loader
+
+        def load(path: Path) -> Prepared:
+            return loader.load([Picture(path)], jitter)[0]
+
+        path, picture, bad = self._unreadable.first_readable(
+            files, place, lambda path: (path,), load, "images"
         )
         try:
-            return self.preprocessing(image, randomness, jitter), bad
+            geometry = self.preprocessing.draw(picture.full_size, randomness, jitter)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+        return RGB.from_planes(geometry.cut(picture.picture)), bad

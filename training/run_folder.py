@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TextIO
 
 from errors import UserError
@@ -26,15 +27,21 @@ class RunFolder:
         self.checkpoints = folder / "checkpoints"
         self._held: TextIO | None = None  # the locked file
 
-    def check(self, config: Mapping, may_change: Collection[str]) -> None:
+    def check(
+        self,
+        config: Mapping,
+        may_change: Collection[str],
+        before_options: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         """Compare with the run that already lives here, if one does; touch nothing.
 
         config: {"options": {...}, "data": {...}, ...} of plain JSON values. Raises UserError where
         the folder holds something else, cannot be written, or was started with other options than
         these; options named in `may_change` do not change the result and are not compared.
+        before_options: what runs did before an option existed, by its name.
         """
         with self._errors_told():
-            self._check(config, may_change)
+            self._check(config, may_change, before_options)
 
     def create(self, config: Mapping) -> None:
         """Make the folders and write `config.json`; a later start writes its own values over it.
@@ -81,7 +88,9 @@ class RunFolder:
                 f"`run_dir` {self.folder}: cannot be used ({error.strerror}); name another folder"
             ) from error
 
-    def _check(self, config: Mapping, may_change: Collection[str]) -> None:
+    def _check(
+        self, config: Mapping, may_change: Collection[str], before_options: Mapping[str, object]
+    ) -> None:
         option = f"`run_dir` {self.folder}"
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{option}: is a file; name a folder")
@@ -103,9 +112,11 @@ class RunFolder:
             )
         for section in ("options", "data"):
             old, new = started_with.get(section, {}), config[section]
+            if section == "options":
+                old = {name: before_options[name] for name in before_options if name in new} | old
             for name in sorted((old.keys() | new.keys()) - set(may_change)):
                 if old.get(name) != new.get(name):
-                    shown = f"--{name}" if section == "options" else f"the data ({name})"
+                    shown = f"`{name}`" if section == "options" else f"the data ({name})"
                     raise UserError(
                         f"{shown}: this run was started with {old.get(name)!r}, now it is "
                         f"{new.get(name)!r}; give the old value, or another `run_dir` to start "

@@ -35,7 +35,14 @@ def open_images(options: GanOptions) -> launch.Data:
         size_multiple=1,
     )
     content = data.Content("colour", options.channels)
-    dataset = data.ImageFolder(files, labels, preprocessing, seed=options.seed, content=content)
+    dataset = data.ImageFolder(
+        files,
+        labels,
+        preprocessing,
+        seed=options.seed,
+        content=content,
+        loading=pictures.loading(options),
+    )
     frequencies = [count / len(files) for count in labels.counts]
     reals = pictures.ReadPictures(
         f"--dataroot {options.dataroot}",

@@ -12,6 +12,7 @@ from torch import nn
 import data
 from commands import launch, pictures
 from commands.translation.options import TranslatorOptions, UnpairedOptions
+from errors import UserError
 
 PREVIEW_PICTURES = 6
 
@@ -35,6 +36,11 @@ def open_unpaired(
         "target": data.fingerprint(domains.target),
     }
     if options.preprocess == "zoom_and_patch":
+        if options.decode != "exact":
+            raise UserError(
+                f"--decode {options.decode}: does nothing with --preprocess zoom_and_patch, which "
+                "reads each picture once; leave it out"
+            )
         dataset = data.SingleImagePatches(
             domains.source,
             domains.target,
@@ -56,6 +62,7 @@ def open_unpaired(
         preprocessing,
         seed=options.seed,
         jitter_until_images=None if options.jitter_in_decay else decay_starts_at,
+        loading=pictures.loading(options),
     )
     shown = data.UnpairedFolders(
         domains.test_source, domains.test_target, preprocessing, seed=options.seed
@@ -111,7 +118,12 @@ def open_paired(
     )
     data.check_pairs([*pairs.train, *pairs.test], preprocessing)
     dataset = data.PairedFiles(
-        pairs, preprocessing, seed=options.seed, source=source, target=target
+        pairs,
+        preprocessing,
+        seed=options.seed,
+        source=source,
+        target=target,
+        loading=pictures.loading(options),
     )
     if pairs.test == pairs.train and options.evaluate_every:
         print(

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import data.unpaired
-from data import Preprocessing, UnpairedFolders, decode_image, to_tensor
+from data import Content, Preprocessing, UnpairedFolders, decode_image, to_tensor
 from errors import UserError
 from tests.data.pictures import noise, save_noise
 
@@ -97,8 +96,9 @@ def test_an_unreadable_file_is_replaced_by_the_next_readable_one(folders, monkey
     sources[0].unlink()
     dataset = UnpairedFolders(sources, targets, WHOLE, seed=0)
     tried = Counter()
+    decode = Content.decode
     monkeypatch.setattr(
-        data.unpaired, "decode_image", lambda path: tried.update([path]) or decode_image(path)
+        Content, "decode", lambda content, path: tried.update([path]) or decode(content, path)
     )
     indices = [index for index in range(21) if dataset.files(index)[0] == sources[6]]
     assert len(indices) == 3
