@@ -1,5 +1,6 @@
 """Files -> pictures at the size that they are cropped from, decoded fast and kept where asked."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -78,7 +79,11 @@ class Loader:
         self._cache = None
         if loading.cache_bytes:
             self._numbers = {p: number for number, p in enumerate(dict.fromkeys(pictures))}
-            self._cache = PictureCache(len(self._numbers), loading.cache_bytes)
+            try:
+                self._cache = PictureCache(len(self._numbers), loading.cache_bytes)
+            except OSError as error:
+                print(f"pictures are not cached: {error.strerror}", file=sys.stderr)
+                self._numbers = {}
 
     def load(self, pictures: Sequence[Picture], jitter: bool = True) -> list[Prepared]:
         """Read some pictures; a file of which several are wanted is decoded once.

@@ -1,6 +1,5 @@
 """What several tests need: the reference numbers, tiny pictures, commands run for real."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import torch
 import models
 from commands import cli
 from tests.inception_weights import write_inception_weights
-from tests.processes import run_script
+from tests.processes import THREADS, run_script
 
 # Tiny tensors: more threads would only wait for one another, and badly so on a busy machine.
 # Sums in another order differ by rounding: `make test-elsewhere` asks for other numbers.
-torch.set_num_threads(int(os.environ.get("PAIRLESS_TEST_THREADS", "1")))
+torch.set_num_threads(THREADS)
 
 REFERENCE = Path(__file__).parent / "reference"
 

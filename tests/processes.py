@@ -15,6 +15,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 LIMIT_SECONDS = 240
+THREADS = int(os.environ.get("PAIRLESS_TEST_THREADS", "1"))
 COMMANDS = ["evaluate", "generate", "export_official", "translate"]
 COMMANDS += ["train_cut", "train_cyclegan", "train_gan", "train_pix2pix"]
 
@@ -56,7 +57,7 @@ def _as_script(arguments: Sequence[str], told: Sequence[Path], file_bytes: int |
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     if file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     os.environ["COLUMNS"] = "200"
     os.chdir(ROOT)
     script = Path(arguments[0]).resolve()
@@ -82,7 +83,7 @@ def run_together(function: Callable, *arguments: object, processes: int = 2) -> 
 
 
 def _as_rank(rank: int, processes: int, port: int, function: Callable, arguments: tuple) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
     function(*arguments)
