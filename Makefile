@@ -1,6 +1,6 @@
 PYTHON ?= python3
 PY := .venv/bin/python
-.PHONY: install test lint demo demo-cyclegan demo-pix2pix soak benchmarks clean
+.PHONY: install test test-elsewhere lint demo demo-cyclegan demo-pix2pix soak benchmarks clean
 
 install: .venv/installed
 
@@ -13,6 +13,13 @@ install: .venv/installed
 
 test: install
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
+
+# The numeric tests twice more, with sums in the orders of an old and of another processor.
+test-elsewhere: install
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 PAIRLESS_TEST_THREADS=1 $(NUMERIC)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 PAIRLESS_TEST_THREADS=2 $(NUMERIC)
+
+NUMERIC := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile -m numeric
 
 # A peer of the contrastive losses; its own dependencies, which its losses do not need, are many.
 PEER := lightly==1.6.0 lightly_utils==0.0.2

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -16,8 +17,21 @@ from tests.inception_weights import write_inception_weights
 # Sums in another order differ by rounding: `make test-elsewhere` asks for other numbers.
 torch.set_num_threads(int(os.environ.get("PAIRLESS_TEST_THREADS", "1")))
 
+# How long an example takes is no result, and a busy machine takes as long as it likes.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
+
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT.parent / "shared" / "reference"
+
+NUMERIC_FOLDERS = {"losses", "models", "metrics", "benchmarks", "training"}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark whole folders as numeric; tests elsewhere carry the mark themselves."""
+    for item in items:
+        if NUMERIC_FOLDERS & set(item.path.relative_to(ROOT / "tests").parts):
+            item.add_marker(pytest.mark.numeric)
 
 
 @pytest.fixture(scope="session")
