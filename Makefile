@@ -20,20 +20,12 @@ quick: install
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist worksteal -m "not slow" \
 		tests/test_quick.py tests/test_rooms.py tests/losses tests/models
 
-# The numeric part with other vector instructions and another number of threads, which round
-# otherwise: on a processor without AVX, and on one with AVX2 and two threads.
-NUMERIC := tests/losses tests/models tests/metrics tests/benchmarks tests/training \
-	tests/test_evaluate_peers.py
-STEPS := tests/test_train_cut.py tests/test_train_cyclegan.py tests/test_train_pix2pix.py \
-	tests/test_cut_variants.py tests/test_dclgan.py -k "official or gradient or forms"
-WITHOUT_AVX := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 PAIRLESS_TEST_THREADS=1
-WITH_AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 PAIRLESS_TEST_THREADS=2
-
+# The numeric tests twice more, with sums in the orders of an old and of another processor.
 test-elsewhere: install
-	$(WITHOUT_AVX) $(PY) -m pytest -n auto --dist worksteal $(NUMERIC)
-	$(WITHOUT_AVX) $(PY) -m pytest -n auto --dist worksteal $(STEPS)
-	$(WITH_AVX2) $(PY) -m pytest -n auto --dist worksteal $(NUMERIC)
-	$(WITH_AVX2) $(PY) -m pytest -n auto --dist worksteal $(STEPS)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 PAIRLESS_TEST_THREADS=1 $(NUMERIC)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 PAIRLESS_TEST_THREADS=2 $(NUMERIC)
+
+NUMERIC := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile -m numeric
 
 # A peer of the contrastive losses; its own dependencies, which its losses do not need, are many.
 PEER := lightly==1.6.0 lightly_utils==0.0.2

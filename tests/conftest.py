@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -10,13 +11,26 @@ import torch
 import models
 from commands import cli
 from tests.inception_weights import write_inception_weights
-from tests.processes import THREADS, run_script
+from tests.processes import ROOT, THREADS, run_script
 
 # Tiny tensors: more threads would only wait for one another, and badly so on a busy machine.
 # Sums in another order differ by rounding: `make test-elsewhere` asks for other numbers.
 torch.set_num_threads(THREADS)
 
+# How long an example takes is no result, and a busy machine takes as long as it likes.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
+
 REFERENCE = Path(__file__).parent / "reference"
+
+NUMERIC_FOLDERS = {"losses", "models", "metrics", "benchmarks", "training"}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark whole folders as numeric; tests elsewhere carry the mark themselves."""
+    for item in items:
+        if NUMERIC_FOLDERS & set(item.path.relative_to(ROOT / "tests").parts):
+            item.add_marker(pytest.mark.numeric)
 
 
 @pytest.fixture(scope="session")

@@ -161,6 +161,7 @@ def literal_values(cut, batch, draws, gamma):
     return {**values, "generator": total}
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("images_seen", [60, 100])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_step_is_what_is_written_out_from_the_features(name, images_seen):

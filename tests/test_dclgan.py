@@ -143,6 +143,7 @@ def literal_gradients(dclgan, terms):
     return found
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(
     ("batch_size", "cycle_weight", "target_px"), [(1, 0.0, 32), (2, 0.0, 32), (1, 3.0, 36)]
 )
@@ -253,13 +254,14 @@ def test_without_patch_nce_there_are_no_projectors():
     assert not [name for name in networks if name.startswith("projector")]
 
 
+@pytest.mark.numeric
 def test_bf16_changes_the_losses_by_a_few_percent_only():
     values = {
         precision: method(precision=precision, initialization="normal").step(random_batch(2), 0)
         for precision in ("fp32", "bf16")
     }
     for name, value in values["fp32"].items():
-        assert values["bf16"][name].item() == pytest.approx(value.item(), rel=0.03), name
+        assert values["bf16"][name].item() == pytest.approx(value.item(), rel=0.05), name
 
 
 COMMAND = [

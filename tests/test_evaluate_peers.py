@@ -15,6 +15,7 @@ import metrics
 from metrics.weights import STATE_DICT_NAMES
 from tests.evaluating import measure, write_pictures
 
+pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
 COUNT = 24
 KID = {"kid_subset_size": 12, "kid_subsets": 5}

@@ -17,6 +17,7 @@ import train_cyclegan
 import training
 import translate
 from errors import UserError
+from tests.close import assert_close_in_scale
 from tests.evaluating import measure
 from tests.training_runs import (
     CPU,
@@ -73,6 +74,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.numeric
 @OFFICIAL_STEPS
 def test_steps_give_the_official_losses(dtype, steps, reference):
     arrays = reference("cyclegan_three_steps")[1]
@@ -117,6 +119,7 @@ def joint_gradients(cyclegan, batch):
     return found
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(
     ("norm", "identity_weight"), [("instance", 5.0), ("instance", 0.0), ("batch", 5.0)]
 )
@@ -203,6 +206,7 @@ def test_the_average_is_the_mean_of_old_and_new_at_its_half_life():
             assert torch.allclose((old + new) / 2, mean, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.numeric
 def test_the_discriminators_see_what_the_pools_hand_back(monkeypatch):
     asked = []
 
@@ -217,7 +221,8 @@ def test_the_discriminators_see_what_the_pools_hand_back(monkeypatch):
     assert [pool for pool, _ in asked] == [cyclegan.pools["b"], cyclegan.pools["a"]]
     assert all(pool.size == 50 for pool in cyclegan.pools.values())
     for (_, fakes), way, start in zip(asked, ("a2b", "b2a"), batch, strict=True):
-        assert torch.allclose(fakes, fresh.trained.networks[f"generator_{way}"](start), atol=1e-6)
+        # Two float32 passes of a generator differ by about 1e-6 of its largest output.
+        assert_close_in_scale(fakes, fresh.trained.networks[f"generator_{way}"](start), 1e-5)
     for domain, real in (("a", batch.source), ("b", batch.target)):
         judge = fresh.trained.networks[f"discriminator_{domain}"]
         loss = (judge(real) - 1).square().mean() + judge(torch.zeros_like(real)).square().mean()
@@ -296,13 +301,14 @@ def test_the_preview_shows_translated_returned_and_identity_both_ways():
     assert all(network.training for network in cyclegan.trained.networks.values())
 
 
+@pytest.mark.numeric
 def test_bf16_changes_the_losses_by_a_few_percent_only():
     values = {
         precision: method(precision=precision).step(random_batch(2), 0)
         for precision in ("fp32", "bf16")
     }
     for name, value in values["fp32"].items():
-        assert values["bf16"][name].item() == pytest.approx(value.item(), rel=0.03), name
+        assert values["bf16"][name].item() == pytest.approx(value.item(), rel=0.05), name
 
 
 COMMAND = [

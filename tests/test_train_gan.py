@@ -214,6 +214,7 @@ def test_r3gan_s_settings_go_by_one_cosine():
     assert end.augment_probability == 0.3 and end.ema_decay == 0.5 ** (256 / 500_000)
 
 
+@pytest.mark.numeric
 def test_the_discriminator_starts_at_the_values_of_indifference():
     """A last layer of zeros gives logits of zero."""
     expected = {"dcgan": 2 * math.log(2), "dcgan-ada": 2.0, "vanilla-conv": 0.5}
@@ -227,6 +228,7 @@ def test_the_discriminator_starts_at_the_values_of_indifference():
             assert values["implied_jensen_shannon"].item() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", ["r3gan", "wgan-gp", "progressive"])
 def test_penalties_are_of_second_order_and_in_fp32_under_bf16(name):
     """The penalty's share of the gradient is there, and the one of float32."""

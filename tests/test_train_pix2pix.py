@@ -64,6 +64,7 @@ def pair_batch(batch=1, size=128, channels=(3, 3), seed=0):
     return data.TranslationBatch(source, target)
 
 
+@pytest.mark.numeric
 @OFFICIAL_STEPS
 def test_steps_give_the_official_losses(dtype, steps, reference):
     arrays = reference("pix2pix_three_steps")[1]
@@ -80,6 +81,7 @@ def bce(logits, label):
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 def test_the_gradients_are_those_of_the_papers_losses(norm):
     """In float64, and before any update: the trace shows that the judge is updated first."""
@@ -149,13 +151,14 @@ def test_a_weight_of_a_loss_scales_it():
     assert heavy["adversarial"].item() == pytest.approx(2 * plain["adversarial"].item())
 
 
+@pytest.mark.numeric
 def test_bf16_changes_the_losses_by_a_few_percent_only():
     values = {
         precision: method(precision=precision).step(pair_batch(2), 0)
         for precision in ("fp32", "bf16")
     }
     for name, value in values["fp32"].items():
-        assert values["bf16"][name].item() == pytest.approx(value.item(), rel=0.03), name
+        assert values["bf16"][name].item() == pytest.approx(value.item(), rel=0.05), name
 
 
 def test_colours_are_learned_and_judged_in_lab():

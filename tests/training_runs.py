@@ -16,7 +16,7 @@ from torch import Tensor
 import data
 import training
 from models.official import normalize_state
-from tests.processes import ROOT, free_port, run_together
+from tests.processes import ROOT, THREADS, free_port, run_together
 from training.log import log_lines
 
 CPU = torch.device("cpu")
@@ -160,7 +160,7 @@ def start(
     return subprocess.Popen(
         [sys.executable, *launcher, script, *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": str(THREADS)},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -267,7 +267,8 @@ def test_a_small_loss_survives_autocast():
     a = torch.eye(2).float()
     with torch.autocast("cpu", torch.bfloat16):
         loss = losses.clip(a, a + 0.5 * a.flip(0), logit_scale=1 / 0.07)
-    assert loss.item() == pytest.approx(radford(a, a + 0.5 * a.flip(0), 1 / 0.07), rel=1e-4)
+    # -log of a share of nearly 1: float32 rounds the share by 1e-7, whatever is left of it.
+    assert loss.item() == pytest.approx(radford(a, a + 0.5 * a.flip(0), 1 / 0.07), abs=5e-7)
 
 
 def test_the_scale_starts_at_the_papers_and_stops_at_a_hundred():
