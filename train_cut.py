@@ -116,19 +116,12 @@ PRESETS = {
 }
 
 
-class Draws:
-    """The random choices of one step, a pure function of the seed and the images seen."""
+class Moment(NamedTuple):
+    """What differs between two steps beside the batch, the random numbers and the weights."""
 
-    def __init__(self, seed: int, images_seen: int, patches: int, device: torch.device):
-        self.images_seen, self.patches = images_seen, patches
-        # FastCUT's coin, which no device has to be asked for.
-        self.mirrored = training.seed_for(seed, images_seen, "mirror") % 2 == 1
-        self.generator = training.generator_for(device, seed, images_seen, "step")
-
-    def positions(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Draw the patches to compare, one set a layer, the same for all pictures of the batch."""
-        sizes = [feature.shape[2] * feature.shape[3] for feature in features]
-        return models.draw_positions(sizes, self.patches, self.generator)
+    mirrored: bool  # FastCUT's coin, which no device has to be asked for
+    hdce_gamma: float | None
+    remembered: int  # pictures in the history
 
 
 class Translation(NamedTuple):
@@ -167,8 +160,8 @@ class Cut:
     def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Update discriminator, then generator and projector; return the losses."""
         options = self.options
-        draws = Draws(options.seed, images_seen, options.nce_patches, self.device)
-        update = partial(self.update, batch, draws)
+        now = self.moment(images_seen)
+        update = partial(self.trained.run, "update", now, partial(self.update, now), *batch)
         return steps.run_step(self.trained, options, self.processes, batch, images_seen, update)
 
     @torch.no_grad()
@@ -182,35 +175,43 @@ class Cut:
 
     def state(self) -> dict[str, training.Stateful]:
         """Everything to be saved."""
-        return self.trained.state() | ({"history": self.history} if self.history else {})
+        return self.trained.state() | ({} if self.history is None else {"history": self.history})
 
     # The method.
 
-    def update(self, batch: data.TranslationBatch, draws: Draws) -> dict[str, Tensor]:
+    def moment(self, images_seen: int) -> Moment:
+        """Return what holds in the step that begins there."""
+        options = self.options
+        coin = training.seed_for(options.seed, images_seen, "mirror") % 2 == 1
+        return Moment(
+            options.flip_equivariance and coin,
+            patches.hdce_gamma(images_seen, options),
+            0 if self.history is None else len(self.history),
+        )
+
+    def update(self, now: Moment, source: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Make one update of all networks in the official order; return detached losses.
 
         As the official program reports them: discriminator terms before their factor 1/2, the loss
         of the patches with its weight but before the mean of translation and identity.
         """
-        passes = self._passes(batch)
-        translation = self._translate(*passes[0], draws)
+        passes = self._passes(source, target)
+        translation = self._translate(*passes[0], now)
         fake = translation.outputs[: translation.sources].detach()
-        values = self._update_discriminator(fake, batch.target, draws)
+        values = self._update_discriminator(fake, target)
 
-        loss = partial(self._loss, translation, draws)
+        loss = partial(self._loss, translation, now)
         terms = training.backward([translation.outputs], loss)
         del translation, loss  # its features, before the next pass needs the room
         for pictures, sources in passes[1:]:
-            identity = self._translate(pictures, sources, draws)
-            terms += training.backward([identity.outputs], partial(self._loss, identity, draws))
+            identity = self._translate(pictures, sources, now)
+            terms += training.backward([identity.outputs], partial(self._loss, identity, now))
         learners = [name for name in self.trained.networks if name != "discriminator"]
         self.trained.optimize(*learners)
         values["generator"] = training.total(terms)
         return values | {term.name: term.value for term in terms}
 
-    def _loss(
-        self, translation: Translation, draws: Draws, outputs: Tensor
-    ) -> Iterator[list[Term]]:
+    def _loss(self, translation: Translation, now: Moment, outputs: Tensor) -> Iterator[list[Term]]:
         """The loss of translated source pictures x and target pictures y, which shall stay: L =
 
         w_adversarial GAN(G(x)) + w_self |G(x) - x|_1 + w_relation SRC(x, G(x))
@@ -226,21 +227,21 @@ class Cut:
             adversarial = options.adversarial_weight * self.adversarial.generator(logits)
             yield [Term("adversarial", adversarial)]
         if options.nce_weight and (len(fake) or options.nce_identity):
-            yield self._patch_terms(translation, draws, outputs)
+            yield self._patch_terms(translation, now, outputs)
         if len(fake) and options.self_regularization_weight:
             distance = losses.l1(fake, source)
             yield [Term("self_regularization", options.self_regularization_weight * distance)]
         if len(same) and options.identity_weight:
             yield [Term("identity", options.identity_weight * losses.l1(same, target))]
 
-    def _patch_terms(self, translation: Translation, draws: Draws, outputs: Tensor) -> list[Term]:
+    def _patch_terms(self, translation: Translation, now: Moment, outputs: Tensor) -> list[Term]:
         """Compare the outputs' patches with the inputs', and the relations among both."""
         options, sources = self.options, translation.sources
-        queries, keys = self._patches(translation, draws, outputs)
+        queries, keys = self._patches(translation, outputs)
         nce = options.nce_weight * patches.compare(
             queries,
             keys,
-            patches.loss_at(draws.images_seen, options),
+            patches.loss_of(options, now.hdce_gamma),
             whole_batch=options.nce_negatives == "batch",
             rank=self.processes.rank,
         )
@@ -254,13 +255,13 @@ class Cut:
             terms.append(Term("semantic_relation", options.semantic_relation_weight * relation))
         return terms
 
-    def _passes(self, batch: data.TranslationBatch) -> list[tuple[Tensor, int]]:
+    def _passes(self, source: Tensor, target: Tensor) -> list[tuple[Tensor, int]]:
         """Return the pictures of each pass of the generator, and how many are source pictures.
 
         On a GPU one pass for both saves half of the launches, on a CPU one after the other saves
         memory.
         """
-        options, (source, target) = self.options, batch
+        options = self.options
         if not ((options.nce_weight and options.nce_identity) or options.identity_weight):
             return [(source, len(source))]
         if (
@@ -271,34 +272,33 @@ class Cut:
             return [(torch.cat([source, target]), len(source))]
         return [(source, len(source)), (target, 0)]
 
-    def _translate(self, pictures: Tensor, sources: int, draws: Draws) -> Translation:
+    def _translate(self, pictures: Tensor, sources: int, now: Moment) -> Translation:
         """Translate, and keep the features of the un-mirrored inputs, which send no gradient.
 
         They come from the pass that translates, save for mirrored inputs: the network is not
         symmetric.
         """
         layers = self.options.nce_layers
-        mirrored = self.options.flip_equivariance and draws.mirrored
-        inputs = pictures.flip(3) if mirrored else pictures
+        inputs = pictures.flip(3) if now.mirrored else pictures
         with self.autocast():
-            if mirrored or not self.options.nce_weight:
+            if now.mirrored or not self.options.nce_weight:
                 outputs, keys = self.generator(inputs), []
             else:
                 outputs, keys = self.generator.forward_with_features(inputs, layers)
-        if mirrored and self.options.nce_weight:
+        if now.mirrored and self.options.nce_weight:
             with torch.no_grad(), self.autocast():
                 keys = self.generator.encode(pictures, layers)
-        return Translation(sources, inputs, outputs, [key.detach() for key in keys], mirrored)
+        return Translation(sources, inputs, outputs, [key.detach() for key in keys], now.mirrored)
 
     def _patches(
-        self, translation: Translation, draws: Draws, outputs: Tensor
+        self, translation: Translation, outputs: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return projected patches of outputs and of un-mirrored inputs, [B, P_i, C] a layer."""
         options, keys = self.options, translation.keys
         with self.autocast():
             queries = self.generator.encode(outputs, options.nce_layers)
             queries = [query.flip(3) for query in queries] if translation.mirrored else queries
-            positions = self._positions(translation, draws, queries)
+            positions = self._positions(translation, queries)
             if options.patch_sampler == "attention":
                 queries, keys, positions = patches.route(
                     queries, keys, positions, options.nce_patches
@@ -308,28 +308,29 @@ class Cut:
             keys = self.projector(keys, positions)
         return queries, keys
 
-    def _positions(
-        self, translation: Translation, draws: Draws, features: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """Draw patches for the source pictures, others for the target pictures; one set a layer."""
+    def _positions(self, translation: Translation, features: Sequence[Tensor]) -> list[Tensor]:
+        """Draw the patches to compare: one set a layer for the sources, another for the targets."""
+        sizes = [feature.shape[2] * feature.shape[3] for feature in features]
+        random = self.trained.random.generator("step")
+        draw = partial(models.draw_positions, sizes, self.options.nce_patches, random)
         sources, pictures = translation.sources, len(translation.inputs)
         if sources in (0, pictures):
-            return draws.positions(features)
+            return draw()
         rows = (sources, pictures - sources)
-        sets = zip(draws.positions(features), draws.positions(features), strict=True)
         return [
             torch.cat([part.expand(n, -1) for part, n in zip(pair, rows, strict=True)])
-            for pair in sets
+            for pair in zip(draw(), draw(), strict=True)
         ]
 
-    def _update_discriminator(self, fake: Tensor, real: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def _update_discriminator(self, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
         """Minimise (L_real + L_fake) / 2 + R1, L_real and L_fake of the adversarial loss."""
         options = self.options
-        if self.history:
-            fake = self._mixed_with_history(fake, draws)
+        if self.history is not None:
+            fake = self._mixed_with_history(fake)
         if options.r1_weight:  # in float32, and apart from the fakes: it is differentiated twice
             real = real.detach().requires_grad_()
-            real_logits = self.discriminator(real)
+            with models.eagerly():
+                real_logits = self.discriminator(real)
             with self.autocast():
                 fake_logits = self.discriminator(fake)
         else:
@@ -346,9 +347,10 @@ class Cut:
         self.trained.optimize("discriminator")
         return {term.name: term.value.detach() for term in terms}
 
-    def _mixed_with_history(self, fake: Tensor, draws: Draws) -> Tensor:
+    def _mixed_with_history(self, fake: Tensor) -> Tensor:
         """Every process keeps the whole history and takes its own rows of the mixed batch."""
-        mixed = self.history.mix(training.gather_rows(fake), draws.generator)
+        random = self.trained.random.generator("step")
+        mixed = self.history.mix(training.gather_rows(fake), random)
         return mixed.chunk(self.processes.world_size)[self.processes.rank]
 
 

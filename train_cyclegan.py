@@ -22,7 +22,12 @@ import training
 from commands import cli, launch
 from commands.options import check_ranges, check_read
 from commands.translation import datasets, networks, patches, steps
-from commands.translation.options import UnpairedOptions, check_negatives, check_unpaired_options
+from commands.translation.options import (
+    MIXED_SIZES,
+    UnpairedOptions,
+    check_negatives,
+    check_unpaired_options,
+)
 from errors import UserError
 from training import Term
 
@@ -70,9 +75,6 @@ PRESETS = {
         "history_size": 0,
     },
 }
-
-# Modes of --preprocess after which pictures may differ in size.
-MIXED_SIZES = ("scale_width", "scale_shortside", "none")
 
 
 class Direction(NamedTuple):
@@ -123,7 +125,7 @@ class CycleGan:
 
     def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Update the generators, then the discriminators; return the losses."""
-        update = partial(self.update, batch, images_seen)
+        update = partial(self.update, *batch, images_seen)
         return steps.run_step(
             self.trained, self.options, self.processes, batch, images_seen, update
         )
@@ -148,29 +150,44 @@ class CycleGan:
 
     # The method.
 
-    def update(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
+    def update(self, source: Tensor, target: Tensor, images_seen: int) -> dict[str, Tensor]:
         """Make one update of all networks in the official order; return detached losses.
 
         As the official programs report them: discriminators after their factor 1/2, cycle, identity
         and PatchNCE with their weights, none of them halved by `average_ways`.
         """
-        pictures = {"a": batch.source, "b": batch.target}
+        fakes, values = self.trained.run(
+            "generators", None, self._update_generators, source, target
+        )
+        mixed = (self._mixed_with_pool(domain, fakes[domain], images_seen) for domain in "ba")
+        update = self._update_discriminators
+        return values | self.trained.run("discriminators", None, update, *mixed, target, source)
+
+    def _update_generators(
+        self, source: Tensor, target: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the translations by the domain that they lead to, and the losses."""
+        pictures = {"a": source, "b": target}
         fakes, values = {}, {}
         for direction in DIRECTIONS:
-            fake, terms = self._backward_generators(direction, pictures, images_seen)
+            fake, terms = self._backward_generators(direction, pictures)
             fakes[direction.target] = fake
             values |= {term.name: term.value for term in terms}
         learners = [name for name in self.networks if not name.startswith("discriminator")]
         self.trained.optimize(*learners)
-        for domain, fake in fakes.items():
-            mixed = self._mixed_with_pool(domain, fake, images_seen)
-            values[f"discriminator_{domain}"] = self._update_discriminator(
-                domain, mixed, pictures[domain]
-            )
-        return values
+        return fakes, values
+
+    def _update_discriminators(
+        self, fake_b: Tensor, fake_a: Tensor, real_b: Tensor, real_a: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the losses."""
+        return {
+            "discriminator_b": self._update_discriminator("b", fake_b, real_b),
+            "discriminator_a": self._update_discriminator("a", fake_a, real_a),
+        }
 
     def _backward_generators(
-        self, direction: Direction, pictures: dict[str, Tensor], images_seen: int
+        self, direction: Direction, pictures: dict[str, Tensor]
     ) -> tuple[Tensor, list[Term]]:
         """Add one direction's gradients to generators and projectors; return fakes and terms."""
         source, target = pictures[direction.source], pictures[direction.target]
@@ -179,7 +196,7 @@ class CycleGan:
             outputs, features = translate_both(
                 generator, source, target if self.options.identity_weight else None, self.layers
             )
-            keys = self._draw_keys(direction, features, images_seen) if self.layers else None
+            keys = self._draw_keys(direction, features) if self.layers else None
             del features
         loss = partial(self._loss_of_direction, direction, source, target, keys)
         terms = training.backward(outputs, loss)
@@ -240,14 +257,10 @@ class CycleGan:
         return terms
 
     @torch.no_grad()
-    def _draw_keys(
-        self, direction: Direction, features: Sequence[Tensor], images_seen: int
-    ) -> Keys:
+    def _draw_keys(self, direction: Direction, features: Sequence[Tensor]) -> Keys:
         """Draw the patches to compare and project them."""
         sizes = [feature.shape[2] * feature.shape[3] for feature in features]
-        random = training.generator_for(
-            self.device, self.options.seed, images_seen, f"patches {direction.name}"
-        )
+        random = self.trained.random.generator(f"patches {direction.name}")
         positions = models.draw_positions(sizes, self.options.nce_patches, random)
         projector = self.networks[f"projector_{direction.source}"]
         return Keys(positions, projector(features, positions))

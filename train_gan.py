@@ -6,7 +6,9 @@ vanilla, vanilla_conv, dcgan, sngan, wgan_gp, progressive (progressive_paper, pr
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -65,8 +67,10 @@ class Gan:
             network.to(device)
         self.trained = TrainedNetworks(
             self.networks,
-            options.learning_rate,
-            options.betas,
+            options,
+            device,
+            learning_rate=options.learning_rate,
+            betas=options.betas,
             averaged=bool(
                 options.ema_halflife_images or options.ema_halflife_end or options.ema_decay
             ),
@@ -85,17 +89,9 @@ class Gan:
         now = self.plan.settings(images_seen)
         self.level = now.level
         self._set_optimizers(now)
-        parts = self.options.discriminator_steps
-        found = []
-        with training.weights_cast_once():
-            for part in range(parts):
-                # Every parts-th picture: so the parts are the same for any number of processes.
-                own = data.ImageBatch(*(side[part::parts] for side in batch))
-                noise = self._noise(images_seen, f"discriminator {part}", len(own.images))
-                found.append(self.update_discriminator(own, now, noise))
-            values = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
-            noise = self._noise(images_seen, "generator", len(own.images))
-            values |= self.update_generator(own, now, noise)
+        self.trained.random.start(images_seen)
+        constant = now._replace(learning_rate=0.0, ema_decay=0.0)  # what `update` cannot read anew
+        values = self.trained.run("update", constant, partial(self.update, now), *batch)
         training.average_statistics(self.generator)
         for name, average in self.trained.averages.items():
             average.update(self.networks[name], now.ema_decay)
@@ -104,7 +100,10 @@ class Gan:
             for optimizer in self.trained.optimizers.values():
                 optimizer.state.clear()
         self.level = self.plan.level(after)
-        return self._logged(values, now)
+        logged = self._logged(values, now)
+        if self.adaptive:
+            self.adaptive.advance(self.options.discriminator_steps, after - images_seen)
+        return logged
 
     @torch.no_grad()
     def preview(self, batch: data.ImageBatch) -> Tensor:
@@ -131,6 +130,19 @@ class Gan:
         return self.trained.state() | ({"adaptive": self.adaptive} if self.adaptive else {})
 
     # The method.
+
+    def update(self, now: Settings, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Make the discriminator's updates, each on its part of the batch, then the generator's."""
+        parts = self.options.discriminator_steps
+        found = []
+        for part in range(parts):
+            # Every parts-th picture: so the parts are the same for any number of processes.
+            own = data.ImageBatch(images[part::parts], labels[part::parts])
+            noise = self._noise(f"discriminator {part}", len(own.images))
+            found.append(self.update_discriminator(own, now, noise))
+        values = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
+        noise = self._noise("generator", len(own.images))
+        return values | self.update_generator(own, now, noise)
 
     def update_discriminator(
         self, batch: data.ImageBatch, now: Settings, noise: Noise
@@ -175,10 +187,7 @@ class Gan:
         sum(terms.values()).backward()
         updated = self._optimize("discriminator")
         if self.adaptive:
-            self.adaptive.observe(
-                real.logits.detach() - self.objective.boundary,
-                len(reals) * self.processes.world_size,
-            )
+            self.adaptive.observe(real.logits.detach() - self.objective.boundary)
         values = {name: nan_if_skipped(value, updated) for name, value in terms.items()}
         return values | game_values(
             options.objective, reals, fakes, real.logits, fake.logits, updated
@@ -219,9 +228,10 @@ class Gan:
     def _discriminate(
         self, pictures: Tensor, labels: Tensor, *, twice: bool = False
     ) -> DiscriminatorOutput:
-        """Run the discriminator; in float32 for a pass that is differentiated `twice`."""
+        """Run the discriminator; in float32 and not compiled where it is differentiated `twice`."""
         precision = "fp32" if twice else self.options.precision
-        with training.autocast(self.device, precision):
+        compiled = models.eagerly() if twice else nullcontext()
+        with compiled, training.autocast(self.device, precision):
             if self.options.classes and self.level is not None:
                 logits, classes = self.discriminator.forward_with_classes(pictures, **self._grown)
                 return DiscriminatorOutput(logits.float(), classes.float())
@@ -246,7 +256,7 @@ class Gan:
 
     def _logged(self, values: dict[str, Tensor], now: Settings) -> dict[str, Tensor]:
         """Return the values of a step's updates with the fraction skipped and the settings."""
-        options = self.options
+        options, values = self.options, dict(values)
         skipped = values.pop("discriminator_skipped") * options.discriminator_steps
         skipped = skipped + values.pop("generator_skipped")
         values["skipped_updates"] = skipped / (options.discriminator_steps + 1)
@@ -256,7 +266,7 @@ class Gan:
         if now.level is not None:
             settings |= {"level": now.level, "batch_size": now.batch_size}
         if self.adaptive:
-            values["augment_probability"] = self.adaptive.probability
+            values["augment_probability"] = self.adaptive.probability.clone()
         elif options.policies:
             settings["augment_probability"] = now.augment_probability
         return values | {
@@ -279,9 +289,8 @@ class Gan:
         """Make a network's optimizer step; return whether it was made, a scalar of bool."""
         return training.optimizer_step_if_finite(self.networks[name], self.trained.optimizers[name])
 
-    def _noise(self, images_seen: int, purpose: str, rows: int) -> Noise:
-        random = training.generator_for(self.device, self.options.seed, images_seen, purpose)
-        return Noise(random, rows, self.processes)
+    def _noise(self, purpose: str, rows: int) -> Noise:
+        return Noise(self.trained.random.generator(purpose), rows, self.processes)
 
     @property
     def _grown(self) -> dict[str, float]:

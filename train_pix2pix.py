@@ -88,7 +88,7 @@ class Pix2Pix:
 
     def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Update discriminator, then generator; return the losses."""
-        update = partial(self.update, batch)
+        update = partial(self.trained.run, "update", None, self.update, *batch)
         return steps.run_step(
             self.trained, self.options, self.processes, batch, images_seen, update
         )
@@ -113,13 +113,12 @@ class Pix2Pix:
 
     # The method.
 
-    def update(self, batch: data.TranslationBatch) -> dict[str, Tensor]:
+    def update(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Make one update of both networks in the official order; return detached losses.
 
         As the official program reports them: the discriminator's terms before their factor 1/2, L1
         with its weight.
         """
-        source, target = batch
         if self.options.lab:
             source, target = models.split_lab(source)
         with self.autocast():

@@ -116,7 +116,7 @@ def measure(gan: train_gan.Gan, rounds: int, rate: float) -> dict[str, float]:
     """Measure both updates and the whole step."""
     batch, now = batch_for(gan), gan.plan.settings(0)
     own = data.ImageBatch(*(side[:: gan.options.discriminator_steps] for side in batch))
-    noise = gan._noise(0, "benchmark", len(own.images))
+    noise = gan._noise("benchmark", len(own.images))
     with Multiplications() as multiplications:
         gan.step(batch, 0)
     whole = seconds(lambda: gan.step(batch, 0), gan.device, rounds)

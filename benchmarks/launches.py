@@ -13,7 +13,9 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -56,10 +58,29 @@ class LaunchCounter(TorchDispatchMode):
         return operator(*args, **(kwargs or {}))
 
 
-def translation_batch(size_px: int = SIZE_PX) -> data.TranslationBatch:
-    """Return one pair of noise pictures in [-1, 1]."""
-    random = torch.Generator().manual_seed(0)
-    return data.TranslationBatch(*(torch.rand(2, 1, 3, size_px, size_px, generator=random) * 2 - 1))
+class Subject(NamedTuple):
+    """A method, and the batches of its steps by their number."""
+
+    method: training.Method
+    batch: Callable[[int], NamedTuple]
+    images: int  # of a step
+
+    def step(self, number: int) -> dict[str, torch.Tensor]:
+        """Make step `number`."""
+        return self.method.step(self.batch(number), number * self.images)
+
+
+def noise_pictures(count: int, size_px: int, number: int) -> torch.Tensor:
+    """Return pictures of noise in [-1, 1], others for each number."""
+    random = torch.Generator().manual_seed(number)
+    return torch.rand(count, 3, size_px, size_px, generator=random) * 2 - 1
+
+
+def translation_batch(
+    number: int, size_px: int = SIZE_PX, images: int = 1
+) -> data.TranslationBatch:
+    """Return pairs of pictures."""
+    return data.TranslationBatch(*noise_pictures(2 * images, size_px, number).split(images))
 
 
 def shared_options(precision: str, size_px: int = SIZE_PX) -> dict[str, object]:
@@ -74,38 +95,49 @@ def shared_options(precision: str, size_px: int = SIZE_PX) -> dict[str, object]:
     }
 
 
-def cut(preset: str, precision: str) -> Callable[[int], object]:
-    """Return the step of CUT or a relative, a function of its number."""
-    values = {**train_cut.PRESETS[preset], "preset": preset, **shared_options(precision)}
+def cut(preset: str, precision: str, **options: object) -> Subject:
+    """Return CUT or a relative."""
+    values = {**train_cut.PRESETS[preset], "preset": preset, **shared_options(precision), **options}
     method = train_cut.Cut(train_cut.Options(**values), CPU, training.Processes())
-    return lambda number: method.step(translation_batch(), number)
+    images = method.options.batch_size
+    size_px = method.options.crop_size
+    return Subject(method, partial(translation_batch, size_px=size_px, images=images), images)
 
 
-def cyclegan(preset: str, precision: str) -> Callable[[int], object]:
-    """Return the step of CycleGAN or DCLGAN."""
-    values = {**train_cyclegan.PRESETS[preset], "preset": preset, **shared_options(precision)}
+def cyclegan(preset: str, precision: str, **options: object) -> Subject:
+    """Return CycleGAN or DCLGAN."""
+    row = {**train_cyclegan.PRESETS[preset], "preset": preset}
+    values = {**row, **shared_options(precision), **options}
     method = train_cyclegan.CycleGan(train_cyclegan.Options(**values), CPU, training.Processes())
-    return lambda number: method.step(translation_batch(), number)
+    return Subject(method, translation_batch, 1)
 
 
-def pix2pix(preset: str, precision: str) -> Callable[[int], object]:
-    """Return the step of pix2pix with its U-Net 128."""
-    values = {**shared_options(precision, 128), "generator": "unet_128", "preset": preset}
+def pix2pix(preset: str, precision: str, **options: object) -> Subject:
+    """Return pix2pix with its U-Net 128."""
+    row = {"generator": "unet_128", "preset": preset}
+    values = {**row, **shared_options(precision, 128), **options}
     method = train_pix2pix.Pix2Pix(train_pix2pix.Options(**values), CPU, training.Processes())
-    return lambda number: method.step(translation_batch(128), number)
+    return Subject(method, partial(translation_batch, size_px=128), 1)
 
 
-def gan(preset: str, precision: str) -> Callable[[int], object]:
-    """Return the step of a GAN at 16 px."""
+def gan(preset: str, precision: str, **options: object) -> Subject:
+    """Return a GAN at 16 px."""
     sizes = {"base_channels": 32, "discriminator_channels": 32, "latent_channels": 8}
     values = {**train_gan.PRESETS[preset], "preset": preset, **sizes, "most_channels": 32}
     values |= {"crop_size": 16, "batch_size": 4, "batch_size_at": (), "learning_rate_at": ()}
-    values |= {"precision": precision, "widest_px": 4, "deviation_group": 4}
+    values |= {"precision": precision, "widest_px": 4, "deviation_group": 4, **options}
     method = train_gan.Gan(train_gan.Options(**values), CPU, training.Processes())
-    batch_size = 4 * method.options.discriminator_steps
-    images = torch.rand(batch_size, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    batch = data.ImageBatch(images, torch.zeros(batch_size, dtype=torch.long))
-    return lambda number: method.step(batch, number * batch_size)
+    images = 4 * method.options.discriminator_steps
+    labels = torch.zeros(images, dtype=torch.long)
+    return Subject(
+        method, lambda number: data.ImageBatch(noise_pictures(images, 16, number), labels), images
+    )
+
+
+def dcgan_ada(_name: str, precision: str, **options: object) -> Subject:
+    """Return DCGAN with adaptive augmentation."""
+    augmented = {"augment": "colour,translation,cutout", "ada_target": 0.6}
+    return gan("dcgan", precision, **augmented, **options)
 
 
 OFFICIAL = {
@@ -124,6 +156,7 @@ OURS = {
     "dclgan": cyclegan,
     "pix2pix": pix2pix,
     "dcgan": gan,
+    "dcgan_ada": dcgan_ada,
     "sngan": gan,
     "wgan_gp": gan,
     "progressive": gan,
@@ -143,13 +176,13 @@ def count(step: Callable[[int], object]) -> Counter[str]:
 def ours(name: str, precision: str) -> Counter[str]:
     """Return the launches of our step of that preset."""
     with models.forced_few_launches(True):
-        return count(OURS[name](name, precision))
+        return count(OURS[name](name, precision).step)
 
 
 def official(name: str) -> Counter[str]:
     """Return the launches of the official step of that method."""
     program, size_px = OFFICIAL[name](), 128 if name == "pix2pix" else SIZE_PX
-    return count(lambda number: program.step(*translation_batch(size_px)))
+    return count(lambda number: program.step(*translation_batch(number, size_px)))
 
 
 def main() -> None:

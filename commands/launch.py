@@ -60,6 +60,11 @@ def train(
     processes = training.places_from_environment()
     device = training.choose_device(options.device, processes)
     with training.process_group(processes, device):
+        if options.accelerate == "graph" and not training.can_capture(device):
+            raise UserError(
+                f"--accelerate graph: CUDA graphs need a GPU, and this run is on {device.type}; "
+                "use --accelerate off"
+            )
         measures(options)
         files = open_data(options)
         options = replace(

@@ -33,6 +33,10 @@ class RunOptions:
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
     """auto: bf16 autocast on a GPU that has it, fp32 elsewhere; tf32: fp32 with TF32 products, on a
     GPU that has them."""
+    accelerate: Literal["auto", "off", "graph", "compile"] = "auto"
+    """graph: capture the step as CUDA graphs, for a GPU that waits for launches; compile:
+    torch.compile of the networks; auto: on a GPU whichever of graph and off is faster there, off
+    on a CPU."""
     workers: int = 4
     """Data loading processes of each training process; 0 loads in the training process itself."""
     decode: Literal["exact", "fast"] = "exact"
@@ -62,7 +66,7 @@ class RunOptions:
 # Options that a run may go on with under another value: they do not change its result.
 MAY_CHANGE = frozenset(
     ("run_dir", "total_images", "dry_run", "device", "workers", "cache_gb")
-    + ("save_every", "preview_every", "log_every", "evaluate_every")
+    + ("accelerate", "save_every", "preview_every", "log_every", "evaluate_every")
     + ("metrics", "protocol", "layer", "weights", "evaluate_images")
 )
 

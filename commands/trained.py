@@ -1,29 +1,42 @@
 """The networks that a method trains, with their optimisers and moving averages."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+import models
 import training
+from commands.options import RunOptions
+
+T = TypeVar("T")
 
 
 class TrainedNetworks:
     """Networks by name, Adam for each, and a moving average of each generator where they are on.
 
     A generator is a network whose name begins with `generator`. networks, optimizers and averages
-    are dictionaries with the networks' names as keys.
+    are dictionaries with the networks' names as keys. `random` holds the generators of a step.
     """
 
     def __init__(
         self,
         networks: Mapping[str, nn.Module],
+        options: RunOptions,
+        device: torch.device,
+        *,
         learning_rate: float,
         betas: tuple[float, float],
-        *,
         averaged: bool,
+        noise: Sequence[models.NoiseSource] = (),
     ):
-        """Build the optimisers and averages of networks that are on their device."""
-        self.networks = dict(networks)
+        """Build the optimisers and averages of networks that are on their device.
+
+        noise: where layers of the networks draw from.
+        """
+        self.networks, self.noise = dict(networks), tuple(noise)
+        self.random = training.StepRandomness(device, options.seed)
         self.optimizers = {
             name: training.adam(network, learning_rate, betas) for name, network in networks.items()
         }
@@ -32,6 +45,29 @@ class TrainedNetworks:
             for name, network in networks.items()
             if averaged and is_generator(name)
         }
+        if options.accelerate == "compile":
+            for network in self.networks.values():
+                models.compile_network(network)
+        self.capture = None
+        if options.accelerate in ("auto", "graph") and training.can_capture(device):
+            self.capture = training.StepCapture(options.accelerate, device)
+
+    def run(self, part: str, key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
+        """Return function(*inputs): a part of the step, which `--accelerate` may capture.
+
+        key and what the function may depend on: see `training.StepCapture.run`. Its random numbers
+        come from `random` and from the networks' noise.
+        """
+
+        def with_casts(*inputs: Tensor) -> T:
+            with training.weights_cast_once():
+                return function(*inputs)
+
+        if not self.capture:
+            return with_casts(*inputs)
+        of_layers = [source.generator for source in self.noise if source.generator]
+        generators = [*self.random.generators.values(), *of_layers]
+        return self.capture.run(part, key, with_casts, inputs, generators)
 
     def optimize(self, *names: str) -> None:
         """Make the optimiser steps of the networks of these names and clear their gradients."""

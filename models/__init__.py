@@ -3,10 +3,11 @@
 from models import gan
 from models.build import build_discriminator, build_generator, check_picture_size, describe
 from models.colorizer import join_lab, split_lab
-from models.execution import few_launches, forced_few_launches
+from models.execution import compile_network, eagerly, few_launches, forced_few_launches
 from models.gan import Sampler
 from models.inference import translate
 from models.initialization import initialize
+from models.noise import NoiseSource
 from models.official import official_state, save_official
 from models.passes import feature_channels, may_run_together, run_together
 from models.patch_projector import PatchProjector, draw_positions
@@ -16,6 +17,7 @@ from models.stylegan2 import Stylegan2Generator
 from models.unet import UnetGenerator
 
 __all__ = [
+    "NoiseSource",
     "PatchProjector",
     "Sampler",
     "SavedGenerator",
@@ -24,8 +26,10 @@ __all__ = [
     "build_discriminator",
     "build_generator",
     "check_picture_size",
+    "compile_network",
     "describe",
     "draw_positions",
+    "eagerly",
     "feature_channels",
     "few_launches",
     "forced_few_launches",

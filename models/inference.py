@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from models.execution import eagerly
+
 
 @torch.no_grad()
 def translate(
@@ -39,11 +41,15 @@ def translate(
 
 @contextmanager
 def in_mode(generator: nn.Module, *, training: bool) -> Iterator[None]:
-    """Set the mode of all modules for the length of the block; then each is as before."""
+    """Set the mode of all modules for the length of the block; then each is as before.
+
+    A compiled generator runs as it is: pictures to be made have many sizes.
+    """
     modes = {module: module.training for module in generator.modules()}
     generator.train(training)
     try:
-        yield
+        with eagerly():
+            yield
     finally:
         for module, mode in modes.items():
             module.training = mode

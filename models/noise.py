@@ -19,17 +19,19 @@ class NoiseSource:
     def __init__(self) -> None:
         self.rank, self.world_size, self.rows = 0, 1, None
         self.seed = 0
-        self.generator = None
+        self.generator: torch.Generator | None = None  # made on the device that first asks
 
     def reseed(self, seed: int, rows: int, rank: int = 0, world_size: int = 1) -> None:
         """Start a step: `rows` pictures of this process's batch, rank `rank` of `world_size`."""
         self.seed, self.rows, self.rank, self.world_size = seed, rows, rank, world_size
-        self.generator = None
+        if self.generator:  # the same object over the steps, so that a captured step can draw
+            self.generator.manual_seed(seed)
 
     @contextmanager
     def borrowed(self, seed: int, rows: int) -> Iterator[None]:
         """Draw from another seed for the length of the block; then go on as if nothing had been."""
         before = dict(vars(self))
+        self.generator = None
         self.reseed(seed, rows)
         try:
             yield

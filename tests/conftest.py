@@ -12,6 +12,7 @@ import models
 from commands import cli
 from tests.inception_weights import write_inception_weights
 from tests.processes import ROOT, THREADS, run_script
+from tests.recorded import let_steps_be_recorded
 
 # Tiny tensors: more threads would only wait for one another, and badly so on a busy machine.
 # Sums in another order differ by rounding: `make test-elsewhere` asks for other numbers.
@@ -100,3 +101,9 @@ def files_read(monkeypatch):
 
     monkeypatch.setattr(models.saved, "_load_safetensors", reads)
     return paths
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Let steps be captured on the CPU; a list of the `StepCapture`s that are made."""
+    return let_steps_be_recorded(monkeypatch.setattr)

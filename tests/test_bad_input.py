@@ -319,6 +319,30 @@ def test_nan_stops_the_run_and_no_checkpoint_holds_it(
     assert states(run, 5)
 
 
+def out_of_memory(_method, _losses):
+    raise torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB of "
+        "which 1 GiB is free. Of the allocated memory 6 GiB is allocated by PyTorch"
+    )
+
+
+@pytest.mark.parametrize(("batch_size", "remedy"), [(1, "a smaller --crop_size"), (4, "size 2")])
+def test_a_gpu_without_enough_memory_leaves_the_run_whole(
+    batch_size, remedy, fails, tmp_path, monkeypatch
+):
+    dataroot, run = folders(tmp_path), tmp_path / "run"
+    seen = 3 * batch_size
+    break_at(monkeypatch, seen, out_of_memory)
+    options = ("--batch_size", batch_size, "--total_images", 20, "--save_every", 1)
+    line = fails(train_cut, arguments(dataroot, run, *options))
+    words = [f"--batch_size: {batch_size} pictures", "Tried to allocate 2.00 GiB", remedy]
+    words += [f"after {seen} images", "--precision bf16", "--accelerate off", f"{seen:012d}.pt"]
+    assert all(word in line for word in words), line
+    assert "Of the allocated" not in line
+    monkeypatch.undo()
+    train(dataroot, run, "cut", "--batch_size", str(batch_size), "--total_images", "20")
+
+
 def test_a_rate_that_explodes_ends_with_one_line(fails, tmp_path):
     options = ("--learning_rate", "1e20", "--total_images", 20, "--save_every", 1)
     line = fails(train_cut, arguments(folders(tmp_path), tmp_path / "run", *options), code=1)

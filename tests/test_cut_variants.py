@@ -8,7 +8,9 @@ import torch
 
 import data
 import losses
+import models
 import train_cut
+import training
 from commands.translation import patches
 from tests.processes import free_port, run_together
 from tests.test_train_cut import COMMAND, PRESETS, TINY, method, options
@@ -138,16 +140,19 @@ def literal_loss(chosen, query, key, gamma):
     }[chosen.patch_loss]()
 
 
-def literal_values(cut, batch, draws, gamma):
+def literal_values(cut, batch, images_seen, gamma):
     """All losses of the generator and the projector, written out for the six variants."""
-    chosen, mirrored = cut.options, cut.options.flip_equivariance and draws.mirrored
+    chosen, mirrored = cut.options, cut.moment(images_seen).mirrored
+    random = training.generator_for(CPU, chosen.seed, images_seen, "step")
     values = {}
     for name, inputs in (("nce", batch.source), ("nce_identity", batch.target)):
         if name == "nce_identity" and not chosen.nce_identity:
             continue
         with torch.no_grad():
-            sizes = cut.generator.encode(inputs, chosen.nce_layers)
-        outputs, picked = literal_patches(cut, inputs, draws.positions(sizes), mirrored)
+            maps = cut.generator.encode(inputs, chosen.nce_layers)
+        sizes = [feature.shape[2] * feature.shape[3] for feature in maps]
+        positions = models.draw_positions(sizes, 16, random)
+        outputs, picked = literal_patches(cut, inputs, positions, mirrored)
         layers = [literal_loss(chosen, *pair, gamma).mean() for pair in picked]
         values[name] = chosen.nce_weight * sum(layers) / 5
         if name == "nce":
@@ -175,8 +180,7 @@ def test_a_step_is_what_is_written_out_from_the_features(name, images_seen):
 
     start, end = cut.options.hdce_gamma
     gamma = start + (end - start) * images_seen / 200
-    draws = train_cut.Draws(cut.options.seed, images_seen, 16, CPU)
-    expected = literal_values(cut, batch, draws, gamma)
+    expected = literal_values(cut, batch, images_seen, gamma)
     assert {key: step[key].item() for key in expected} == pytest.approx(
         {key: value.item() for key, value in expected.items()}, rel=1e-6
     )
@@ -192,7 +196,8 @@ def test_a_step_is_what_is_written_out_from_the_features(name, images_seen):
 
 
 def test_the_steps_above_are_not_mirrored_and_mirrored():
-    assert [train_cut.Draws(0, seen, 16, CPU).mirrored for seen in (60, 100)] == [False, True]
+    cut = method(variant_of("mirrored"))
+    assert [cut.moment(seen).mirrored for seen in (60, 100)] == [False, True]
 
 
 def test_gamma_falls_evenly_over_the_schedule_and_stays():

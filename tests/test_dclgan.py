@@ -163,7 +163,7 @@ def test_a_step_is_the_formulas_written_out(batch_size, cycle_weight, target_px,
     batch = data.TranslationBatch(source, target)
     before = copy.deepcopy(dclgan)
     found = kept_gradients(dclgan)
-    values = dclgan.update(batch, 5)
+    values = dclgan.update(*batch, 5)
     terms = literal_terms(before, batch, drawn)
     for domain in "ab":
         cycle = terms.pop(f"cycle_{domain}")
@@ -190,7 +190,7 @@ def learned(dclgan, direction):
     for network in dclgan.trained.networks.values():
         network.zero_grad()
     batch = random_batch(1)
-    dclgan._backward_generators(direction, {"a": batch.source, "b": batch.target}, 0)
+    dclgan._backward_generators(direction, {"a": batch.source, "b": batch.target})
     return {
         f"{name}.{key}"
         for name, network in dclgan.trained.networks.items()

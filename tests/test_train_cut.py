@@ -61,16 +61,14 @@ def method(chosen, processes=None):
     return train_cut.Cut(chosen, CPU, processes or training.Processes())
 
 
-class ScriptedDraws:
-    """The positions and coins of an official trace, in drawing order."""
+class ScriptedPositions:
+    """The positions of a step of an official trace, in drawing order."""
 
     def __init__(self, arrays, step):
-        self.images_seen = 0
         self.arrays, self.step, self.drawn = arrays, step, 0
-        self.mirrored = bool(arrays.get(f"step{step}/flipped", False))
 
-    def positions(self, features):
-        first, self.drawn = self.drawn, self.drawn + len(features)
+    def __call__(self, sizes, patches, generator):
+        first, self.drawn = self.drawn, self.drawn + len(sizes)
         return [self.arrays[f"step{self.step}/patch_ids/{i}"] for i in range(first, self.drawn)]
 
 
@@ -88,7 +86,7 @@ OFFICIAL_NAMES = {
 @pytest.mark.parametrize("few_launches", [False, True])
 @OFFICIAL_STEPS
 @pytest.mark.parametrize("preset", ["cut", "fastcut"])
-def test_steps_give_the_official_losses(preset, dtype, steps, few_launches, reference):
+def test_steps_give_the_official_losses(preset, dtype, steps, few_launches, reference, monkeypatch):
     arrays = reference(f"{preset}_three_steps")[1]
     cut = method(
         options(
@@ -106,8 +104,10 @@ def test_steps_give_the_official_losses(preset, dtype, steps, few_launches, refe
         network.to(dtype)
     for step in range(1, 1 + steps):
         batch = official_batch(arrays, step, dtype)
+        monkeypatch.setattr(models, "draw_positions", ScriptedPositions(arrays, step))
+        coin = bool(arrays.get(f"step{step}/flipped", False))
         with models.forced_few_launches(few_launches):
-            losses = cut.update(batch, ScriptedDraws(arrays, step))
+            losses = cut.update(cut.moment(0)._replace(mirrored=coin), *batch)
         names = {name: OFFICIAL_NAMES[name] for name in losses}
         assert len(names) == (6 if preset == "cut" else 5)
         assert_official(losses, arrays, step, names, rel=OFFICIAL_LIMITS[dtype])
@@ -124,7 +124,7 @@ def test_both_forms_of_a_step_have_one_gradient(preset):
         batch = data.TranslationBatch(*(side.double() for side in random_batch(1)))
         with models.forced_few_launches(few_launches):
             kept = kept_gradients(cut)
-            losses = cut.update(batch, train_cut.Draws(5, 0, cut.options.nce_patches, CPU))
+            losses = cut.update(cut.moment(0), *batch)
         found.append((losses, kept))
     (losses, kept), (other_losses, other_kept) = found
     assert losses.keys() == other_losses.keys() and kept.keys() == other_kept.keys()
@@ -138,7 +138,7 @@ def test_both_forms_of_a_step_have_one_gradient(preset):
 def gradients(cut, batch):
     """The gradients that one update hands to the generator's and the projector's optimisers."""
     found = kept_gradients(cut)
-    cut.update(batch, train_cut.Draws(5, 0, cut.options.nce_patches, CPU))
+    cut.update(cut.moment(0), *batch)
     return {key: value for key, value in found.items() if not key.startswith("discriminator")}
 
 
@@ -352,7 +352,7 @@ def averaged_gradients(folder):
 
         cut.trained.optimize = keep
         parts = (part.chunk(world_size)[rank] for part in random_batch(4))
-        cut.update(data.TranslationBatch(*parts), train_cut.Draws(5, 0, 16, CPU))
+        cut.update(cut.moment(0), *parts)
     torch.save(found, folder / f"{world_size}-{rank}.pt")
 
 

@@ -145,7 +145,7 @@ def compare_with_joint_gradients(cyclegan, batch):
     batch = data.TranslationBatch(*(part.double() for part in batch))
     expected = joint_gradients(copy.deepcopy(cyclegan), batch)
     found = kept_gradients(cyclegan)
-    cyclegan.update(batch, 0)
+    cyclegan.update(*batch, 0)
     assert_gradients_agree(found, expected, rel=1e-9)
 
 

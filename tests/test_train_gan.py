@@ -100,7 +100,7 @@ def everything(network):
 def test_each_player_s_update_leaves_the_other_bitwise_as_it_is(name, labels):
     gan = method(name, *labels)
     now = gan.plan.settings(0)
-    draw = gan._noise(0, "test", 8)
+    draw = gan._noise("test", 8)
     before = {key: everything(network) for key, network in gan.trained.networks.items()}
     gan.update_discriminator(batch(), now, draw)
     assert_equal(everything(gan.generator), before["generator"])
@@ -221,7 +221,7 @@ def test_the_discriminator_starts_at_the_values_of_indifference():
     for name, value in expected.items():
         gan = method(name)
         torch.nn.init.zeros_(gan.discriminator.layers[-1].weight)
-        values = gan.update_discriminator(batch(), gan.plan.settings(0), gan._noise(0, "x", 8))
+        values = gan.update_discriminator(batch(), gan.plan.settings(0), gan._noise("x", 8))
         assert values["discriminator"].item() == pytest.approx(value, rel=1e-6), name
         if name == "dcgan":
             assert values["game_value"].item() == pytest.approx(-2 * math.log(2))
@@ -258,7 +258,7 @@ def gradient_and_penalty(name, precision, wanted, weight):
             p.grad.flatten() for p in gan.discriminator.parameters() if p.grad is not None
         )
     )
-    values = gan.update_discriminator(batch(), gan.plan.settings(0), gan._noise(0, "test", 8))
+    values = gan.update_discriminator(batch(), gan.plan.settings(0), gan._noise("test", 8))
     return torch.cat(found), values.get(wanted)
 
 

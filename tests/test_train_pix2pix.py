@@ -112,7 +112,7 @@ def test_the_gradients_are_those_of_the_papers_losses(norm):
         gradients = torch.autograd.grad(loss, trained.values(), retain_graph=True)
         expected |= {f"{name}.{key}": g for key, g in zip(trained, gradients, strict=True)}
     found = kept_gradients(pix2pix)
-    values = pix2pix.update(batch)
+    values = pix2pix.update(*batch)
     assert_gradients_agree(found, expected, rel=1e-9)
     assert values["discriminator_fake"].item() == pytest.approx(on_fake.item())
 
@@ -168,7 +168,7 @@ def test_colours_are_learned_and_judged_in_lab():
     lightness, colours = models.split_lab(batch.source)
     seen = []
     pix2pix.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    values = pix2pix.update(data.TranslationBatch(batch.source, batch.source))
+    values = pix2pix.update(batch.source, batch.source)
     with torch.no_grad():
         pix2pix.generator.load_state_dict(method("colorization").generator.state_dict())
         made = pix2pix.generator.colours(lightness)

@@ -1,6 +1,7 @@
 """The loop and what it needs: checkpoints, logs, schedules, seeds, processes."""
 
 from training.adaptive import AdaptiveAugmentation
+from training.capture import Recording, StepCapture, can_capture
 from training.checkpoint import (
     Stateful,
     list_checkpoints,
@@ -40,7 +41,7 @@ from training.modules import (
     weights_cast_once,
 )
 from training.pictures import save_sheet, sheet
-from training.randomness import generator_for, seed_for
+from training.randomness import StepRandomness, generator_for, seed_for
 from training.run_folder import RunFolder
 from training.schedules import anneal, linear_decay
 from training.terms import Term, backward, total
@@ -54,10 +55,13 @@ __all__ = [
     "MovingAverage",
     "Pace",
     "Processes",
+    "Recording",
     "RefinedHistory",
     "Reports",
     "RunFolder",
     "Stateful",
+    "StepCapture",
+    "StepRandomness",
     "Term",
     "Watch",
     "adam",
@@ -67,6 +71,7 @@ __all__ = [
     "average_gradients",
     "average_statistics",
     "backward",
+    "can_capture",
     "choose_device",
     "choose_precision",
     "ema_decay",

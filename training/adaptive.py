@@ -11,8 +11,8 @@ class AdaptiveAugmentation:
 
     Every `every_steps` steps, with r = E sign(logits of reals) over them and over all processes:
     p <- clamp(p + sign(r - target) * images / ramp_images, 0, 1), images counted over those steps.
-    `probability` is p, a float32 scalar on the device, at first 0, a new tensor at each change;
-    nothing waits for the device.
+    `probability` is p, a float32 scalar on the device that is changed in place, at first 0; nothing
+    waits for the device.
     Source: Karras et al. 2020 (ADA), section 3, the heuristic r_t.
 
     Raises ValueError for a target outside [-1, 1] and counts below 1.
@@ -31,13 +31,15 @@ class AdaptiveAugmentation:
             if count < 1:
                 raise ValueError(f"{name} {count} is below 1")
         self.target, self.ramp_images, self.every_steps = target, ramp_images, every_steps
-        self.device = device
         self.probability = torch.zeros((), device=device)
+        # Sum of signs and number of logits: this process's, and those of all before a resume.
+        self.signs = torch.zeros(2, dtype=torch.int64, device=device)
+        self.restored_signs = torch.zeros_like(self.signs)
         self._begin()
 
     @torch.no_grad()
-    def observe(self, real_logits: Tensor, images: int) -> None:
-        """Count in a step of `images` images over all processes; turn p where it is due.
+    def observe(self, real_logits: Tensor) -> None:
+        """Count in the logits of a step's reals, on the device alone.
 
         real_logits: this process's, of any shape, minus the boundary between real and fake. A NaN
         counts as neither. Raises ValueError where there are none.
@@ -46,17 +48,21 @@ class AdaptiveAugmentation:
             raise ValueError("real_logits is empty; a step without reals has no sign")
         signs = (real_logits > 0).sum() - (real_logits < 0).sum()
         self.signs += torch.stack([signs, torch.full_like(signs, real_logits.numel())])
-        self.steps, self.images = self.steps + 1, self.images + images
+
+    @torch.no_grad()
+    def advance(self, steps: int, images: int) -> None:
+        """Count steps that were observed and their images over all processes; turn p if due."""
+        self.steps, self.images = self.steps + steps, self.images + images
         if self.steps >= self.every_steps:
             total, count = self._over_processes()
             change = (total / count - self.target).sign() * (self.images / self.ramp_images)
-            self.probability = (self.probability + change).clamp(0, 1)
+            self.probability.add_(change).clamp_(0, 1)
             self._begin()
 
     def state_dict(self) -> dict:
         """Return p and the counts since it was last turned; to be called in all processes."""
         return {
-            "probability": self.probability,
+            "probability": self.probability.clone(),
             "signs": self._over_processes(),
             "steps": self.steps,
             "images": self.images,
@@ -65,15 +71,14 @@ class AdaptiveAugmentation:
     def load_state_dict(self, state: dict) -> None:
         """Take over what was saved."""
         self._begin()
-        self.probability = state["probability"].to(self.device)
-        self.restored_signs = state["signs"].to(self.device)
+        self.probability.copy_(state["probability"])
+        self.restored_signs.copy_(state["signs"])
         self.steps, self.images = state["steps"], state["images"]
 
     def _begin(self) -> None:
         self.steps = self.images = 0
-        # Sum of signs and number of logits: this process's, and those of all before a resume.
-        self.signs = torch.zeros(2, dtype=torch.int64, device=self.device)
-        self.restored_signs = torch.zeros_like(self.signs)
+        self.signs.zero_()
+        self.restored_signs.zero_()
 
     def _over_processes(self) -> Tensor:
         return self.restored_signs + add_over_processes(self.signs.clone())

@@ -17,6 +17,10 @@ class RefinedHistory:
         self.size = size
         self.stored: Tensor | None = None  # [at most size, C, H, W]
 
+    def __len__(self) -> int:
+        """Return how many pictures are stored."""
+        return 0 if self.stored is None else len(self.stored)
+
     def mix(self, fakes: Tensor, generator: torch.Generator) -> Tensor:
         """Return [B, C, H, W] of new and old pictures for new `fakes` [B, C, H, W], B even.
 

@@ -47,7 +47,7 @@ class LossMeans:
             self._start(list(losses))
         if list(losses) != self.names:
             raise ValueError(f"losses {list(losses)} after {self.names}")
-        values = torch.stack([value.detach().double() for value in losses.values()])
+        values = torch.stack([value.detach() for value in losses.values()]).double()
         finite = torch.isfinite(values)
         self.sums += torch.where(finite, values, 0.0)
         self.counts += finite

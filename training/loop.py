@@ -173,7 +173,9 @@ class _Progress:
         """Train on a batch; return the images seen before."""
         before = self.images_seen
         batch = type(batch)(*(part.to(self.device, non_blocking=True) for part in batch))
-        self.means.add(self.method.step(batch, before), before)
+        with _out_of_memory_named(self.run, len(batch[0]), before):
+            losses = self.method.step(batch, before)
+        self.means.add(losses, before)
         self.images_seen = before + self.pace.images_a_step(before)
         return before
 
@@ -276,6 +278,21 @@ def _disk_errors_told(run: RunFolder, images_seen: int) -> Iterator[None]:
         raise UserError(
             f"`run_dir` {run.folder}: cannot save at {images_seen} images ({reason}); the older "
             "checkpoint stays good: make room, then give the same command"
+        ) from error
+
+
+@contextmanager
+def _out_of_memory_named(run: RunFolder, images: int, images_seen: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        tried = " ".join(str(error).split(". Of the allocated")[0].split())[:300]
+        fewer = f"`batch_size` {images // 2} for each process, which needs about half as much"
+        remedy = fewer if images > 1 else "a smaller `crop_size`"
+        raise UserError(
+            f"`batch_size`: {images} pictures in one process do not fit into the memory of the GPU "
+            f"(the step after {images_seen} images; {tried}); use {remedy}, or `precision` bf16, "
+            f"or `accelerate` off; {_last_good(run)}"
         ) from error
 
 

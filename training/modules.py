@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from training import capture
 from training.distributed import average_gradients
 
 
@@ -103,6 +104,18 @@ def tf32_products(allowed: bool) -> Iterator[None]:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the learning rate of all weights."""
+    """Set the learning rate of all weights.
+
+    Where steps can be captured it is a tensor that stays the same.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        device = group["params"][0].device
+        # A checkpoint may be of another device.
+        group["capturable"] = group["capturable"] or capture.can_capture(device)
+        if not group["capturable"]:
+            group["lr"] = learning_rate
+        elif isinstance(group["lr"], Tensor) and group["lr"].device == device:
+            group["lr"].fill_(learning_rate)
+        else:
+            kind = torch.float32 if device.type == "cuda" else torch.float64  # what kernels read
+            group["lr"] = torch.full((), learning_rate, dtype=kind, device=device)

@@ -162,6 +162,11 @@ def check(options: GanOptions) -> None:
     _check_objective(options)
     _check_augmentation(options)
     _check_unused(options)
+    if options.accelerate == "compile" and options.generator == "progressive":
+        raise UserError(
+            "--accelerate compile: progressive networks change in every step while they grow, and "
+            "each change would be compiled; use --accelerate off"
+        )
 
 
 def _check_fractions(options: GanOptions) -> None:

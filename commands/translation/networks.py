@@ -7,7 +7,7 @@ from torch import nn
 
 import models
 import training
-from commands.trained import TrainedNetworks
+from commands.trained import TrainedNetworks, is_generator
 from commands.translation.options import TranslatorOptions
 
 CPU = torch.device("cpu")
@@ -48,5 +48,11 @@ def build_trained(
         models.initialize(network, random, options.initialization, options.initialization_gain)
         network.to(device)
     return TrainedNetworks(
-        networks, options.learning_rate, options.betas, averaged=bool(options.ema_halflife_images)
+        networks,
+        options,
+        device,
+        learning_rate=options.learning_rate,
+        betas=options.betas,
+        averaged=bool(options.ema_halflife_images),
+        noise=[network.noise for name, network in networks.items() if is_generator(name)],
     )

@@ -88,9 +88,18 @@ class UnpairedOptions(TranslatorOptions):
     """Width of the projected patches."""
 
 
+# Modes of --preprocess after which pictures may differ in size.
+MIXED_SIZES = ("scale_width", "scale_shortside", "none")
+
+
 def check_translator_options(options: TranslatorOptions) -> None:
     """Raise UserError for a value that no training of a translator can use."""
     check_run_options(options)
+    if options.accelerate == "graph" and options.preprocess in MIXED_SIZES:
+        raise UserError(
+            f"--accelerate graph: --preprocess {options.preprocess} gives pictures of several "
+            "sizes, each of which would need a graph; use a mode that crops, or --accelerate off"
+        )
     check_ranges(
         options,
         above_zero=("initialization_gain", "load_size"),

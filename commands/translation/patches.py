@@ -55,12 +55,12 @@ class PatchOptions(UnpairedOptions):
     the source's (SRC); 0: off."""
 
 
-def loss_at(images_seen: int, options: PatchOptions) -> PatchLoss:
-    """Return the loss that --patch_loss names, with its settings after `images_seen`."""
+def loss_of(options: PatchOptions, gamma: float | None) -> PatchLoss:
+    """Return the loss that --patch_loss names, with its settings; gamma: `hdce_gamma`'s."""
     settings = {
         "patch_nce": {},
         "mo_nce": {"cost": options.mo_nce_cost, "epsilon": options.mo_nce_epsilon},
-        "hdce": {"gamma": hdce_gamma(images_seen, options)},
+        "hdce": {"gamma": gamma},
         "decoupled": {},
     }
     return partial(
@@ -70,12 +70,14 @@ def loss_at(images_seen: int, options: PatchOptions) -> PatchLoss:
     )
 
 
-def hdce_gamma(images_seen: int, options: PatchOptions) -> float:
+def hdce_gamma(images_seen: int, options: PatchOptions) -> float | None:
     """Return hDCE's gamma: from the first to the second by equal steps over the whole schedule.
 
     The schedule is that of the epochs, whatever --total_images. The official program moves gamma
-    once an epoch, here every step does.
+    once an epoch, here every step does. None for the other losses of patches.
     """
+    if options.patch_loss != "hdce":
+        return None
     epochs = options.constant_epochs + options.decay_epochs
     over_images = round(epochs * options.epoch_images)
     return training.anneal(
@@ -159,6 +161,11 @@ def check(options: PatchOptions) -> None:
         options, above_zero=("mo_nce_epsilon",), at_least_zero=("semantic_relation_weight",)
     )
     _check_negatives(options)
+    if options.accelerate == "graph" and options.patch_loss == "hdce":
+        raise UserError(
+            "--accelerate graph: --patch_loss hdce changes its gamma in every step, and a graph "
+            "cannot; use --accelerate off"
+        )
     if not all(gamma > 0 and math.isfinite(gamma) for gamma in options.hdce_gamma):
         raise UserError(f"--hdce_gamma {_shown(options.hdce_gamma)}: give two numbers above 0")
     if options.semantic_relation_weight and not options.nce_weight:

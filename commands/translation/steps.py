@@ -22,7 +22,7 @@ def run_step(
     images_seen: int,
     update: Callable[[], Losses],
 ) -> Losses:
-    """Set learning rate and noise by the images seen, update, and let averages follow.
+    """Set learning rate and random numbers by the images seen, update, and let averages follow.
 
     Returns the losses that `update` returns, and the learning rate.
     """
@@ -36,6 +36,7 @@ def run_step(
         constant_epochs=options.constant_epochs,
         decay_epochs=options.decay_epochs,
     )
+    trained.random.start(images_seen)
     for name, network in trained.networks.items():
         training.set_learning_rate(trained.optimizers[name], learning_rate)
         if is_generator(name):
@@ -45,8 +46,7 @@ def run_step(
                 processes.rank,
                 processes.world_size,
             )
-    with training.weights_cast_once():
-        values = update()
+    values = update()
     for network in trained.networks.values():
         training.average_statistics(network)
     for name, average in trained.averages.items():
