@@ -66,13 +66,15 @@ class Multiplications(TorchDispatchMode):
         return result
 
 
-def build(preset: str, px: int, batch: int, arguments: argparse.Namespace) -> train_gan.Gan:
+def build(
+    preset: str, px: int, batch: int, device: torch.device, precision: str, accelerate: str = "off"
+) -> train_gan.Gan:
     """Build a preset's method; a progressive one is fully grown."""
     row = train_gan.PRESETS[preset]
     changes = {"crop_size": px, "batch_size": batch, "batch_size_at": ()}
     changes |= {"first_px": px if row["generator"] == "progressive" else 4}
-    options = train_gan.Options(**{**row, **changes, "precision": arguments.precision})
-    return train_gan.Gan(options, torch.device(arguments.device), training.Processes())
+    changes |= {"precision": precision, "accelerate": accelerate}
+    return train_gan.Gan(train_gan.Options(**{**row, **changes}), device, training.Processes())
 
 
 def batch_for(gan: train_gan.Gan) -> data.ImageBatch:
@@ -105,11 +107,11 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matrix_rate(device: torch.device, precision: str) -> float:
-    """Return the multiply-adds per second of a product of two 2048 x 2048 matrices."""
+def matrix_rate(device: torch.device, precision: str, size: int = 2048) -> float:
+    """Return the multiply-adds per second of a product of two matrices of so many rows."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = (torch.randn(2048, 2048, device=device).to(kind) for _ in range(2))
-    return 2048**3 / seconds(lambda: a @ b, device, 9)
+    a, b = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+    return size**3 / seconds(lambda: a @ b, device, 9)
 
 
 def measure(gan: train_gan.Gan, rounds: int, rate: float) -> dict[str, float]:
@@ -162,7 +164,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     if arguments.memory_of:
-        gan = build("progressive", arguments.memory_of, 16, arguments)
+        gan = build("progressive", arguments.memory_of, 16, device, arguments.precision)
         for _ in range(3):
             gan.step(batch_for(gan), 0)
         print(training.peak_memory_gb(device))
@@ -172,13 +174,14 @@ def main() -> None:
     found = {}
     for name in arguments.only:
         preset, px, batch = ROWS[name]
-        gan = build(preset, px, batch, arguments)
+        gan = build(preset, px, batch, device, arguments.precision)
         found[name] = measure(gan, arguments.rounds, rate)
         found[name]["sampled_per_second"] = sampling(gan, arguments.rounds)
         told = "  ".join(f"{key} {value:.3g}" for key, value in found[name].items())
         print(f"{name:20} {px} px, batch {batch:3}  {told}", flush=True)
     for px in arguments.sizes:
-        row = measure(build("progressive", px, 16, arguments), arguments.rounds, rate)
+        gan = build("progressive", px, 16, device, arguments.precision)
+        row = measure(gan, arguments.rounds, rate)
         row["peak_memory_gb"] = peak_memory(px)
         found[f"progressive at {px} px"] = row
         told = "  ".join(f"{name} {value:.3g}" for name, value in row.items())
