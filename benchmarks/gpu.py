@@ -190,9 +190,10 @@ def step_of(
         values["generator"] = f"unet_{2**sizes.unet_downs}"
     options = translator.script.Options(**values)
     method = translator.method(options, device, training.Processes())
-    if variant.channels_last:
-        for network in method.trained.networks.values():
-            network.to(memory_format=torch.channels_last)
+    layout = torch.channels_last if variant.channels_last else torch.contiguous_format
+    method.trained.layout = layout
+    for network in method.trained.networks.values():
+        network.to(memory_format=layout)
     return lambda number: method.step(batch, number * batch_size)
 
 

@@ -30,12 +30,16 @@ class TrainedNetworks:
         betas: tuple[float, float],
         averaged: bool,
         noise: Sequence[models.NoiseSource] = (),
+        layout: torch.memory_format = torch.contiguous_format,
     ):
         """Build the optimisers and averages of networks that are on their device.
 
-        noise: where layers of the networks draw from.
+        noise: where layers of the networks draw from. layout: of weights and pictures.
         """
         self.networks, self.noise = dict(networks), tuple(noise)
+        self.layout = layout
+        for network in self.networks.values():
+            network.to(memory_format=layout)
         self.random = training.StepRandomness(device, options.seed)
         self.optimizers = {
             name: training.adam(network, learning_rate, betas) for name, network in networks.items()
@@ -58,6 +62,8 @@ class TrainedNetworks:
         key and what the function may depend on: see `training.StepCapture.run`. Its random numbers
         come from `random` and from the networks' noise.
         """
+
+        inputs = [x.contiguous(memory_format=self.layout) for x in inputs]
 
         def with_casts(*inputs: Tensor) -> T:
             with training.weights_cast_once():

@@ -3,7 +3,13 @@
 from models import gan
 from models.build import build_discriminator, build_generator, check_picture_size, describe
 from models.colorizer import join_lab, split_lab
-from models.execution import compile_network, eagerly, few_launches, forced_few_launches
+from models.execution import (
+    compile_network,
+    eagerly,
+    few_launches,
+    forced_few_launches,
+    layout_for,
+)
 from models.gan import Sampler
 from models.inference import translate
 from models.initialization import initialize
@@ -36,6 +42,7 @@ __all__ = [
     "gan",
     "initialize",
     "join_lab",
+    "layout_for",
     "load_generator",
     "load_sampler",
     "may_run_together",

@@ -20,6 +20,16 @@ def few_launches(device: torch.device) -> bool:
     return _forced[-1] if _forced else device.type == "cuda"
 
 
+def layout_for(device: torch.device, precision: str) -> torch.memory_format:
+    """Return the memory layout of a translator's weights and pictures.
+
+    A GPU's bf16 convolutions read channels-last; given another layout they copy before and after.
+    """
+    if few_launches(device) and precision == "bf16":
+        return torch.channels_last
+    return torch.contiguous_format
+
+
 @contextmanager
 def forced_few_launches(few: bool) -> Iterator[None]:
     """Run the block in the form of a GPU (or of a CPU) on any device: for counts and tests."""

@@ -2,10 +2,12 @@
 
 These are linear maps. The derivative of a linear map is its transpose, for which PyTorch's own
 padding and convolution keep the whole input although nothing but its size matters: here they keep
-nothing.
+nothing. On a GPU each map and each transpose is one Triton kernel that keeps the memory layout and
+adds in the same order every time, where PyTorch's backward passes add atomically.
 """
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -14,6 +16,14 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from models.execution import few_launches
+
+if find_spec("triton"):
+    from models import triton_resample
+else:  # PyTorch's builds without CUDA
+    triton_resample = None
+
+KINDS = ("pad", "pad_back", "halve", "halve_back", "double", "double_back")
+TRANSPOSED = {kind: KINDS[number ^ 1] for number, kind in enumerate(KINDS)}
 
 
 class ReflectionPad(nn.Module):
@@ -92,7 +102,40 @@ class BlurUpsample(ResamplingFilter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Double [B, C, H, W]."""
-        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        return double(x)
+
+
+def reflection_pad(x: Tensor, pixels: int) -> Tensor:
+    """Mirror [B, C, H, W] by `pixels` on each side, without repeating the border pixel.
+
+    The same function as `F.pad(mode="reflect")`; H and W must be above `pixels`.
+    """
+    if few_launches(x.device):
+        size = [side + 2 * pixels for side in x.shape[2:]]
+        return _Resampling.apply(x, "pad", size, pixels)
+    return _LinearMap.apply(x, lambda y: _pad(y, pixels), lambda y: _fold(y, pixels))
+
+
+def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
+    """Filter each channel of [B, C, H, W] with `kernel` [3, 3], borders mirrored; every second.
+
+    kernel: that of `BlurDownsample`.
+    """
+    height, width = x.shape[2:]
+    if few_launches(x.device):
+        return _Resampling.apply(x, "halve", [-(-height // 2), -(-width // 2)], 1)
+
+    def spread(y: Tensor) -> Tensor:
+        return _fold(_spread(y, kernel, (height, width)), 1)
+
+    return _LinearMap.apply(x, lambda y: _blur(y, kernel), spread)
+
+
+def double(x: Tensor) -> Tensor:
+    """Filter and double [B, C, H, W], borders repeated: bilinear interpolation at pixel centres."""
+    if few_launches(x.device):
+        return _Resampling.apply(x, "double", [2 * side for side in x.shape[2:]], 0)
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class _LinearMap(Function):
@@ -108,33 +151,81 @@ class _LinearMap(Function):
         return _LinearMap.apply(gradient, ctx.transposed, ctx.linear_map), None, None
 
 
-def reflection_pad(x: Tensor, pixels: int) -> Tensor:
-    """Mirror [B, C, H, W] by `pixels` on each side, without repeating the border pixel.
+class _Resampling(Function):
+    """The same in one kernel for each map and each transpose."""
 
-    The same function as `F.pad(mode="reflect")`; H and W must be above `pixels`.
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kind: str, size: list[int], pixels: int) -> Tensor:
+        ctx.kind, ctx.size, ctx.pixels = kind, list(x.shape[2:]), pixels
+        return resample(x, kind, size, pixels)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        of_x = _Resampling.apply(gradient, TRANSPOSED[ctx.kind], ctx.size, ctx.pixels)
+        return of_x, None, None, None
+
+
+@torch.library.custom_op("pairless::resample", mutates_args=())
+def resample(x: Tensor, kind: str, size: list[int], pixels: int) -> Tensor:
+    """Return one of `KINDS` of [B, C, H, W] as [B, C, *size], in the layout of x.
+
+    pixels: width of the border. The kinds that end in `back` are the transposes of the others.
     """
-    fold = _fold_in_one_launch if few_launches(x.device) else _fold
-    return _LinearMap.apply(
-        x, lambda y: F.pad(y, (pixels,) * 4, mode="reflect"), lambda y: fold(y, pixels)
-    )
+    x = x if x.is_contiguous(memory_format=_layout(x)) else x.contiguous()
+    if triton_resample and triton_resample.runs_on(x):
+        return triton_resample.resample(x, KINDS.index(kind), tuple(size), pixels)
+    return _by_torch(x, kind, size, pixels).contiguous(memory_format=_layout(x))
 
 
-def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
-    """Filter each channel of [B, C, H, W] with `kernel` [3, 3], borders mirrored; every second."""
-    channels, height, width = x.shape[1:]
+@resample.register_fake
+def _(x: Tensor, kind: str, size: list[int], pixels: int) -> Tensor:
+    shape = (*x.shape[:2], *size)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_layout(x))
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    """The layout of x, of which contiguous goes before channels-last where both are the same."""
+    if not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format
+
+
+def _by_torch(x: Tensor, kind: str, size: list[int], pixels: int) -> Tensor:
+    """One of `KINDS` in PyTorch's own operators."""
+    if kind == "pad":
+        return _pad(x, pixels)
+    if kind == "pad_back":
+        return _fold(x, pixels)
+    if kind == "double":
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    if kind == "double_back":
+        like = [*x.shape[:2], *size]
+        return torch.ops.aten.upsample_bilinear2d_backward(
+            x, [2 * side for side in size], like, False, 2.0, 2.0
+        )
+    kernel = torch.tensor([1.0, 2.0, 1.0], device=x.device)
+    kernel = torch.outer(kernel, kernel) / 16
+    if kind == "halve":
+        return _blur(x, kernel)
+    return _fold(_spread(x, kernel, size), 1)
+
+
+def _pad(x: Tensor, pixels: int) -> Tensor:
+    return F.pad(x, (pixels,) * 4, mode="reflect")
+
+
+def _blur(x: Tensor, kernel: Tensor) -> Tensor:
+    channels = x.shape[1]
     kernel = kernel.to(x.dtype).expand(channels, 1, 3, 3)
-    fold = _fold_in_one_launch if few_launches(x.device) else _fold
+    return F.conv2d(_pad(x, 1), kernel, stride=2, groups=channels)
 
-    def blur(y: Tensor) -> Tensor:
-        padded = F.pad(y, (1, 1, 1, 1), mode="reflect")
-        return F.conv2d(padded, kernel, stride=2, groups=channels)
 
-    def spread(y: Tensor) -> Tensor:
-        odd = (1 - height % 2, 1 - width % 2)  # the last padded row that no even step reached
-        padded = F.conv_transpose2d(y, kernel, stride=2, output_padding=odd, groups=channels)
-        return fold(padded, 1)
-
-    return _LinearMap.apply(x, blur, spread)
+def _spread(y: Tensor, kernel: Tensor, size: Sequence[int]) -> Tensor:
+    """The transpose of the filter and of leaving out every second, without that of the border."""
+    channels, (height, width) = y.shape[1], size
+    odd = (1 - height % 2, 1 - width % 2)  # the last padded row that no even step reached
+    kernel = kernel.to(y.dtype).expand(channels, 1, 3, 3)
+    return F.conv_transpose2d(y, kernel, stride=2, output_padding=odd, groups=channels)
 
 
 def _fold(padded: Tensor, pixels: int) -> Tensor:
@@ -144,17 +235,6 @@ def _fold(padded: Tensor, pixels: int) -> Tensor:
     for border, first in ((padded[..., :p, :], 1), (padded[..., -p:, :], folded.shape[-2] - p - 1)):
         folded[..., first : first + p, :] += _fold_columns(border.flip(-2), p)
     return folded
-
-
-def _fold_in_one_launch(padded: Tensor, pixels: int) -> Tensor:
-    """The same by PyTorch's own function, which reads nothing of its second argument but the size.
-
-    On a CPU it takes up to twice the time of `_fold`.
-    """
-    batch, channels, height, width = padded.shape
-    size = (batch, channels, height - 2 * pixels, width - 2 * pixels)
-    like = padded.new_empty(()).expand(size)  # no memory
-    return torch.ops.aten.reflection_pad2d_backward(padded, like, [pixels] * 4)
 
 
 def _fold_columns(padded: Tensor, p: int) -> Tensor:

@@ -24,12 +24,27 @@ def frozen(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+class Adam(torch.optim.Adam):
+    """PyTorch's fused Adam; it takes over what was saved on another device."""
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take over a saved state, in the weights' memory layout."""
+        super().load_state_dict(state)
+        for group in self.param_groups:
+            group["capturable"] = capture.can_capture(group["params"][0].device)
+        for weight, moments in self.state.items():
+            for name, value in moments.items():
+                if value.shape == weight.shape:
+                    moments[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+
+
 def adam(
     network: nn.Module, learning_rate: float, betas: tuple[float, float]
 ) -> torch.optim.Optimizer:
     """Return Adam for all trained weights of the network, in PyTorch's fused form."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return torch.optim.Adam(trained, lr=learning_rate, betas=betas, fused=True)
+    captured = capture.can_capture(trained[0].device)
+    return Adam(trained, lr=learning_rate, betas=betas, fused=True, capturable=captured)
 
 
 def optimizer_step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -110,8 +125,6 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
     """
     for group in optimizer.param_groups:
         device = group["params"][0].device
-        # A checkpoint may be of another device.
-        group["capturable"] = group["capturable"] or capture.can_capture(device)
         if not group["capturable"]:
             group["lr"] = learning_rate
         elif isinstance(group["lr"], Tensor) and group["lr"].device == device:

@@ -54,5 +54,6 @@ def build_trained(
         learning_rate=options.learning_rate,
         betas=options.betas,
         averaged=bool(options.ema_halflife_images),
+        layout=models.layout_for(device, options.precision),
         noise=[network.noise for name, network in networks.items() if is_generator(name)],
     )

@@ -1,20 +1,11 @@
 """Instance norm, ReLU and residual in one operator: against float64, in every form that it has."""
 
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
-from pathlib import Path
-
 import pytest
 import torch
 
 from models.fused_norm import fused_instance_norm, instance_norm_forward, normalized
+from tests.kernels import NEEDS_TRITON, compile_for_a_gpu, run_interpreted
 
-ROOT = Path(__file__).parents[2]
-NEEDS_TRITON = pytest.mark.skipif(
-    not find_spec("triton"), reason="Triton comes with PyTorch's CUDA builds alone"
-)
 # batch, channels, height, width: odd sizes, batch 1, a single column, more parts than one
 SIZES = [(1, 5, 9, 7), (2, 20, 13, 11), (3, 1, 6, 1), (1, 2, 64, 48)]
 
@@ -60,54 +51,31 @@ def test_equals_float64(shape, dtype, channels_last):
 @NEEDS_TRITON
 @pytest.mark.slow
 def test_the_kernels_equal_float64_interpreted():
-    """In a process of its own: Triton looks at the variable when the kernels are defined."""
-    script = "; ".join(
-        [
-            "from tests.models.test_fused_norm import *",
-            "from models import triton_norm",
-            "assert triton_norm.runs_on(torch.zeros(1))",
-            "[check(s, d, channels_last=c, relu=r, adds=a) for s in SIZES"
-            " for d in (torch.float32, torch.bfloat16)"
-            " for c, r, a in ((False, True, True), (True, False, True), (True, True, False))]",
-        ]
+    run_interpreted(
+        "from tests.models.test_fused_norm import *",
+        "from models import triton_norm",
+        "assert triton_norm.runs_on(torch.zeros(1))",
+        "[check(s, d, channels_last=c, relu=r, adds=a) for s in SIZES",
+        " for d in (torch.float32, torch.bfloat16)",
+        " for c, r, a in ((False, True, True), (True, False, True), (True, True, False))]",
     )
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", script]
-    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
 
 
 @NEEDS_TRITON
 def test_the_kernels_compile_for_a_gpu():
-    """Without one: Triton carries its own assembler."""
-    from triton import compile
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
     from models import triton_norm
 
-    constants = {
+    chosen = {
         triton_norm._moments: {},
         triton_norm._normalize: {"RELU": True, "ADDS": True, "PARTS": 4},
         triton_norm._sums: {"RELU": True},
         triton_norm._gradient: {"RELU": True, "PARTS": 1},
     }
-    pictures = {"x", "y", "residual", "gradient", "of_x"}
-    for kernel, chosen in constants.items():
-        values = {**chosen, "CHANNELS": 16, "PIXELS": 128}
-        signature = {}
-        for name in kernel.arg_names:
-            if name in values:
-                signature[name] = "constexpr"
-            elif name in pictures:
-                signature[name] = "*bf16"
-            elif name.endswith(("stride", "pixels", "channels", "parts")):
-                signature[name] = "i32"
-            else:
-                signature[name] = "fp32" if name == "eps" else "*fp32"
-        numbered = {(kernel.arg_names.index(name),): value for name, value in values.items()}
-        source = ASTSource(kernel, signature=signature, constexprs=numbered)
-        assert compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+    numbers = ("means", "squares", "rstds", "sums", "products", "mean_out", "rstd_out")
+    types = dict.fromkeys(("x", "y", "residual", "gradient", "of_x"), "*bf16")
+    types |= {**dict.fromkeys(numbers, "*fp32"), "eps": "fp32"}
+    for kernel, constants in chosen.items():
+        compile_for_a_gpu(kernel, {**constants, "CHANNELS": 16, "PIXELS": 128}, types)
 
 
 @pytest.mark.parametrize("relu", [False, True])

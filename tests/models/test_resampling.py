@@ -4,8 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import models
 from models.normalization import NormReLU
-from models.resampling import blur_and_halve, reflection_pad
+from models.resampling import blur_and_halve, double, reflection_pad
+from tests.kernels import NEEDS_TRITON, compile_for_a_gpu, run_interpreted
 
 TAPS = torch.tensor([1.0, 2.0, 1.0], dtype=torch.double) / 4
 KERNEL = TAPS[:, None] * TAPS
@@ -17,14 +19,76 @@ def picture(*shape):
     return torch.randn(*shape, generator=random, dtype=torch.double, requires_grad=True)
 
 
+MAPS = {
+    "pad": lambda x: reflection_pad(x, 3),
+    "halve": lambda x: blur_and_halve(x, KERNEL),
+    "double": double,
+}
+
+
+@pytest.mark.parametrize("few_launches", [False, True])
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(
-    "linear_map", [lambda x: reflection_pad(x, 3), lambda x: blur_and_halve(x, KERNEL)]
-)
-def test_first_and_second_derivatives(linear_map, size):
+@pytest.mark.parametrize("name", MAPS)
+def test_first_and_second_derivatives(name, size, few_launches):
     x = picture(1, 2, *size)
-    assert torch.autograd.gradcheck(linear_map, x)
-    assert torch.autograd.gradgradcheck(linear_map, x)
+    with models.forced_few_launches(few_launches):
+        assert torch.autograd.gradcheck(MAPS[name], x)
+        assert torch.autograd.gradgradcheck(MAPS[name], x)
+
+
+def check_kernel(name, shape, dtype, layout):
+    """Compare the map of a GPU and its gradient with float64; both keep the layout."""
+    random = torch.Generator().manual_seed(sum(shape))
+    exact = torch.randn(shape, generator=random).to(dtype).double().requires_grad_()
+    x = exact.detach().to(dtype).contiguous(memory_format=layout).requires_grad_()
+    expected = MAPS[name](exact)
+    gradient = torch.randn(expected.shape, generator=random).to(dtype)
+    expected.backward(gradient.double())
+    with models.forced_few_launches(True):
+        found = MAPS[name](x)
+        found.backward(gradient.contiguous(memory_format=layout))
+    # bf16 keeps 8 bits, and Triton's interpreter cuts the others off instead of rounding.
+    rounding = 2**-7 if dtype == torch.bfloat16 else 16 * 2**-23
+    for ours, theirs in ((found, expected), (x.grad, exact.grad)):
+        assert ours.dtype == dtype and ours.is_contiguous(memory_format=layout)
+        assert (ours.double() - theirs).abs().max() <= rounding * theirs.abs().max()
+
+
+# batch, channels, height, width: odd sizes, batch 1, more than a tile, the smallest that can be
+SHAPES = [(1, 5, 9, 7), (2, 20, 12, 14), (3, 1, 4, 5), (1, 2, 40, 33)]
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", MAPS)
+def test_the_form_of_a_gpu_equals_float64_and_keeps_the_layout(name, dtype, layout):
+    for shape in SHAPES:
+        check_kernel(name, shape, dtype, layout)
+
+
+@NEEDS_TRITON
+@pytest.mark.slow
+def test_the_kernel_equals_float64_interpreted():
+    run_interpreted(
+        "from tests.models.test_resampling import *",
+        "from models import triton_resample",
+        "assert triton_resample.runs_on(torch.zeros(1))",
+        "for name in MAPS:",
+        "    [check_kernel(name, (1, 3, 5, 7), torch.float32, layout) for layout in LAYOUTS]",
+        "    check_kernel(name, (2, 18, 6, 4), torch.bfloat16, torch.channels_last)",
+        "    check_kernel(name, (1, 1, 20, 33), torch.float32, torch.contiguous_format)",
+    )
+
+
+@NEEDS_TRITON
+@pytest.mark.parametrize("kind", range(6))
+def test_the_kernel_compiles_for_a_gpu(kind):
+    from models import triton_resample
+
+    taps = triton_resample.TAPS[kind]
+    constants = {"KIND": kind, "TAPS": taps, "CHANNELS": 64, "PIXELS": 16}
+    compile_for_a_gpu(triton_resample._resample, constants, {"x": "*bf16", "y": "*bf16"})
 
 
 @pytest.mark.parametrize("pixels", [1, 3])
