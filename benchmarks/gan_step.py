@@ -22,13 +22,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 import data
 import models
 import train_gan
 import training
+from benchmarks.counted import counted
 
 # Name -> preset, pixels, batch; without classes.
 ROWS = {
@@ -45,25 +44,6 @@ ROWS = {
 }
 FOR_A_GPU = ("r3gan_32", "r3gan")  # left out unless asked for by --only
 SAMPLED = 64
-
-
-class Multiplications(TorchDispatchMode):
-    """Counts the multiply-adds of convolutions and matrix products, backward passes included.
-
-    PyTorch's own FlopCounterMode follows modules by hooks, which a penalty's gradient refuses.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        result = function(*args, **kwargs)
-        if function._overloadpacket in flop_registry:
-            count = flop_registry[function._overloadpacket]
-            self.count += count(*args, **kwargs, out_val=result) / 2
-        return result
 
 
 def build(
@@ -119,8 +99,7 @@ def measure(gan: train_gan.Gan, rounds: int, rate: float) -> dict[str, float]:
     batch, now = batch_for(gan), gan.plan.settings(0)
     own = data.ImageBatch(*(side[:: gan.options.discriminator_steps] for side in batch))
     noise = gan._noise("benchmark", len(own.images))
-    with Multiplications() as multiplications:
-        gan.step(batch, 0)
+    multiply_adds = counted(lambda: gan.step(batch, 0)).multiply_adds
     whole = seconds(lambda: gan.step(batch, 0), gan.device, rounds)
     parts = {
         "discriminator_ms": lambda: gan.update_discriminator(own, now, noise),
@@ -132,8 +111,8 @@ def measure(gan: train_gan.Gan, rounds: int, rate: float) -> dict[str, float]:
         "step_ms": 1000 * whole,
         "images_per_second": images / whole,
         "seconds_per_kimg": 1000 * whole / images,
-        "gmac_per_step": multiplications.count / 1e9,
-        "times_the_floor": whole * rate / multiplications.count,
+        "gmac_per_step": multiply_adds / 1e9,
+        "times_the_floor": whole * rate / multiply_adds,
     }
 
 

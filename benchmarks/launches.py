@@ -1,9 +1,7 @@
 """Kernels that one training step launches: ours against a transcription of the official step.
 
 On a GPU a step of a small batch waits for its launches, of 4 to 6 microseconds each. They are
-counted on the CPU, where every operator that is neither a view nor an empty allocation counts as
-one; the count depends on the architecture and not on sizes. A multi-tensor operator (fused Adam, a
-`_foreach` operator) counts as one, which it nearly is on a GPU.
+counted on the CPU (benchmarks/counted.py); the count depends on the architecture and not on sizes.
 
   python benchmarks/launches.py [--only cut cyclegan ...] [--most 10]
 """
@@ -20,7 +18,6 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import data
 import models
@@ -29,33 +26,13 @@ import train_cyclegan
 import train_gan
 import train_pix2pix
 import training
+from benchmarks.counted import counted
 from benchmarks.official_cut import OfficialCut
 from benchmarks.official_cyclegan import OfficialCycleGan
 from benchmarks.official_pix2pix import OfficialPix2Pix
 
 CPU = torch.device("cpu")
 WIDTH, SIZE_PX = 8, 64
-# Operators that launch nothing.
-SILENT = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
-SILENT |= {"promote_types", "result_type", "_unsafe_view"}
-SILENT |= {"_record_function_enter_new", "_record_function_exit"}
-
-KERNELS = {"instance_norm": 2, "instance_norm_backward": 2}  # of our own operators on a GPU
-
-
-class LaunchCounter(TorchDispatchMode):
-    """Counts the operators that run inside it, by name, but views and empty allocations."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        """Count one operator and run it."""
-        name = operator.overloadpacket.__name__
-        if not operator.is_view and name not in SILENT:
-            self.counts[name] += KERNELS.get(name, 1)
-        return operator(*args, **(kwargs or {}))
 
 
 class Subject(NamedTuple):
@@ -168,9 +145,7 @@ def count(step: Callable[[int], object]) -> Counter[str]:
     """Return what the third step launches: Adam's moments are there, weights are as they stay."""
     for number in range(2):
         step(number)
-    with LaunchCounter() as counter:
-        step(2)
-    return counter.counts
+    return counted(lambda: step(2)).launches
 
 
 def ours(name: str, precision: str) -> Counter[str]:

@@ -6,6 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import models
 from benchmarks import launches
+from benchmarks.counted import Counted
 
 # Operators whose result, or its shape, the processor has to read before it goes on.
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_unique2", "equal"}
@@ -74,8 +75,8 @@ def test_bf16_convolutions_read_channels_last_from_end_to_end(name):
 
 def test_the_counter_counts_work_and_nothing_else():
     x = torch.ones(2, 3)
-    with launches.LaunchCounter() as counter:
+    with Counted() as counter:
         y = x.view(3, 2).t()  # views
         torch.empty(4)
         (y + 1).relu_().sum().item()
-    assert counter.counts == {"add": 1, "relu_": 1, "sum": 1, "_local_scalar_dense": 1}
+    assert counter.launches == {"add": 1, "relu_": 1, "sum": 1, "_local_scalar_dense": 1}
