@@ -113,7 +113,7 @@ def reflection_pad(x: Tensor, pixels: int) -> Tensor:
     if few_launches(x.device):
         size = [side + 2 * pixels for side in x.shape[2:]]
         return _Resampling.apply(x, "pad", size, pixels)
-    return _LinearMap.apply(x, lambda y: _pad(y, pixels), lambda y: _fold(y, pixels))
+    return LinearMap.apply(x, lambda y: _pad(y, pixels), lambda y: _fold(y, pixels))
 
 
 def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
     def spread(y: Tensor) -> Tensor:
         return _fold(_spread(y, kernel, (height, width)), 1)
 
-    return _LinearMap.apply(x, lambda y: _blur(y, kernel), spread)
+    return LinearMap.apply(x, lambda y: _blur(y, kernel), spread)
 
 
 def double(x: Tensor) -> Tensor:
@@ -138,17 +138,19 @@ def double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-class _LinearMap(Function):
+class LinearMap(Function):
     """y = A x; its gradient is A^T applied by the same function, and so on for any order."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, linear_map: Callable, transposed: Callable) -> Tensor:
+        """Apply A; transposed: the function that applies A^T."""
         ctx.linear_map, ctx.transposed = linear_map, transposed
         return linear_map(x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _LinearMap.apply(gradient, ctx.transposed, ctx.linear_map), None, None
+        """Apply A^T."""
+        return LinearMap.apply(gradient, ctx.transposed, ctx.linear_map), None, None
 
 
 class _Resampling(Function):

@@ -1,9 +1,15 @@
-"""Doubling and halving with the filter [1, 3, 3, 1], pictures continued by zeros."""
+"""Doubling and halving with the filter [1, 3, 3, 1], pictures continued by zeros.
+
+Each is the other's transpose, so their gradients are differentiated by themselves; PyTorch would
+differentiate the gradient of a convolution by channels channel by channel.
+"""
+
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.resampling import FixedFilter
+from models.resampling import FixedFilter, LinearMap
 
 TAPS = (1.0, 3.0, 3.0, 1.0)
 
@@ -20,8 +26,7 @@ class BilinearUp(FixedFilter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Double [B, C, H, W]."""
-        kernel = self.kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
-        return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
+        return LinearMap.apply(x, partial(_spread, self.kernel), partial(_gather, self.kernel))
 
 
 class BilinearDown(FixedFilter):
@@ -35,5 +40,16 @@ class BilinearDown(FixedFilter):
 
     def forward(self, x: Tensor) -> Tensor:
         """Halve [B, C, H, W]."""
-        kernel = self.kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
-        return F.conv2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
+        return LinearMap.apply(x, partial(_gather, self.kernel), partial(_spread, self.kernel))
+
+
+def _spread(kernel: Tensor, x: Tensor) -> Tensor:
+    """Double; the transpose of `_gather`."""
+    kernel = kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
+    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
+
+
+def _gather(kernel: Tensor, x: Tensor) -> Tensor:
+    """Halve; the transpose of `_spread`."""
+    kernel = kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(x, kernel, stride=2, padding=1, groups=x.shape[1])

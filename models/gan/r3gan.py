@@ -11,6 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from models.gan.grouped import GroupedConv2d
 from models.gan.inputs import (
     check_counts,
     check_labels,
@@ -173,7 +174,7 @@ class R3ganDiscriminator(Discriminator):
             stages += [GroupedBottleneck(width, sizes.group_channels) for _ in range(sizes.blocks)]
         self.stages = nn.Sequential(*stages)
         last = widths[-1]
-        self.basis = nn.Conv2d(last, last, FIRST_PX, groups=last, bias=False)
+        self.basis = GroupedConv2d(last, FIRST_PX, groups=last)
         self.linear = nn.Linear(last, last if sizes.classes else 1, bias=False)
         self.embedding = nn.Embedding(sizes.classes, last) if sizes.classes else None
 

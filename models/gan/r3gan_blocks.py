@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.gan.bilinear import BilinearDown, BilinearUp
+from models.gan.grouped import GroupedConv2d
 
 LEAKY_GAIN = math.sqrt(2 / (1 + 0.2**2))
 EXPANSION = 2
@@ -47,9 +48,7 @@ class GroupedBottleneck(nn.Module):
         inner = channels * EXPANSION
         self.expand = nn.Conv2d(channels, inner, 1, bias=False)
         self.activate1, self.activate2 = BiasedLeaky(inner), BiasedLeaky(inner)
-        self.conv = nn.Conv2d(
-            inner, inner, 3, padding=1, groups=inner // group_channels, bias=False
-        )
+        self.conv = GroupedConv2d(inner, 3, padding=1, groups=inner // group_channels)
         self.project = nn.Conv2d(inner, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
