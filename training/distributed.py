@@ -5,6 +5,7 @@ gradients is the gradient of the global batch.
 """
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from errors import PairlessError, UserError
 
 TIMEOUT = timedelta(minutes=10)
+LOOK_SECONDS, MOST_STEPS_BETWEEN = 0.5, 16  # between two looks at a shared flag
 
 
 class LostProcessError(PairlessError):
@@ -145,14 +147,34 @@ def first_process_first() -> Iterator[None]:
         gather_objects("has ended")
 
 
-def any_process(flag: bool) -> bool:
-    """Tell whether the flag is up in at least one process. A number on the CPU: no GPU waits."""
-    if not dist.is_initialized():
-        return flag
-    number = torch.tensor(int(flag))
-    with _lost_processes_named():
-        dist.all_reduce(number, op=dist.ReduceOp.MAX)
-    return bool(number)
+class SharedFlag:
+    """Whether something has happened in any process, answered alike in all at each step.
+
+    They ask one another about once every `LOOK_SECONDS`, after a number of steps that they agree
+    on, and not at every step; numbers on the CPU, so no GPU waits. One process asks itself alone.
+    """
+
+    def __init__(self) -> None:
+        self.steps_left, self.steps_between = 1, 1
+        self.looked_at = time.monotonic()
+
+    def is_up(self, own: bool) -> bool:
+        """Return whether it was up in some process when they last asked; call it once a step."""
+        if not dist.is_initialized():
+            return own
+        self.steps_left -= 1
+        if self.steps_left:
+            return False
+        now = time.monotonic()
+        seconds_a_step = max(now - self.looked_at, 1e-9) / self.steps_between
+        wanted = min(MOST_STEPS_BETWEEN, max(1, int(LOOK_SECONDS / seconds_a_step)))
+        answer = torch.tensor([int(own), -wanted])
+        with _lost_processes_named():
+            dist.all_reduce(answer, op=dist.ReduceOp.MAX)
+        is_up, fewest = answer.tolist()
+        self.steps_left = self.steps_between = -fewest
+        self.looked_at = now
+        return bool(is_up)
 
 
 def choose_precision(name: str, device: torch.device) -> str:

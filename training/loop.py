@@ -21,7 +21,7 @@ from training.checkpoint import (
     save_checkpoint,
     set_aside_beyond,
 )
-from training.distributed import Processes, any_process, gather_objects
+from training.distributed import Processes, SharedFlag, gather_objects
 from training.files import write_atomically
 from training.log import LossMeans, NonFiniteLossError, RunLog
 from training.pictures import save_sheet
@@ -118,10 +118,10 @@ def fit(
     batches = stream.batches(progress.images_seen)
     try:
         with _stop_signals() as stop_signal:
-            stopping = False
+            stopping, shared_stop = False, SharedFlag()
             while progress.images_seen < pace.total_images and not stopping:
                 before = progress.step(next(batches))
-                stopping = any_process(bool(stop_signal))
+                stopping = shared_stop.is_up(bool(stop_signal))
                 progress.log_losses(before)
                 progress.preview(before)
                 if crossed(before, progress.images_seen, pace.save_every):
