@@ -181,9 +181,9 @@ def main() -> None:
                 result = json.loads(file.read_text())
             row = {"method": name, "processes": processes, **compared(result["seconds"], "flat")}
             found.append(row | {"weights_off": result["weights_off"]})
-            told = "  ".join(f"{way} {row[f'{way}_seconds']:.3g} s" for way in WAYS)
+            shown = "  ".join(f"{way} {row[f'{way}_seconds']:.3g} s" for way in WAYS)
             ratios = "  ".join(f"{way}/flat {row[f'{way}_ratio']:.2f}" for way in WAYS[::2])
-            print(f"{name:8} {processes} processes  {told}  {ratios}", flush=True)
+            print(f"{name:8} {processes} processes  {shown}  {ratios}", flush=True)
     print(json.dumps({**vars(arguments), "rows": found}))
 
 

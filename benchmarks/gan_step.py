@@ -131,7 +131,7 @@ def peak_memory(px: int) -> float:
 
 
 def main() -> None:
-    """Measure all rows; tell."""
+    """Measure all rows and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -156,15 +156,15 @@ def main() -> None:
         gan = build(preset, px, batch, device, arguments.precision)
         found[name] = measure(gan, arguments.rounds, rate)
         found[name]["sampled_per_second"] = sampling(gan, arguments.rounds)
-        told = "  ".join(f"{key} {value:.3g}" for key, value in found[name].items())
-        print(f"{name:20} {px} px, batch {batch:3}  {told}", flush=True)
+        shown = "  ".join(f"{key} {value:.3g}" for key, value in found[name].items())
+        print(f"{name:20} {px} px, batch {batch:3}  {shown}", flush=True)
     for px in arguments.sizes:
         gan = build("progressive", px, 16, device, arguments.precision)
         row = measure(gan, arguments.rounds, rate)
         row["peak_memory_gb"] = peak_memory(px)
         found[f"progressive at {px} px"] = row
-        told = "  ".join(f"{name} {value:.3g}" for name, value in row.items())
-        print(f"progressive          {px} px, batch  16  {told}", flush=True)
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in row.items())
+        print(f"progressive          {px} px, batch  16  {shown}", flush=True)
     about = {"threads": torch.get_num_threads(), "macs_per_second": rate, **vars(arguments)}
     print(json.dumps({**about, "rows": found}))
 

@@ -33,7 +33,7 @@ Where this differs from the official program, and in whose favour:
 - Random numbers come from a generator of its own, made by `seed`: the weights, and the pools'
   choices, which the official program draws from python's global `random`. No matter for the time.
 
-The trap that official_cut.py tells of, torch's instance norm on the CPU, needs a gradient in
+The trap that official_cut.py describes, torch's instance norm on the CPU, needs a gradient in
 channels-last order; none arrives in that order here, and its gradients agree with float64's. The
 official numbers were made with `one_channel_group_norm` all the same: with it three steps agree
 with them to 1e-6, with instance norm's other order of sums to 3e-4.
@@ -131,10 +131,11 @@ class ImagePool:
 class OfficialCycleGan:
     """Networks, optimisers and the training step of the official program.
 
-    G_A translates A to B, and D_A judges B. norm_layer: builds the norm for a number of channels.
-    pool_size: fakes in each history, 0 for none. lambda_identity: 0 leaves the identity terms out.
-    The constructor turns on `torch.backends.cudnn.benchmark` for the whole process, as the
-    official one does. The networks may be loaded with official state dicts; they stay on `device`.
+    G_A translates A to B, and D_A discriminates B. norm_layer: builds the norm for a number of
+    channels. pool_size: fakes in each history, 0 for none. lambda_identity: 0 leaves the identity
+    terms out. The constructor turns on `torch.backends.cudnn.benchmark` for the whole process, as
+    the official one does. The networks may be loaded with official state dicts; they stay on
+    `device`.
     """
 
     def __init__(

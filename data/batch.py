@@ -1,4 +1,4 @@
-"""Items and the typed batches that leave this room, and what a dataset is to the stream."""
+"""Items and the typed batches that leave this room, and what the stream expects of a dataset."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ class TranslationBatch(NamedTuple):
 
 
 class ImageBatch(NamedTuple):
-    """Pictures and the numbers of their classes."""
+    """Pictures and their class numbers."""
 
     images: Tensor  # float32 [B, C, H, W] in [-1, 1]
     labels: Tensor  # int64 [B]; all 0 where there are no classes
@@ -45,7 +45,7 @@ class ImageItem(NamedTuple):
 
 
 class EndlessDataset(Protocol):
-    """An endless row of items, each a pure function of its global index."""
+    """An endless sequence of items, each a pure function of its global index."""
 
     epoch_images: int
     file_count: int  # different files

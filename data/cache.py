@@ -1,4 +1,4 @@
-"""Prepared pictures in memory that all reading processes of a training share."""
+"""Resized pictures in memory, shared by all reading processes of a training."""
 
 import fcntl
 import math
@@ -55,9 +55,9 @@ class PictureCache:
     """Keeps prepared pictures by their number, in at most `limit_bytes` of shared memory.
 
     All processes that inherit it, or get it as an argument when they start, read and fill the same
-    memory, so that a picture is kept once for all of them. Pictures stay: where each one comes once
-    an epoch, throwing out the oldest would throw out what is needed next. What does not fit is not
-    kept. A picture that comes in another size takes the place of its predecessor, if it fits.
+    memory, so that a picture is kept once for all of them. Pictures are never evicted: where each
+    is read once an epoch, evicting the oldest would evict what is needed next. What does not fit is
+    not kept. A picture that comes in another size takes the place of its predecessor, if it fits.
 
     Memory is taken as pictures come. It does not lie in /dev/shm, which is small in containers.
     """

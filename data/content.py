@@ -1,4 +1,4 @@
-"""What one side's files hold, and how that becomes tensors and pictures again."""
+"""What the files of one domain contain, and the conversion to tensors and back to pictures."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -29,8 +29,8 @@ class Content:
     - `colour`, 4 channels: RGBA with the file's alpha, opaque where it has none.
     - `labels`: integers from 0 to classes - 1, of palette files the index, not the colour.
 
-    Raises `UserError` for a kind, a number of channels or bits that there is not, and for `classes`
-    outside 2 to 65536 with labels or other than 0 without.
+    Raises `UserError` for an unknown kind, number of channels or bits, and for `classes` outside
+    2 to 65536 with labels or other than 0 without.
     """
 
     kind: Literal["colour", "labels"] = "colour"
@@ -59,7 +59,7 @@ class Content:
 
     @property
     def resampling(self) -> Image.Resampling:
-        """The filter to resize with, which for label maps invents no value between two."""
+        """The filter to resize with: nearest for label maps, which invents no labels."""
         if self.kind == "labels":
             return Image.Resampling.NEAREST
         return Image.Resampling.BICUBIC

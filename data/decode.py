@@ -1,4 +1,4 @@
-"""One image file -> pixels: 8-bit RGB, whatever mode it was saved in, and steps to others."""
+"""Image files to pixels: 8-bit RGB, whatever mode they were saved in, and other modes."""
 
 import struct
 import warnings
@@ -69,7 +69,7 @@ def decode_image(path: Path) -> Image.Image:
     - 16-bit grey (modes I;16 and I): v*255/65535, rounded, never clipped.
     - 16-bit RGB(A) and 16-bit grey with alpha: Pillow 13 already reads these as 8-bit by dropping
       the low byte, floor(v/256). That is at most one level off the rounded value, and the low
-      byte is out of our reach.
+      byte cannot be recovered.
     - Of an animation or a multi-page file the first picture.
 
     Raises `UnreadableImageError` for a missing, empty, truncated or damaged file, a file that is
@@ -137,7 +137,7 @@ def to_rgb(path: Path, upright: Image.Image) -> Image.Image:
 
 
 def is_transparent(image: Image.Image) -> bool:
-    """Tell whether an 8-bit picture has an alpha channel or a transparent colour."""
+    """Return whether an 8-bit picture has an alpha channel or a transparent colour."""
     return image.mode in _TRANSPARENT_MODES or (
         image.mode in _PLAIN_MODES and image.has_transparency_data
     )
@@ -173,7 +173,7 @@ def header_size(path: Path) -> tuple[int, int] | None:
 
 
 class PlainImage(NamedTuple):
-    """A picture as the tools of FID see it, and what they lose of the file ("" for nothing)."""
+    """A picture as FID tools see it, and what they lose of the file ("" for nothing)."""
 
     picture: Image.Image  # 8-bit RGB
     loss: str

@@ -23,10 +23,10 @@ class Domains(NamedTuple):
 def list_images(folder: Path, option: str) -> list[Path]:
     """All images in a folder and its subfolders, sorted by their relative posix path.
 
-    A file is an image when its extension is in `IMAGE_EXTENSIONS`, in any case. Linked folders
-    are followed, except a link back to a folder above it. Files and folders whose name begins
-    with a dot are passed over: they are copies and notes of file managers and notebooks. A link
-    that points nowhere is listed, so that the decoder can name it.
+    A file is an image when its extension is in `IMAGE_EXTENSIONS`, in any case. Linked folders are
+    followed, except a link back to a folder above it. Files and folders whose name begins with a
+    dot are skipped: file managers and notebooks leave copies and notes under such names. A broken
+    link is listed, so that the decoder can name it.
 
     `option` is the option that gave the folder, for the message. Raises `UserError` for a missing
     folder, something that is no folder, a folder that cannot be listed, or no image in it.

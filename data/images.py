@@ -1,4 +1,4 @@
-"""A folder of pictures, with or without classes, as an endless row of items."""
+"""A folder of pictures, with or without classes, as an endless sequence of items."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +24,11 @@ class ImageFolder(Dataset):
 
     An epoch has each file once, in a random order. Crop and flip are drawn for each item.
 
-    A file that cannot be read is replaced by the next readable one of its class, and told in the
-    item. Raises `UserError` where none of a class can be read, for a picture smaller than the crop,
-    and what `Content.decode` finds, each with its file's name. Raises ValueError for no file, for
-    labels of another number of files, and for label maps as `content`: no generator makes them.
-    `loading` says how training pictures are read; previews are always read exactly.
+    A file that cannot be read is replaced by the next readable one of its class, and reported in
+    the item. Raises `UserError` where none of a class can be read, for a picture smaller than the
+    crop, and what `Content.decode` finds, each with its file's name. Raises ValueError for no file,
+    for labels of another number of files, and for label maps as `content`, which no generator
+    makes. `loading` says how training pictures are read; previews are always read exactly.
     """
 
     def __init__(

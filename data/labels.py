@@ -37,7 +37,7 @@ def read_labels(source: str | None, folder: Path, files: Sequence[Path]) -> Labe
     - a JSON file: {"name": class, ...} or StyleGAN's {"labels": [["name", class], ...]}. A name is
       a file's posix path below `folder`, with or without its ending. The classes are all integers
       from 0 on, whose digits are their names, or all strings, which are sorted. Names without a
-      file are told on stderr.
+      file are reported on stderr.
 
     Raises `UserError` for a file without a class, a class without a file, fewer than two classes,
     classes of other types, names that cannot be a folder's, and a JSON file that cannot be read or

@@ -1,4 +1,4 @@
-"""Files -> pictures at the size that they are cropped from, decoded fast and kept where asked."""
+"""Files to pictures at the size that they are cropped from, optionally decoded fast and cached."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -34,11 +34,11 @@ class Loading:
     - fast: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least the size it
       is resized to, and 8-bit grey and RGB are resized by PyTorch's bicubic filter, which has
       Pillow's weights in 16 bits. Without a reduction levels differ by 1, seldom by 2, in one of
-      some 300 of a photograph; with one, of photographs by less than 2 on the mean. Label maps,
+      some 300 of a photograph; with one, photographs differ by less than 2 on the mean. Label maps,
       16-bit grey and RGBA are resized as by Pillow. Pictures to look at and to measure on are
       always read exactly.
     - `cache_bytes`: how much memory resized pictures may take, over all reading processes; 0 keeps
-      none. It changes no bit.
+      none. The pictures are the same bit for bit.
 
     Raises `UserError` for another `decode` and for `cache_bytes` below 0.
     """

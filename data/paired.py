@@ -24,7 +24,7 @@ class PairedFiles(Dataset):
     An epoch has each training pair once, in a random order. Crop and flip are drawn once for both
     pictures of a pair.
 
-    A pair of which a file cannot be read is replaced by the next readable one, and told in the
+    A pair of which a file cannot be read is replaced by the next readable one, and reported in the
     item. Raises `UserError` where no pair can be read, for a side-by-side picture of odd width,
     unequal sizes within a pair, a picture smaller than the crop, and what `Content.decode` finds,
     each with its file's name. Raises ValueError for label maps as targets: no generator makes

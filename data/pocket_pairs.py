@@ -21,8 +21,9 @@ def render_labelled_scene(seed: int, index: int, size_px: int) -> LabelledScene:
     """Draw a scene's zebra, and the map of what is where, each pixel what its centre shows.
 
     A pure function as `render_scene`, of the same animals in the same places. Sky, hills and grass
-    have the same colours and the same light in all scenes, so that the map nearly tells the
-    picture; what it does not tell is the tufts of grass, where the sun is and the stripes' wobble.
+    have the same colours and the same light in all scenes, so that the map nearly
+    determines the picture, except for tufts of grass, the place of the sun and the wobble of the
+    stripes.
     """
     _, zebra, parts, ground = render_samples(seed, index, size_px, even=True)
     centre = slice(SAMPLES // 2, None, SAMPLES)

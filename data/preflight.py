@@ -1,4 +1,4 @@
-"""What can be known about the images before the first one is decoded."""
+"""What can be checked before the first image is decoded."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ def check_sizes(files: Sequence[Path], preprocessing: Preprocessing) -> None:
     """Raise `UserError` if an image is smaller than the crop, naming the first and their number.
 
     Only mode `crop` can meet such an image; the other modes return at once. Reads headers, not
-    pixels. Files whose header cannot be read are passed over: the training tells about them when
-    it meets them.
+    pixels. Files whose header cannot be read are skipped: training reports them when it
+    meets them.
     """
     if preprocessing.mode != "crop":
         return
@@ -32,7 +32,7 @@ def check_pairs(pairs: Sequence[Pair], preprocessing: Preprocessing) -> None:
 
     These are side-by-side pictures of odd width, pairs of unequal sizes, and with mode `crop`
     pictures smaller than the crop. Reads headers, not pixels; files whose header cannot be read are
-    passed over, as in `check_sizes`.
+    skipped, as in `check_sizes`.
     """
     odd, unequal, small = [], [], []
     for pair in pairs:

@@ -24,10 +24,10 @@ class Stream:
     """Batches of a dataset, the same for any number of workers.
 
     `batch_size` is the global one, of which this rank gets batch_size / world_size items. Where it
-    changes in the course of training it is a function, always the same, from the images seen
+    changes in the course of training it is a pure function from the images seen
     before a batch to the batch's size.
 
-    `workers` is the number of reading processes; 0 reads in this one. Unreadable files are told
+    `workers` is the number of reading processes; 0 reads in this one. Unreadable files are named
     on stderr when first met and collected in `unreadable` (file -> reason).
 
     Raises `UserError` for a batch_size below 1 or not divisible by world_size, and for workers
@@ -76,7 +76,7 @@ class Stream:
         puts them together.
 
         Raises `UserError` for more than 1 unreadable file in 100, images of unequal size in one
-        batch, a batch size that cannot be, and whatever `UserError` reading an item raises.
+        batch, an impossible batch size, and whatever `UserError` reading an item raises.
         """
         with warnings.catch_warnings():
             # PyTorch warns of more workers than cores; they wait for the disk half of the time.
@@ -149,7 +149,7 @@ class _IndexBatches:
 
     def __iter__(self) -> Iterator[list[int]]:
         begin = self.first
-        # Workers are ahead of the training; a size that cannot be is told when its turn comes.
+        # Workers are ahead of the training; an impossible size is reported when its turn comes.
         with suppress(UserError):
             while True:
                 size = self.size_at(begin)

@@ -1,4 +1,4 @@
-"""Two folders of pictures without pairs, as an endless row of items."""
+"""Two folders of pictures without pairs, as an endless sequence of items."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,10 +28,10 @@ class UnpairedFolders(Dataset):
     From index `jitter_until_images` on, load_size is crop_size (CUT's late training); None never
     switches.
 
-    A file that cannot be read is replaced by the next readable one of its list, and told in the
-    item. Raises `UserError` where none of a side can be read, and for a picture smaller than the
-    crop, with its file's name. `loading` says how training pictures are read; previews are always
-    read exactly.
+    A file that cannot be read is replaced by the next readable one of its list, and reported in the
+    item. Raises `UserError` where no file of a domain can be read, and for a picture smaller than
+    the crop, with its file's name. `loading` says how training pictures are read; previews are
+    always read exactly.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Files that cannot be read: passed over, remembered, told."""
+"""Files that cannot be read: skipped, remembered and reported."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ Found = tuple[tuple[Path, str], ...]  # (file, reason) of each
 
 
 class UnreadableFiles:
-    """Those met so far. Remembering spares reading them twice and changes no result."""
+    """The unreadable files met so far; remembering them saves a second read, no more."""
 
     def __init__(self) -> None:
         self._reasons: dict[Path, str] = {}
@@ -29,7 +29,7 @@ class UnreadableFiles:
     ) -> tuple[Entry, Read, Found]:
         """The first entry from `place` on whose files can be read, going round the end.
 
-        Returns it, what was read, and the files of those passed over. Raises `UserError`, which
+        Returns it, what was read, and the files that were skipped. Raises `UserError`, which
         calls the entries by `noun`, where none can be read.
         """
         found = []

@@ -198,7 +198,7 @@ def evaluate(
             f"{options.r1} and {options.r2}, or a lower --learning_rate"
         )
 
-    def told(points: Tensor) -> Tensor:
+    def score(points: Tensor) -> Tensor:
         return torch.sigmoid(game.discriminator(points) - limit).squeeze(1).detach()
 
     covered, near = mixture.covered(samples)
@@ -209,7 +209,7 @@ def evaluate(
         "value": value.item(),
         "implied_jensen_shannon": losses.implied_jensen_shannon(value).item(),
     }
-    return mixture_drawing.Outcome(data, samples, told, mixture.density, game.values), numbers
+    return mixture_drawing.Outcome(data, samples, score, mixture.density, game.values), numbers
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     print(f"{found}; {numbers['share_near_a_mode']:.1%} of the samples lie near one")
     print(
-        f"value of the game: {numbers['value']:.3f}, where D cannot tell -log 4 = {-LOG_4:.3f}; "
+        f"value of the game: {numbers['value']:.3f}, where D is at chance -log 4 = {-LOG_4:.3f}; "
         f"implied Jensen-Shannon divergence, a lower bound: "
         f"{numbers['implied_jensen_shannon']:.3f} nats of at most log 2 = {LOG_4 / 2:.3f}"
     )

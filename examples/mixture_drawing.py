@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 REACH = 3.0  # of the axes in the plane, both ways
-DATA, SAMPLES, TOLD = "0.25", "tab:orange", "tab:blue"  # colours
+DATA, SAMPLES, SCORE = "0.25", "tab:orange", "tab:blue"  # colours
 
 
 class Outcome(NamedTuple):
@@ -20,7 +20,7 @@ class Outcome(NamedTuple):
 
     data: Tensor  # [n, dimensions]
     samples: Tensor  # [n, dimensions]
-    told: Callable[[Tensor], Tensor]  # D: points [n, dimensions] -> [n], in [0, 1]
+    score: Callable[[Tensor], Tensor]  # D: points [n, dimensions] -> [n], in [0, 1]
     density: Callable[[Tensor], Tensor]  # of the data: points [n, dimensions] -> [n]
     values: Tensor  # V, [steps]
 
@@ -44,7 +44,7 @@ def draw_plane(axes: "Axes", outcome: Outcome) -> None:
     side = torch.linspace(-REACH, REACH, 200)
     grid = torch.cartesian_prod(side, side)  # [200 * 200, 2], the first coordinate the slow one
     shown = axes.imshow(
-        outcome.told(grid).view(200, 200).T.numpy(),
+        outcome.score(grid).view(200, 200).T.numpy(),
         extent=(-REACH, REACH, -REACH, REACH),
         origin="lower",
         cmap="RdBu",
@@ -74,7 +74,7 @@ def draw_line(axes: "Axes", outcome: Outcome) -> None:
     best = torch.where(p_data + p_samples > 0.01, p_data / (p_data + p_samples), math.nan)
     at = torch.linspace(-reach, reach, 1001)
 
-    p_data_at, told_at = outcome.density(at[:, None]), outcome.told(at[:, None])
+    p_data_at, score_at = outcome.density(at[:, None]), outcome.score(at[:, None])
     axes.fill_between(at.numpy(), p_data_at.numpy(), color=DATA, alpha=0.3, label="data")
     axes.stairs(
         p_samples.numpy(), edges.numpy(), fill=True, color=SAMPLES, alpha=0.55, label="samples"
@@ -84,7 +84,7 @@ def draw_line(axes: "Axes", outcome: Outcome) -> None:
         0, 1.45 * max(p_samples.max().item(), p_data_at.max().item())
     )  # room for the legend
     right = axes.twinx()
-    right.plot(at.numpy(), told_at.numpy(), color=TOLD, linewidth=2, label="$D$")
+    right.plot(at.numpy(), score_at.numpy(), color=SCORE, linewidth=2, label="$D$")
     label = "$D^* = p_{data} / (p_{data} + p_g)$, estimated"
     style = {"color": "0.1", "linewidth": 0.8, "markersize": 4}
     right.plot(middles.numpy(), best.numpy(), ".-", label=label, **style)
@@ -99,12 +99,12 @@ def draw_values(axes: "Axes", values: Tensor) -> None:
     window = max(1, len(values) // 100)
     means = values[: len(values) // window * window].view(-1, window).mean(1)
     centres = window * (torch.arange(len(means)) + 0.5)
-    axes.plot(values.numpy(), color=TOLD, alpha=0.25, linewidth=0.5, label="$V$ of each step")
+    axes.plot(values.numpy(), color=SCORE, alpha=0.25, linewidth=0.5, label="$V$ of each step")
     axes.plot(
-        centres.numpy(), means.numpy(), color=TOLD, linewidth=2, label="mean over 1 % of the steps"
+        centres.numpy(), means.numpy(), color=SCORE, linewidth=2, label="mean over 1 % of the steps"
     )
-    axes.axhline(0, color="0.2", linestyle=":", label="0: $D$ tells all")
-    axes.axhline(-math.log(4), color="0.2", linestyle="--", label="$-\\log 4$: $D$ cannot tell")
+    axes.axhline(0, color="0.2", linestyle=":", label="0: $D$ is always right")
+    axes.axhline(-math.log(4), color="0.2", linestyle="--", label="$-\\log 4$: $D$ is at chance")
     bottom = min(-1.65, means.min().item() - 0.1)
     axes.set(xlim=(0, len(values)), ylim=(bottom, 0.08), xlabel="step", ylabel="$V$")
     axes.set_title("value of the game, $V = E\\,\\log D(x) + E\\,\\log(1 - D(G(z)))$")

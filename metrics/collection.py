@@ -1,4 +1,4 @@
-"""What is kept of a set of pictures while it streams by once, for all metrics together."""
+"""What all metrics need of a set of pictures, kept in one pass over it."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -173,7 +173,7 @@ class Collection:
             sharing.add(tensor)
 
     def gaussian(self) -> Gaussian:
-        """Return the normal distribution of the features, from whatever says it exactly."""
+        """Return the normal distribution of the features, from them or from their moments."""
         if self.moments:
             return self.moments.gaussian()
         return gaussian_of_features(self.features())

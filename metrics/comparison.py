@@ -1,4 +1,4 @@
-"""From two collected sets to numbers."""
+"""Two collected sets to numbers."""
 
 from collections.abc import Mapping
 
@@ -51,7 +51,7 @@ def headline(metric: str) -> str:
 
 
 def is_better(name: str, new: float, old: float) -> bool:
-    """Tell whether a number beats another one of the same name."""
+    """Return whether a number is better than another one of the same name."""
     return new > old if name in HIGHER_IS_BETTER else new < old
 
 
@@ -157,7 +157,7 @@ def few_images(real: Found, fake: Found) -> int:
 
 
 def _excess(fid: float, real: Found, fake: Found, seed: int) -> dict[str, float]:
-    """Return what tells how much too high FID is for its number of pictures.
+    """Return an estimate of FID's bias at its number of pictures.
 
     c/N describes the excess where both sets have well more pictures than channels. Below that it
     flattens out and an estimate would be several times too small: there the distance between two
@@ -204,7 +204,7 @@ def _split(features: Tensor, seed: int) -> list[Tensor]:
 
 
 def _holds_features(found: Found) -> bool:
-    """Tell whether single features are there; none are kept of sets that were to be large."""
+    """Return whether single features are kept; they are not for sets expected to be large."""
     return isinstance(found, Collection) and bool(found.kept.present.any())
 
 

@@ -1,4 +1,4 @@
-"""LPIPS: the distance of two pictures in the features of a classifier, as people judge it."""
+"""LPIPS: the distance of two pictures in a classifier's features, weighted as people see it."""
 
 import pickle
 import re
@@ -118,7 +118,7 @@ def load_lpips(path: str | Path, option: str) -> Lpips:
     `lin0.model.1.weight`, ...), or torchvision's AlexNet (`features.0.weight`, ...) with the linear
     weights beside it; what else the two hold is left out. Only tensors are unpickled.
 
-    Raises UserError, which names `option` and tells how to make the file, for a file that is
+    Raises UserError, which names `option` and says how to make the file, for a file that is
     missing, damaged, or anything else.
     """
     state = _read_state(Path(path), option)

@@ -46,7 +46,7 @@ class Measures:
     is_splits: int = 10
     """Parts that the Inception score is averaged over."""
     noise_floor: bool = False
-    """Measure also between two halves of the real pictures: no generator can be told from that."""
+    """Also measure two halves of the real pictures: no generator can score better."""
     lpips_weights: Path | None = None
     """File with the weights of LPIPS (AlexNet)."""
     metric_seed: int = 2020
@@ -58,7 +58,7 @@ class Measures:
         return tuple(dict.fromkeys(name.strip().lower() for name in self.metrics.split(",")))
 
     def needs(self, *kind: str) -> bool:
-        """Tell whether any of these metrics is wanted."""
+        """Return whether any of these metrics is wanted."""
         return bool(set(kind) & set(self.names))
 
     @property

@@ -80,7 +80,7 @@ def check_comparable(saved: SavedStatistics, wanted: Origin, published: bool) ->
     """Raise UserError where the statistics were made in another way than `wanted`.
 
     published: the weights of `wanted` are the published ones. What the file does not say is
-    trusted, and told on stderr.
+    assumed to agree, and a note on stderr says so.
     """
     made = saved.origin
     if made.features != wanted.features and (made.features or made.weights_sha256):

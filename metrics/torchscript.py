@@ -13,7 +13,7 @@ from metrics.inception import CLASSES
 
 
 class MisfitError(Exception):
-    """The file is whole but does not fit."""
+    """The file is intact but does not fit the network."""
 
 
 def load_tensors(file: Path | io.BytesIO) -> object:
@@ -36,7 +36,7 @@ def _keep(value: object, *_type: object) -> object:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Tell by the content, not by the name."""
+    """Return whether a file is one, by its content, not its name."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -49,7 +49,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
 
 
 def _is_code(record: str) -> bool:
-    """Tell code and its constants from data; the first part is the archive's own name."""
+    """Return whether a record is code or its constants; it begins with the archive's name."""
     inside = record.partition("/")[2]
     return inside == "constants.pkl" or inside.startswith(("code/", "constants/"))
 

@@ -74,9 +74,9 @@ def load_inception_weights(
 
     The state fits `FidInception().load_state_dict` strictly: float32 on the CPU, in the network's
     shapes, every value finite. A file under a published name must be the published one; under
-    another name any file that fits is taken, and `published` tells. No code of a file is run.
-    Raises UserError, which names `option`, for a file that is damaged or of another network, and
-    where nothing can be downloaded.
+    another name any file that fits is taken, and `published` says which it was. No code of a file
+    is run. Raises UserError, which names `option`, for a file that is damaged or of another
+    network, and where the download fails.
     """
     if path is None:
         path, sha256 = find_or_download(source, option), source.sha256
@@ -253,7 +253,7 @@ def _fit_tensor(name: str, value: object, like: Tensor) -> Tensor:
 
 
 def _reason(error: BaseException) -> str:
-    """Tell what an error began with, in one short line."""
+    """Return the cause of an error in one short line."""
     while error.__context__ is not None:
         error = error.__context__
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
