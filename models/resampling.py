@@ -1,9 +1,9 @@
-"""Padding, and anti-aliased halving and doubling of pictures by constant filters.
+"""Padding, and anti-aliased downsampling and upsampling by constant filters.
 
-These are linear maps. The derivative of a linear map is its transpose, for which PyTorch's own
-padding and convolution keep the whole input although nothing but its size matters: here they keep
-nothing. On a GPU each map and each transpose is one Triton kernel that keeps the memory layout and
-adds in the same order every time, where PyTorch's backward passes add atomically.
+All of these are linear, so the backward pass needs only the size of the input. PyTorch's padding
+and convolution save the whole input nevertheless; these functions save nothing. On a GPU each map
+and each transpose is one Triton kernel that keeps the memory layout and adds in a fixed order,
+where PyTorch's backward passes add atomically.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,25 +27,25 @@ TRANSPOSED = {kind: KINDS[number ^ 1] for number, kind in enumerate(KINDS)}
 
 
 class ReflectionPad(nn.Module):
-    """Mirror a picture at its borders: [B, C, H, W] -> [B, C, H + 2 pixels, W + 2 pixels]."""
+    """Reflection padding: [B, C, H, W] -> [B, C, H + 2 pixels, W + 2 pixels]."""
 
     def __init__(self, pixels: int):
         super().__init__()
         self.pixels = pixels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pad [B, C, H, W]; H and W above `pixels`."""
+        """Pad [B, C, H, W]; H and W must be larger than `pixels`."""
         return reflection_pad(x, self.pixels)
 
     def extra_repr(self) -> str:
-        """Show the width of the border."""
+        """Return the width of the border."""
         return str(self.pixels)
 
 
 class FixedFilter(nn.Module):
-    """A layer whose only tensor is a constant filter, taps x taps / sum * gain.
+    """A layer whose only tensor is a constant filter: outer(taps, taps) / sum * gain.
 
-    The filter is no part of the state, but the official files hold it.
+    The filter is not part of the state dict, but the official files contain it.
     """
 
     official_name = "filt"
@@ -61,7 +61,7 @@ class FixedFilter(nn.Module):
 
 
 class ResamplingFilter(FixedFilter):
-    """A filter for `channels` channels; the official files repeat it for each, [C, 1, k, k]."""
+    """A filter for `channels` channels; official files hold a copy for each, [C, 1, k, k]."""
 
     def __init__(self, channels: int, taps: Sequence[float], gain: float = 1.0):
         super().__init__(taps, gain)
@@ -72,12 +72,12 @@ class ResamplingFilter(FixedFilter):
         return self.kernel.repeat(self.channels, 1, 1, 1)
 
     def extra_repr(self) -> str:
-        """Show the number of channels."""
+        """Return the number of channels."""
         return str(self.channels)
 
 
 class BlurDownsample(ResamplingFilter):
-    """Halve a picture after a [1, 2, 1] x [1, 2, 1] / 16 blur with reflected borders.
+    """Blur with [1, 2, 1] x [1, 2, 1] / 16 and reflection padding, then downsample by 2.
 
     Shape: [B, C, H, W] -> [B, C, ceil(H / 2), ceil(W / 2)]. Source: Zhang 2019 (BlurPool).
     """
@@ -86,14 +86,14 @@ class BlurDownsample(ResamplingFilter):
         super().__init__(channels, (1.0, 2.0, 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Blur and halve [B, C, H, W]."""
+        """Blur and downsample [B, C, H, W]."""
         return blur_and_halve(x, self.kernel)
 
 
 class BlurUpsample(ResamplingFilter):
-    """Double a picture with the [1, 3, 3, 1] x [1, 3, 3, 1] / 16 filter and repeated borders.
+    """Upsample by 2 with the [1, 3, 3, 1] x [1, 3, 3, 1] / 16 filter and replication padding.
 
-    The same function as bilinear interpolation at pixel centres (checked by a test).
+    Equal to bilinear interpolation with align_corners=False (checked by a test).
     Shape: [B, C, H, W] -> [B, C, 2H, 2W].
     """
 
@@ -231,7 +231,7 @@ def _spread(y: Tensor, kernel: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _fold(padded: Tensor, pixels: int) -> Tensor:
-    """Take the border off [B, C, H + 2p, W + 2p] and add it to the pixels that it mirrors."""
+    """Crop the border of [B, C, H + 2p, W + 2p] and add it to the pixels that it reflects."""
     p = pixels
     folded = _fold_columns(padded[..., p:-p, :], p)
     for border, first in ((padded[..., :p, :], 1), (padded[..., -p:, :], folded.shape[-2] - p - 1)):

@@ -85,7 +85,7 @@ def test_places_that_cannot_be_written_are_named(checkpoint, tmp_path):
         with pytest.raises(UserError, match=f"--output {output}: .*{words}"):
             export(source, output)
     assert official.read_bytes() == before
-    with pytest.raises(UserError, match="`direction` b2a: .*leave `direction` out"):
+    with pytest.raises(UserError, match="`direction` b2a: .*leave it out"):
         export(checkpoint, official, "--direction", "b2a")
     with pytest.raises(UserError, match="--checkpoint .*nothing: no such file"):
         export(tmp_path / "nothing", tmp_path / "new" / "out.pth")

@@ -181,7 +181,7 @@ def test_a_run_that_learns_both_ways_translates_in_the_direction_asked_for(netwo
 def test_options_that_do_not_fit_are_named(checkpoint, tmp_path):
     picture(16, 16).save(tmp_path / "in.png")
     source, out = tmp_path / "in.png", tmp_path / "out.png"
-    with pytest.raises(UserError, match="`direction` a2b: .*leave `direction` out"):
+    with pytest.raises(UserError, match="`direction` a2b: .*leave it out"):
         translated(checkpoint, source, out, "--direction", "a2b")
     with pytest.raises(UserError, match="--seed -1: below 0"):
         translated(checkpoint, source, out, "--batch_statistics", "--seed", "-1")
