@@ -82,7 +82,7 @@ def test_each_kind_is_refused_where_the_other_is_needed(tmp_path):
         with pytest.raises(UserError, match="`checkpoint` .*not a generator from noise"):
             load_sampler(folder)
     torch.save(translator.state_dict(), tmp_path / "official.pth")
-    with pytest.raises(UserError, match="name a generator from noise"):
+    with pytest.raises(UserError, match="give a generator from noise"):
         load_sampler(tmp_path / "official.pth")
     with pytest.raises(UserError, match="`checkpoint` .*no such file"):
         load_sampler("nowhere.safetensors")
