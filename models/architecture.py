@@ -13,9 +13,9 @@ from models.unet import UnetGenerator, UnetSizes
 def build_like(state: dict[str, Tensor]) -> nn.Module:
     """Build the generator that a normalised state (see `normalize_state`) belongs to.
 
-    U-Nets come with dropout, pix2pix's default: their names are the same with and without it, and
-    it is off in eval mode. One from one channel to two is pix2pix's for colorization. Raises
-    KeyError, IndexError or ValueError where the state belongs to no generator.
+    U-Nets are built with dropout, pix2pix's default: parameter names are the same without it, and
+    it is off in eval mode. A U-Net from one channel to two is pix2pix's colorization network.
+    Raises KeyError, IndexError or ValueError for a state that belongs to no known generator.
     """
     if "encoder.convs.1.0.weight" in state:
         return Stylegan2Generator(_stylegan2_sizes(state))
@@ -25,13 +25,14 @@ def build_like(state: dict[str, Tensor]) -> nn.Module:
         return Colorizer(sizes) if colours else UnetGenerator(sizes)
     if "model.1.weight" in state:
         return ResnetGenerator(_resnet_sizes(state))
-    raise ValueError(f"unknown names such as {next(iter(state), 'none at all')}")
+    raise ValueError(f"unknown parameter names, such as {next(iter(state), 'none at all')}")
 
 
 def _norm(state: dict[str, Tensor], convolution: str, norm: str) -> str:
-    """Tell the norm behind a convolution: only batch norm has weights, only instance norm a bias.
+    """Infer the norm that follows a convolution from the parameters present.
 
-    The bias is the convolution's: the official programs leave it out in front of the other norms.
+    Only batch norm has weights. The official programs give a convolution a bias only where instance
+    norm follows.
     """
     if f"{norm}.weight" in state:
         return "batch"
@@ -58,8 +59,8 @@ def _resnet_sizes(state: dict[str, Tensor]) -> ResnetSizes:
         raise ValueError("no residual blocks")
     first, last = block_numbers[0], block_numbers[-1]
     tops = {int(m[1]) for m in _matches(r"model\.(\d+)\.weight", state) if state[m[0]].dim() == 4}
-    # Strided downs end at layer 9, anti-aliased ones (one layer more each) at 11; an anti-aliased
-    # up begins with its resampling layer, a transposed convolution stands first in its own.
+    # Downsampling ends at layer 9 if strided, at 11 if anti-aliased (one more layer each). An
+    # anti-aliased upsampling starts with its resampling layer, a strided one with the convolution.
     up_numbers = sorted(number for number in tops if number > last)
     head, tail = state["model.1.weight"], state[f"model.{up_numbers[-1]}.weight"]
     return ResnetSizes(
@@ -76,7 +77,7 @@ def _resnet_sizes(state: dict[str, Tensor]) -> ResnetSizes:
 
 
 def _stylegan2_sizes(state: dict[str, Tensor]) -> Stylegan2GeneratorSizes:
-    """Read widths and depth; the training size and ngf are the ones that give these widths."""
+    """Read widths and depth, and search for the training size and ngf that give these widths."""
     doublings = _matches(r"decoder\.convs\.(\d+)\.conv\.weight", state)
     plain = {int(m[1]) for m in _matches(r"decoder\.convs\.(\d+)\.conv1\.0\.weight", state)}
     first = state["encoder.convs.1.0.weight"].shape[0]

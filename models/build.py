@@ -1,4 +1,4 @@
-"""Networks by the names that the commands give them."""
+"""Builds networks from the names used on the command line."""
 
 from torch import nn
 
@@ -31,12 +31,12 @@ def build_generator(
     out_channels: int = 3,
     lab: bool = False,
 ) -> nn.Module:
-    """Build a translator: resnet_9blocks, resnet_6blocks, unet_256, unet_128 or a StyleGAN2 kind.
+    """Build a translator: resnet_9blocks, resnet_6blocks, unet_256, unet_128 or StyleGAN2-style.
 
-    The StyleGAN2 kinds, stylegan2 and smallstylegan2, take their widths from `crop_px` and
-    translate 3 channels into 3; norm and dropout are for the others, antialias for the ResNets.
-    lab: a U-Net that colours pictures, from one channel to two inside.
-    Raises UserError for sizes that do not fit and ValueError for another name.
+    stylegan2 and smallstylegan2 derive their widths from `crop_px`, translate 3 channels into 3 and
+    ignore norm and dropout. antialias applies to the ResNets only. lab: a U-Net for colorization,
+    with one input channel (lightness) and two output channels inside.
+    Raises UserError for unsupported sizes and ValueError for an unknown name.
     """
     if base_channels < 1:
         raise UserError(f"`base_channels` {base_channels}: below 1; the papers use 64")
@@ -86,22 +86,23 @@ def build_discriminator(
     crop_px: int,
     in_channels: int = 3,
 ) -> nn.Module:
-    """Build a judge: patch, pixel or stylegan2.
+    """Build a discriminator: patch, pixel or stylegan2.
 
-    `layers` and `antialias` are for the patch kind, `crop_px` for the stylegan2 kind, which sees
-    whole pictures of that size and of 3 channels. Raises UserError for sizes that do not fit and
-    ValueError for another name.
+    `layers` and `antialias` apply to patch, `crop_px` to stylegan2, which takes whole pictures of
+    that size with 3 channels. Raises UserError for unsupported sizes and ValueError for an unknown
+    name.
     """
     if base_channels < 1:
         raise UserError(f"`discriminator_channels` {base_channels}: below 1; the papers use 64")
     if name == "stylegan2":
         if in_channels != 3:
             raise UserError(
-                f"`discriminator` stylegan2: sees 3 channels, not {in_channels}; use patch or pixel"
+                f"`discriminator` stylegan2: takes 3 channels, not {in_channels}; use patch or "
+                "pixel"
             )
         if not is_power_of_two(crop_px, 8):
             raise UserError(
-                f"`crop_size` {crop_px}: `discriminator` stylegan2 needs a power of two from 8 on"
+                f"`crop_size` {crop_px}: `discriminator` stylegan2 needs a power of two, at least 8"
             )
         return Stylegan2Discriminator(Stylegan2DiscriminatorSizes(base_channels, crop_px))
     if name == "pixel":
@@ -114,7 +115,7 @@ def build_discriminator(
 
 
 def check_picture_size(size_px: int, what: str, *networks: nn.Module) -> None:
-    """Raise UserError where `what`, of `size_px`, is too small for one of the networks."""
+    """Raise UserError if `size_px` is too small for a network; `what` names it in the message."""
     for network in networks:
         if size_px < network.smallest_size_px:
             raise UserError(
@@ -125,6 +126,6 @@ def check_picture_size(size_px: int, what: str, *networks: nn.Module) -> None:
 
 
 def describe(network: nn.Module) -> str:
-    """Return a network's kind and number of weights, for people."""
+    """Return a network's class name and number of parameters, to be printed."""
     weights = sum(parameter.numel() for parameter in network.parameters())
     return f"{type(network).__name__}, {weights:,} weights"

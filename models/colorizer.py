@@ -1,4 +1,4 @@
-"""Colorization: a U-Net that adds the colours to a picture's lightness, in Lab."""
+"""Colorization: a U-Net that predicts a picture's colours from its lightness, in Lab."""
 
 import torch
 from kornia.color import lab_to_rgb, rgb_to_lab
@@ -21,16 +21,16 @@ def split_lab(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def join_lab(lightness: Tensor, colours: Tensor) -> Tensor:
-    """Return the RGB picture [B, 3, H, W] in [-1, 1] that `split_lab` would split so."""
+    """Return the RGB picture [B, 3, H, W] in [-1, 1]: the inverse of `split_lab`."""
     lab = torch.cat([(lightness.float() + 1) * HALF_LIGHTNESS, colours.float() * COLOUR_RANGE], 1)
     return lab_to_rgb(lab, clip=True) * 2 - 1
 
 
 class Colorizer(UnetGenerator):
-    """From RGB, of which only the lightness is looked at, to RGB with colours of its own.
+    """Colorize RGB pictures: keep the lightness and predict the colours from it.
 
-    The U-Net inside maps lightness, one channel, to colours, two (`colours`); its weights are those
-    of pix2pix's program for colorization. Shape: as `UnetGenerator`, 3 channels to 3.
+    The U-Net inside maps lightness, one channel, to colours, two channels (`colours`); it loads the
+    weights of pix2pix's colorization model. Shape: as `UnetGenerator`, 3 channels to 3.
     """
 
     def __init__(self, sizes: UnetSizes | None = None):
@@ -38,10 +38,10 @@ class Colorizer(UnetGenerator):
         self.in_channels = self.out_channels = 3
 
     def forward(self, x: Tensor) -> Tensor:
-        """Colour [B, 3, H, W] in [-1, 1] anew."""
+        """Replace the colours of [B, 3, H, W] in [-1, 1]."""
         lightness, _ = split_lab(x)
         return join_lab(lightness, self.colours(lightness))
 
     def colours(self, lightness: Tensor) -> Tensor:
-        """Return colours [B, 2, H, W] in (-1, 1) for lightness [B, 1, H, W] in [-1, 1]."""
+        """Predict colours [B, 2, H, W] in (-1, 1) from lightness [B, 1, H, W] in [-1, 1]."""
         return super().forward(lightness)

@@ -1,4 +1,4 @@
-"""Networks built by what a file says of itself, which may be a mistake or a lie."""
+"""Builds networks from a file's own description, which is not trusted."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar, get_type_hints
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 SizesT = TypeVar("SizesT")
 
 MOST_LAYERS = 256
-MOST_PIXELS = 2**14  # of a side
+MOST_PIXELS = 2**14  # per side
 MOST_CHANNELS = 2**16
-MOST = {  # of the sizes that are no numbers of channels
+MOST = {  # limits of the sizes that do not count channels
     "blocks": MOST_LAYERS,
     "downs": MOST_LAYERS,
     "halvings": MOST_LAYERS,
@@ -22,14 +22,14 @@ MAY_BE_ZERO = ("blocks", "classes", "downs")
 
 
 def checked_sizes(kind: type[SizesT], values: Mapping[str, object]) -> SizesT:
-    """Return the dataclass `kind` of values that a network can be sketched with.
+    """Return `kind(**values)` after checking types and ranges.
 
-    Every value has the type of its field, and every number lies between 1 (or 0, for what a network
-    may lack) and a bound that keeps the sketch itself small. Raises TypeError for unknown names and
-    ValueError for other values.
+    Every value must have the type of its field, and every number must lie between 1 (0 for what a
+    network may lack) and a bound that keeps the network cheap to build on the meta device. Raises
+    TypeError for unknown names and ValueError for invalid values.
     """
     if not isinstance(values, Mapping):
-        raise TypeError(f"sizes {str(values)[:40]}: not numbers by name")
+        raise TypeError(f"sizes {str(values)[:40]}: not a mapping from names to values")
     types = get_type_hints(kind)
     for name in values.keys() & types.keys():
         value, wanted = values[name], types[name]
@@ -38,18 +38,18 @@ def checked_sizes(kind: type[SizesT], values: Mapping[str, object]) -> SizesT:
         if wanted is int:
             least, most = int(name not in MAY_BE_ZERO), MOST.get(name, MOST_CHANNELS)
             if not least <= value <= most:
-                shown = value if abs(value) < 10**18 else "of many digits"
-                raise ValueError(f"{name} {shown}: not from {least} to {most}")
+                shown = value if abs(value) < 10**18 else "with more than 18 digits"
+                raise ValueError(f"{name} {shown}: not between {least} and {most}")
     return kind(**values)
 
 
 def build_to_fit(build: Callable[[], nn.Module], header: Mapping[str, Tensor]) -> nn.Module:
-    """Return the network that `build` makes, where it fits the weights of a file.
+    """Return the network that `build` makes if it fits the weights of a file.
 
-    header: a tensor of each weight's shape and type, on the meta device, which takes no memory. The
-    network is first built there; its own memory is taken only where all names, shapes and types are
-    those of the header, so that it is as large as the file. Raises ValueError where they are not,
-    and what `build` raises.
+    header: for each weight a tensor of its shape and dtype on the meta device, which takes no
+    memory. The network is first built there too; memory is allocated only if all names, shapes and
+    dtypes match the header, so never more than the file's size. Raises ValueError if they differ,
+    and whatever `build` raises.
     """
     with torch.device("meta"):
         sketch = build()
@@ -59,25 +59,25 @@ def build_to_fit(build: Callable[[], nn.Module], header: Mapping[str, Tensor]) -
             raise ValueError(f"{name} is missing")
         value = header[name]
         if value.shape != like.shape:
-            raise ValueError(f"{name} is {list(value.shape)}, not {list(like.shape)}")
+            raise ValueError(f"{name} has shape {list(value.shape)}, not {list(like.shape)}")
         if value.dtype != like.dtype:
             raise ValueError(f"{name} is {value.dtype}, not {like.dtype}")
     unknown = next((name for name in header if name not in wanted), None)
     if unknown is not None:
-        raise ValueError(f"{unknown} is no part of it")
+        raise ValueError(f"{unknown} is not a weight of this network")
     return build()
 
 
 def check_stored(state: Mapping[str, Tensor]) -> None:
-    """Raise ValueError where tensors from a file claim more numbers than the file holds.
+    """Raise ValueError if the tensors of a file have more elements than the file stores.
 
-    A state dict may hold tensors whose strides are 0, or the same numbers under many names.
+    A state dict may hold tensors with stride 0, or many tensors that share one storage.
     """
     claimed = sum(value.numel() * value.element_size() for value in state.values())
     stored = {}
     for name, value in state.items():
         if value.layout != torch.strided or value.is_quantized:
-            raise ValueError(f"{name} is no plain tensor")
+            raise ValueError(f"{name} is not a plain dense tensor")
         storage = value.untyped_storage()
         stored[storage.data_ptr()] = storage.nbytes()
     if claimed > sum(stored.values()):

@@ -1,8 +1,8 @@
-"""How networks run: with little memory, or with few kernel launches.
+"""Whether layers should save memory or kernel launches.
 
 On a CPU a training step is bound by arithmetic and memory, on a GPU at small batches by the number
-of kernels it launches. Where the two want different forms of one function, the layers ask here;
-both forms give the same numbers up to rounding.
+of kernels it launches. Layers that have an implementation for each call `few_launches` to choose;
+both give the same numbers up to rounding.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ _forced: list[bool] = []  # innermost last
 
 
 def few_launches(device: torch.device) -> bool:
-    """Return whether functions on this device should launch few kernels rather than save memory."""
+    """Return whether layers on this device should save kernel launches rather than memory."""
     return _forced[-1] if _forced else device.type == "cuda"
 
 
 @contextmanager
 def forced_few_launches(few: bool) -> Iterator[None]:
-    """Run the block in the form of a GPU (or of a CPU) on any device: for counts and tests."""
+    """Override `few_launches` within the block, to count launches and to test on any device."""
     _forced.append(few)
     try:
         yield

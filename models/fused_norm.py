@@ -2,9 +2,10 @@
 
     y = act((x - mean) / sqrt(var + 1e-5)) + residual,  act = relu or nothing
 
-x [B, C, H, W] of any floating type, contiguous or channels-last, which y keeps; mean and (biased)
-variance over H, W of each sample and channel, always in float32 or better. On a GPU two Triton
-kernels forward and two backward; elsewhere, and without Triton, plain PyTorch.
+x: [B, C, H, W] of any floating dtype; y has the same dtype and memory format, contiguous or
+channels-last. Mean and (biased) variance are over H, W of each sample and channel, always in
+float32 or better. On a GPU this takes two Triton kernels forward and two backward; elsewhere, and
+without Triton, plain PyTorch is used.
 """
 
 from importlib.util import find_spec
@@ -16,16 +17,17 @@ from torch.autograd import Function
 
 if find_spec("triton"):
     from models import triton_norm
-else:  # PyTorch's builds without CUDA
+else:  # PyTorch builds without CUDA
     triton_norm = None
 
 EPS = 1e-5
 
 
 def fused_instance_norm(x: Tensor, *, relu: bool, residual: Tensor | None = None) -> Tensor:
-    """Return the function of this file's head; the backward pass keeps x and two numbers a channel.
+    """Return act(instance_norm(x)) + residual, the formula at the top of this file.
 
-    residual: of x's shape and type. Differentiable twice, the second time by plain PyTorch.
+    residual: same shape and dtype as x. Saves only x and two numbers per channel for the backward
+    pass. Twice differentiable; the second derivative uses plain PyTorch.
     """
     return _InstanceNorm.apply(x, residual, relu)
 
@@ -43,7 +45,7 @@ class _InstanceNorm(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, mean, rstd = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient is differentiated in its turn
+        if torch.is_grad_enabled():  # create_graph=True: the gradient itself needs a graph
             y = normalized(x, ctx.relu)
             (of_x,) = torch.autograd.grad(y, x, gradient, create_graph=True)
         else:
@@ -55,7 +57,7 @@ class _InstanceNorm(Function):
 def instance_norm_forward(
     x: Tensor, residual: Tensor | None, relu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y like x, and mean and 1 / sqrt(var + 1e-5), [B, C] of float32 or better."""
+    """Return y like x, and mean and 1 / sqrt(var + 1e-5), each [B, C] in float32 or better."""
     if triton_norm and triton_norm.runs_on(x):
         return triton_norm.forward(x, residual, relu, EPS)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -100,21 +102,21 @@ def _(gradient: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, relu: bool) -> Te
 
 
 def normalized(x: Tensor, relu: bool) -> Tensor:
-    """The same function without a residual in PyTorch's own operators."""
+    """The same function without residual, in PyTorch's own operators."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     y = torch.nn.functional.group_norm(wide, x.shape[1], eps=EPS)
     return (y.relu() if relu else y).to(x.dtype)
 
 
 def _dense(x: Tensor) -> Tensor:
-    """x in one of the two layouts whose pixels have one stride."""
+    """Return x in one of the two layouts in which a single stride steps through the pixels."""
     if x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last):
         return x
     return x.contiguous()
 
 
 def _like(gradient: Tensor, x: Tensor) -> Tensor:
-    """The gradient in the layout of x."""
+    """Return the gradient in the memory layout of x."""
     if gradient.stride() == x.stride():
         return gradient
     return torch.empty_like(x, dtype=gradient.dtype).copy_(gradient)

@@ -1,4 +1,4 @@
-"""One way to translate pictures of any size, for previews and for the command."""
+"""Inference for pictures of any size, shared by previews and `translate.py`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 def translate(
     generator: nn.Module, pictures: Tensor, *, batch_statistics: bool = False, seed: int = 0
 ) -> Tensor:
-    """Translate pictures of any height and width; the same size out.
+    """Translate pictures of any height and width; the output has the same size.
 
-    In eval mode, so with batch norm's running statistics and without dropout. `batch_statistics` is
-    the way of the pix2pix paper (section 3.3) and its program: batch norm uses the statistics of
-    the given pictures, all together, and dropout and injected noise are drawn from `seed`. Either
-    way the generator's modes, running statistics and noise source are afterwards as before.
+    By default in eval mode: batch norm uses its running statistics, and dropout is off.
+    `batch_statistics` follows the pix2pix paper (section 3.3) and its program instead: batch norm
+    uses the statistics of the given batch, and dropout and injected noise are drawn from `seed`. In
+    both cases the generator's modes, running statistics and noise source are restored.
 
-    The borders are padded by reflection to what the network needs (`size_multiple`,
-    `smallest_size_px`), the result is cropped back and clamped. The padding counts in the
-    statistics.
+    Pictures are padded by reflection to a size that the network accepts (`size_multiple`,
+    `smallest_size_px`), and the result is cropped back and clamped. Batch statistics include the
+    padding.
 
     pictures: float [B, C, H, W] in [-1, 1]. Returns float32 [B, C', H, W] in [-1, 1].
     """
@@ -28,10 +28,10 @@ def translate(
     rows = _reflected(height, _padded(height, generator), pictures.device)
     columns = _reflected(width, _padded(width, generator), pictures.device)
     if batch_statistics:
-        way = _like_training(generator, seed, len(pictures))
+        mode = _like_training(generator, seed, len(pictures))
     else:
-        way = in_mode(generator, training=False)
-    with way:
+        mode = in_mode(generator, training=False)
+    with mode:
         translated = generator(pictures[:, :, rows][:, :, :, columns])
     top, left = (len(rows) - height) // 2, (len(columns) - width) // 2
     return translated[:, :, top : top + height, left : left + width].float().clamp(-1, 1)
@@ -39,7 +39,7 @@ def translate(
 
 @contextmanager
 def in_mode(generator: nn.Module, *, training: bool) -> Iterator[None]:
-    """Set the mode of all modules for the length of the block; then each is as before."""
+    """Set the mode of all modules within the block and restore each module's own afterwards."""
     modes = {module: module.training for module in generator.modules()}
     generator.train(training)
     try:
@@ -55,7 +55,7 @@ def _like_training(generator: nn.Module, seed: int, rows: int) -> Iterator[None]
     tracked = [norm.track_running_stats for norm in norms]
     with in_mode(generator, training=True), generator.noise.borrowed(seed, rows):
         for norm in norms:
-            norm.track_running_stats = False  # nothing is added to the running statistics
+            norm.track_running_stats = False  # the running statistics are not updated
         try:
             yield
         finally:
@@ -69,7 +69,7 @@ def _padded(size: int, generator: nn.Module) -> int:
 
 
 def _reflected(size: int, padded: int, device: torch.device) -> Tensor:
-    """Return the `padded` row numbers that mirror `size` rows at both ends, as often as needed."""
+    """Return `padded` row indices that reflect `size` rows at both ends, repeatedly if needed."""
     places = torch.arange(padded, device=device) - (padded - size) // 2
     period = max(2 * (size - 1), 1)
     places = places.remainder(period)

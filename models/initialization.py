@@ -1,4 +1,4 @@
-"""Initial weights, by the names and gains of the official programs."""
+"""Weight initialisation, with the official programs' names and gains."""
 
 import torch
 from torch import nn
@@ -12,9 +12,9 @@ def initialize(
     """Draw all weights of `network` from `generator` and return the network.
 
     Convolutions and linear layers: bias 0 and weight by `scheme`:
-    normal N(0, gain^2); xavier N(0, gain^2 * 2 / (fan_in + fan_out)); kaiming N(0, 2 / fan_in), the
-    gain unused; orthogonal with the gain. Batch norm: weight N(1, gain^2), bias 0. A layer that has
-    `draw_weights` (those with an equalised learning rate) draws its own whatever the scheme.
+    normal N(0, gain^2); xavier N(0, gain^2 * 2 / (fan_in + fan_out)); kaiming N(0, 2 / fan_in),
+    which ignores the gain; orthogonal with the gain. Batch norm: weight N(1, gain^2), bias 0.
+    Layers with an equalised learning rate ignore the scheme and use their own `draw_weights`.
 
     CUT uses xavier with gain 0.02, CycleGAN and pix2pix normal with 0.02.
     """
@@ -34,7 +34,7 @@ def initialize(
 
 
 class EqualizedLayer(nn.Module):
-    """A layer whose `weight` starts as N(0, 1) and is scaled when it is used (Karras 2018)."""
+    """A layer whose `weight` is initialised from N(0, 1) and scaled at run time (Karras 2018)."""
 
     weight: nn.Parameter
 

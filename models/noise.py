@@ -1,4 +1,4 @@
-"""Seeded noise for the layers that need it, equal for any number of processes; dropout."""
+"""Seeded noise that does not depend on the number of processes, and dropout that draws from it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 class NoiseSource:
-    """Where dropout and noise injection of one network draw from.
+    """The random numbers for dropout and noise injection in one network.
 
     `reseed` is called before each training step, so that the noise is a pure function of the seed
-    and the place in the stream. Every process draws the noise of the whole global batch and keeps
-    its own rows: two processes see what one would. A network's input may hold several batches after
-    one another (source and target, say); each gets its own noise.
+    and the images seen. Every process draws the noise of the whole global batch and keeps its own
+    rows, so two processes use the same noise as one. A network's input may be several batches
+    concatenated (source and target, for example); each gets its own noise.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class NoiseSource:
 
     @contextmanager
     def borrowed(self, seed: int, rows: int) -> Iterator[None]:
-        """Draw from another seed for the length of the block; then go on as if nothing had been."""
+        """Draw from another seed within the block and restore the state afterwards."""
         before = dict(vars(self))
         self.reseed(seed, rows)
         try:
@@ -56,10 +56,10 @@ class NoiseSource:
 
 
 class Dropout(nn.Module):
-    """Zero each value with probability one half and double the rest, while training.
+    """Zero each value with probability 1/2 and double the rest, in training mode.
 
-    The mask comes from the network's own `NoiseSource`, so it is a function of the seed and the
-    images seen. In eval mode the layer does nothing.
+    The mask is drawn from the network's `NoiseSource`, so it is a function of the seed and the
+    images seen. The identity in eval mode.
     """
 
     def __init__(self, noise: NoiseSource):
@@ -67,7 +67,7 @@ class Dropout(nn.Module):
         self.noise = noise
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop values of [B, ...]."""
+        """Apply dropout to [B, ...]."""
         if not self.training:
             return x
         return x * (self.noise.uniform(x) < 0.5).to(x.dtype) * 2

@@ -1,4 +1,4 @@
-"""Norms of feature maps, alone and with the ReLU behind them."""
+"""Normalization layers, alone and fused with the ReLU that follows."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ NORM_KINDS = ("instance", "batch", "none")
 
 
 class InstanceNorm(nn.Module):
-    """Subtract each channel's mean over the picture and divide by its standard deviation.
+    """Instance norm without learned scale and without running statistics.
 
     y = (x - mean) / sqrt(var + 1e-5), mean and (biased) var over H, W of each sample and channel,
-    always in float32; no learned scale, no running statistics.
+    always in float32.
 
-    Written as group norm with one channel a group, which is the same function: on the CPU PyTorch's
-    `instance_norm` returns a wrong gradient for one picture and a channels-last gradient.
+    Implemented as group norm with one channel per group, which is the same function: on the CPU,
+    PyTorch's `instance_norm` gives a wrong gradient for batch size 1 and a channels-last gradient.
 
     Shape: [B, C, H, W] -> the same shape and dtype.
     Source: Ulyanov et al. 2016, equation 3.
@@ -38,18 +38,18 @@ class InstanceNorm(nn.Module):
         return F.group_norm(single_precision(x), self.channels, eps=EPS).to(x.dtype)
 
     def add_to(self, residual: Tensor, x: Tensor) -> Tensor:
-        """Return residual + self(x), in one operator where that saves launches."""
+        """Return residual + self(x), fused into one operator where that saves launches."""
         if few_launches(x.device):
             return fused_instance_norm(x, relu=False, residual=residual)
         return residual + self(x)
 
     def extra_repr(self) -> str:
-        """Show the number of channels."""
+        """Return the number of channels."""
         return str(self.channels)
 
 
 class InstanceNormReLU(InstanceNorm):
-    """Instance norm and ReLU in one layer, which keeps only its input for the backward pass."""
+    """Instance norm and ReLU in one layer that saves only its input for the backward pass."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise and rectify [B, C, H, W]."""
@@ -59,10 +59,10 @@ class InstanceNormReLU(InstanceNorm):
 
 
 def normed_relu(kind: str, channels: int) -> list[nn.Module]:
-    """Return a norm and a ReLU as two numbered layers.
+    """Return a norm and a ReLU as two layers.
 
-    Instance norm does the ReLU's work itself; an identity keeps the second number, as layers are
-    called by the official programs' numbers.
+    With instance norm both are one fused layer; an identity then takes the ReLU's place, so that
+    layer numbers stay those of the official programs.
     """
     if kind == "instance":
         return [InstanceNormReLU(channels), nn.Identity()]
@@ -83,11 +83,11 @@ def norm_layer(kind: str, channels: int) -> nn.Module:
 def biased_like_official(
     convolution: nn.Module, norm: str, *, read_before_norm: bool = False
 ) -> nn.Module:
-    """Give a convolution in front of `norm` the bias that it has in the official networks.
+    """Give a convolution followed by `norm` a bias exactly if the official networks have one.
 
-    They have one exactly where instance norm follows, which cancels it: its true gradient is zero,
-    and Adam would turn the rounding noise of it into full steps. So it stays in the files but is
-    not trained, save where something reads the convolution before the norm (`read_before_norm`).
+    They have one only if instance norm follows, which cancels it: its true gradient is zero, and
+    Adam would turn the rounding errors into full steps. So the bias is kept for the official files
+    but frozen, unless the convolution's output is used before the norm (`read_before_norm`).
     """
     if norm != "instance":
         convolution.register_parameter("bias", None)
@@ -99,10 +99,10 @@ def biased_like_official(
 class NormReLU(Function):
     """y = relu((x - mean) / sqrt(var + 1e-5)), mean and variance of each [H, W] of [B, C, H, W].
 
-    Autograd would keep the output for the ReLU beside the input for the norm. Here the backward
-    pass makes the output again, which costs less than a hundredth of a training step and saves an
-    eighth of its memory. Written as group norm of one channel a group, whose gradient is right in
-    every memory layout.
+    Autograd would save the output for the ReLU and the input for the norm. Here the backward pass
+    recomputes the output, which costs less than 1% of a training step and saves an eighth of its
+    memory. Implemented as group norm with one channel per group, whose gradient is correct in every
+    memory layout.
     """
 
     @staticmethod
@@ -116,7 +116,7 @@ class NormReLU(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Return the gradient of x for that of the output, [B, C, H, W]."""
+        """Return the gradient of x, given that of the output, [B, C, H, W]."""
         x, mean, rstd = ctx.saved_tensors
         y = torch.native_group_norm(x, None, None, *_sizes(x), EPS)[0]
         gradient = torch.ops.aten.threshold_backward.grad_input(

@@ -1,4 +1,4 @@
-"""Passes through a network: the outputs of inner layers, and two inputs at once."""
+"""Forward passes that return the outputs of inner layers, or take two inputs at once."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from errors import UserError
 def run_with_features(
     layers: nn.Sequential, x: Tensor, wanted: Sequence[int]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run all of `layers`; return the result and the outputs of the layers numbered in `wanted`."""
+    """Run all of `layers`; return the result and the outputs of the layers listed in `wanted`."""
     features = []
     for number, layer in enumerate(layers):
         x = layer(x)
@@ -21,10 +21,9 @@ def run_with_features(
 
 
 def feature_channels(network: nn.Module, layers: Sequence[int], option: str) -> list[int]:
-    """Return the channels of each of the network's `layers`, from its `channels_after`.
+    """Return the output channels of each of the network's `layers`, from its `channels_after`.
 
-    Raises UserError, which names `option`, for a number that is no layer or an order that does
-    not increase.
+    Raises UserError, which names `option`, unless the numbers are valid and increasing.
     """
     last = len(network.channels_after) - 1
     if not layers or list(layers) != sorted({*layers}) or not 0 <= layers[0] <= layers[-1] <= last:
@@ -34,7 +33,7 @@ def feature_channels(network: nn.Module, layers: Sequence[int], option: str) -> 
 
 
 def run_together(network: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Return network(first), network(second), from one pass where `may_run_together`."""
+    """Return network(first), network(second), in one forward pass if `may_run_together`."""
     if not may_run_together(network, first, second):
         return network(first), network(second)
     both = network(torch.cat([first, second]))
@@ -42,13 +41,13 @@ def run_together(network: nn.Module, first: Tensor, second: Tensor) -> tuple[Ten
 
 
 def may_run_together(network: nn.Module, first: Tensor, second: Tensor) -> bool:
-    """Return whether one pass over both [B, C, H, W] gives what two passes give.
+    """Return whether one pass over both [B, C, H, W], concatenated, equals two separate passes.
 
-    That is where the pictures have one size and no batch norm couples those of a batch.
+    It does if the pictures have the same size and the network has no batch norm.
     """
     return first.shape[1:] == second.shape[1:] and not couples_a_batch(network)
 
 
 def couples_a_batch(network: nn.Module) -> bool:
-    """Tell whether a picture's result depends on the others of its batch."""
+    """Return whether a picture's output depends on the rest of its batch."""
     return network.training and any(isinstance(m, nn.BatchNorm2d) for m in network.modules())

@@ -1,4 +1,4 @@
-"""From feature maps to the vectors that PatchNCE compares (Park et al. 2020, section 3.2)."""
+"""Projects feature maps to the vectors that PatchNCE compares (Park et al. 2020, section 3.2)."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from models.normalization import single_precision
 
 
 class PatchProjector(nn.Module):
-    """One two-layer head a feature map: Linear, ReLU, Linear, then division by the length.
+    """One two-layer MLP per feature map: Linear, ReLU, Linear, then L2 normalisation.
 
     v = z / (|z| + 1e-7), z = W2 relu(W1 f + b1) + b2, for the feature f at each given position.
-    The heads exist from the start, built for `feature_channels`.
+    The MLPs are built in the constructor, for `feature_channels`.
     """
 
     def __init__(self, feature_channels: Sequence[int], out_channels: int = 256):
@@ -27,11 +27,11 @@ class PatchProjector(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
-        """Project the chosen positions of every feature map.
+        """Project every feature map at the given positions.
 
-        features: one [B, C_i, H_i, W_i] a layer. positions: one int64 [P_i] a layer, numbers of
-        pixels in row-major order, the same for all pictures of the batch, or [B, P_i].
-        Returns one float32 [B, P_i, out_channels] a layer, of length 1.
+        features: one [B, C_i, H_i, W_i] per layer. positions: one int64 [P_i] per layer, pixel
+        indices in row-major order shared by the whole batch, or [B, P_i].
+        Returns one float32 [B, P_i, out_channels] per layer, of length 1.
         """
         return [
             normalize(head(gather_positions(feature, position)))
@@ -40,7 +40,7 @@ class PatchProjector(nn.Module):
 
 
 def gather_positions(feature: Tensor, positions: Tensor) -> Tensor:
-    """Pick pixels [P] or [B, P] of a map [B, C, H, W] -> [B, P, C], without a copy of the map."""
+    """Gather pixels [P] or [B, P] of a map [B, C, H, W] -> [B, P, C], without copying the map."""
     pixels = feature.flatten(2)
     if positions.dim() == 1:
         return pixels.index_select(2, positions).transpose(1, 2)
@@ -57,9 +57,9 @@ def normalize(vectors: Tensor) -> Tensor:
 def draw_positions(
     feature_sizes: Sequence[int], patches: int, generator: torch.Generator
 ) -> list[Tensor]:
-    """Draw positions without repetition for each map of `feature_sizes` (H * W) pixels.
+    """Draw positions without replacement for each map of `feature_sizes` (H * W) pixels.
 
-    Returns one int64 [min(patches, H * W)] a layer, on the generator's device.
+    Returns one int64 [min(patches, H * W)] per layer, on the generator's device.
     """
     return [
         torch.randperm(size, generator=generator, device=generator.device)[:patches]

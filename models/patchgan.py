@@ -1,6 +1,6 @@
-"""Discriminators that judge patches: PatchGAN and PixelGAN (Isola et al. 2017).
+"""Discriminators that classify patches: PatchGAN and PixelGAN (Isola et al. 2017).
 
-Layer order and parameter names are those of the official programs; their weights load unchanged.
+Layer order and parameter names are those of the official programs, so their weights load unchanged.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from models.resampling import BlurDownsample
 
 @dataclass(frozen=True)
 class PatchGANSizes:
-    """What a PatchGAN is built from."""
+    """Hyperparameters of a PatchGAN."""
 
     in_channels: int = 3
     base_channels: int = 64  # the papers' ndf
-    layers: int = 3  # halvings; 3 gives the 70 px patches of the papers (84 anti-aliased)
+    layers: int = 3  # halvings; 3 gives the papers' 70 px receptive field (84 anti-aliased)
     norm: str = "instance"  # instance, batch or none
-    antialias: bool = True  # blur, then halve; else strided convolutions
+    antialias: bool = True  # blur before downsampling; else strided convolutions
 
 
 class PatchGAN(nn.Module):
-    """Map a picture to one logit a patch: 4x4 convolutions, leaky ReLU 0.2, no sigmoid.
+    """Map a picture to one logit per patch: 4x4 convolutions, leaky ReLU 0.2, no sigmoid.
 
-    Shape: [B, in_channels, H, W] in [-1, 1] -> [B, 1, h, w] logits; 256 px give 30x30 for 3 layers.
+    Shape: [B, in_channels, H, W] in [-1, 1] -> [B, 1, h, w] logits; 30x30 for 256 px and 3 layers.
     """
 
     def __init__(self, sizes: PatchGANSizes | None = None):
@@ -45,11 +45,11 @@ class PatchGAN(nn.Module):
 
     @property
     def smallest_size_px(self) -> int:
-        """The smallest picture side that still gives a logit and a norm over several values."""
+        """The smallest side that gives at least one logit and more than one value to every norm."""
         return 2 ** (self.sizes.layers + 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge [B, in_channels, H, W]."""
+        """Return the logits of [B, in_channels, H, W]."""
         return self.model(x)
 
     def _halving(self, before: int, after: int, norm: str | None) -> list[nn.Module]:
@@ -64,7 +64,7 @@ class PatchGAN(nn.Module):
 
 @dataclass(frozen=True)
 class PixelGANSizes:
-    """What a PixelGAN is built from."""
+    """Hyperparameters of a PixelGAN."""
 
     in_channels: int = 3
     base_channels: int = 64  # the papers' ndf
@@ -72,7 +72,7 @@ class PixelGANSizes:
 
 
 class PixelGAN(nn.Module):
-    """Map a picture to one logit a pixel by 1x1 convolutions.
+    """Map a picture to one logit per pixel by 1x1 convolutions.
 
     Shape: [B, in_channels, H, W] in [-1, 1] -> [B, 1, H, W] logits.
     """
@@ -94,5 +94,5 @@ class PixelGAN(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge [B, in_channels, H, W]."""
+        """Return the logits of [B, in_channels, H, W]."""
         return self.net(x)

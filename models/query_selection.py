@@ -1,32 +1,32 @@
-"""Which patches to compare, chosen by attention: query-selected attention (Hu et al. 2022)."""
+"""Choice of the patches to compare by query-selected attention (Hu et al. 2022)."""
 
 import torch
 from torch import Tensor
 
 from models.normalization import single_precision
 
-ELEMENTS = 2**24  # attention held at a time beside the result: 64 MB of float32
+ELEMENTS = 2**24  # of the attention matrix in memory at a time: 64 MB of float32
 
 
 @torch.no_grad()
 def select_queries(source: Tensor, patches: int, elements: int = ELEMENTS) -> Tensor:
-    """Return the attention rows of a map's most telling places: those of the smallest entropy.
+    """Return the rows of a feature map's self-attention that have the smallest entropy.
 
-    A = softmax over columns of F F^T, F the map as [H * W, C]; of its rows, one a place, those
-    `patches` with the smallest -sum_j A_ij log A_ij, in that order.
+    A = softmax over columns of F F^T, F the map as [H * W, C]; each position i is a row of A.
+    Selects the `patches` rows with the smallest -sum_j A_ij log A_ij, in increasing order.
 
-    source: features of the source pictures [B, C, H, W]; nothing is normalised or scaled. Rows are
-    looked at a few at a time, about `elements` numbers, so that the memory is that of the result;
-    the time is (H * W)^2 C: meant for the deeper layers.
-    Returns [B, min(patches, H * W), H * W], float32 or better, without a graph; rows sum to 1.
-    Source: Hu et al. 2022 (QS-Attn), section 3, the global form. In their program the first three
-    layers keep random places, and a gradient reaches the source features through A.
+    source: features of the source pictures [B, C, H, W], neither normalised nor scaled. A is
+    computed in blocks of rows, about `elements` numbers each, so little more than the result is in
+    memory; the time is O((H * W)^2 C), so this is meant for the deeper layers.
+    Returns [B, min(patches, H * W), H * W], float32 or better, detached; rows sum to 1.
+    Source: Hu et al. 2022 (QS-Attn), section 3, global attention. Their program keeps random
+    positions in the first three layers and lets a gradient reach the source features through A.
 
-    Raises ValueError for a map that is not [B, C, H, W] of floats, or for less than one patch.
+    Raises ValueError unless `source` is a float [B, C, H, W] and `patches` at least 1.
     """
     _check(source)
     if patches < 1:
-        raise ValueError(f"patches {patches} is not 1 or more")
+        raise ValueError(f"patches {patches}: must be at least 1")
     with torch.autocast(source.device.type, enabled=False):
         features = single_precision(source).flatten(2)  # [B, C, H * W]
         batch, _, places = features.shape
@@ -40,14 +40,14 @@ def select_queries(source: Tensor, patches: int, elements: int = ELEMENTS) -> Te
 
 
 def route_queries(feature: Tensor, attention: Tensor) -> Tensor:
-    """Return A F as a map of as many pixels as A has rows, all for PatchProjector to take.
+    """Return A F as a map with one pixel per row of A, to be passed to PatchProjector.
 
     feature: [B, C, H, W], of the source or of its translation; attention: [B, S, H * W], the same
-    for both. Returns [B, C, S, 1], float32 or better (without autocast), with a gradient to the
-    feature alone. PatchProjector wants it with positions 0 to S - 1.
+    for both. Returns [B, C, S, 1], float32 or better (without autocast), for PatchProjector with
+    positions 0 to S - 1. Gradients flow to the feature only.
     Source: Hu et al. 2022 (QS-Attn), section 3.
 
-    Raises ValueError for shapes that do not belong together.
+    Raises ValueError for shapes that do not match.
     """
     _check(feature)
     batch, _, height, width = feature.shape
@@ -61,27 +61,27 @@ def route_queries(feature: Tensor, attention: Tensor) -> Tensor:
 
 def _check(feature: Tensor) -> None:
     if feature.dim() != 4 or not feature.numel() or not feature.is_floating_point():
-        told = f"{list(feature.shape)} of {feature.dtype}"
-        raise ValueError(f"features {told}: expected floats [B, C, H, W], none of them 0")
+        given = f"{list(feature.shape)} of {feature.dtype}"
+        raise ValueError(f"features {given}: expected a non-empty float [B, C, H, W]")
 
 
 def _logits(queries: Tensor, features: Tensor) -> Tensor:
-    """Return the products of places [B, C, R] with all places [B, C, P], as [B, R, P]."""
+    """Return the dot products of `queries` [B, C, R] with `features` [B, C, P], as [B, R, P]."""
     return torch.bmm(queries.transpose(1, 2), features)
 
 
 def _log_entropy(logits: Tensor) -> Tensor:
     """Return log H of H = -sum_j p_j log p_j, p = softmax(logits), along the last dimension.
 
-    Attention is often nearly one-hot: H is then far below the rounding of the logits, and only its
-    logarithm can be ranked. With d_j = max l - l_j and q the sum of e^(-d_j) over all but the
-    maximum, H = log(1 + q) + sum_j p_j d_j.
+    Attention is often nearly one-hot. H is then far below the rounding error of the logits, so its
+    logarithm is computed and ranked instead. With d_j = max l - l_j and q the sum of e^(-d_j) over
+    all but the maximum, H = log(1 + q) + sum_j p_j d_j.
     """
     most = logits.argmax(2, keepdim=True)
     distances = logits.gather(2, most) - logits  # [B, R, P], 0 or more
-    distances = distances.scatter(2, most, torch.inf)  # leaves the maximum out of all sums
+    distances = distances.scatter(2, most, torch.inf)  # removes the maximum from all sums
     log_q = (-distances).logsumexp(2)
-    log_sum = log_q.exp().log1p()  # log(1 + q), which is q itself where that is tiny
+    log_sum = log_q.exp().log1p()  # log(1 + q), accurate for tiny q
     log_first = torch.where(log_q < -15, log_q, log_sum.log())
     log_terms = distances.clamp_min(torch.finfo(logits.dtype).tiny).log() - distances
     log_second = log_terms.where(distances.isfinite(), -torch.inf).logsumexp(2) - log_sum

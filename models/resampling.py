@@ -1,8 +1,7 @@
-"""Padding, and anti-aliased halving and doubling of pictures by constant filters.
+"""Padding, and anti-aliased downsampling and upsampling by constant filters.
 
-These are linear maps. The derivative of a linear map is its transpose, for which PyTorch's own
-padding and convolution keep the whole input although nothing but its size matters: here they keep
-nothing.
+All of these are linear, so the backward pass needs only the size of the input. PyTorch's padding
+and convolution save the whole input nevertheless; these functions save nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,25 +16,25 @@ from models.execution import few_launches
 
 
 class ReflectionPad(nn.Module):
-    """Mirror a picture at its borders: [B, C, H, W] -> [B, C, H + 2 pixels, W + 2 pixels]."""
+    """Reflection padding: [B, C, H, W] -> [B, C, H + 2 pixels, W + 2 pixels]."""
 
     def __init__(self, pixels: int):
         super().__init__()
         self.pixels = pixels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pad [B, C, H, W]; H and W above `pixels`."""
+        """Pad [B, C, H, W]; H and W must be larger than `pixels`."""
         return reflection_pad(x, self.pixels)
 
     def extra_repr(self) -> str:
-        """Show the width of the border."""
+        """Return the width of the border."""
         return str(self.pixels)
 
 
 class FixedFilter(nn.Module):
-    """A layer whose only tensor is a constant filter, taps x taps / sum * gain.
+    """A layer whose only tensor is a constant filter: outer(taps, taps) / sum * gain.
 
-    The filter is no part of the state, but the official files hold it.
+    The filter is not part of the state dict, but the official files contain it.
     """
 
     official_name = "filt"
@@ -51,7 +50,7 @@ class FixedFilter(nn.Module):
 
 
 class ResamplingFilter(FixedFilter):
-    """A filter for `channels` channels; the official files repeat it for each, [C, 1, k, k]."""
+    """A filter for `channels` channels; official files hold a copy for each, [C, 1, k, k]."""
 
     def __init__(self, channels: int, taps: Sequence[float], gain: float = 1.0):
         super().__init__(taps, gain)
@@ -62,12 +61,12 @@ class ResamplingFilter(FixedFilter):
         return self.kernel.repeat(self.channels, 1, 1, 1)
 
     def extra_repr(self) -> str:
-        """Show the number of channels."""
+        """Return the number of channels."""
         return str(self.channels)
 
 
 class BlurDownsample(ResamplingFilter):
-    """Halve a picture after a [1, 2, 1] x [1, 2, 1] / 16 blur with reflected borders.
+    """Blur with [1, 2, 1] x [1, 2, 1] / 16 and reflection padding, then downsample by 2.
 
     Shape: [B, C, H, W] -> [B, C, ceil(H / 2), ceil(W / 2)]. Source: Zhang 2019 (BlurPool).
     """
@@ -76,14 +75,14 @@ class BlurDownsample(ResamplingFilter):
         super().__init__(channels, (1.0, 2.0, 1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Blur and halve [B, C, H, W]."""
+        """Blur and downsample [B, C, H, W]."""
         return blur_and_halve(x, self.kernel)
 
 
 class BlurUpsample(ResamplingFilter):
-    """Double a picture with the [1, 3, 3, 1] x [1, 3, 3, 1] / 16 filter and repeated borders.
+    """Upsample by 2 with the [1, 3, 3, 1] x [1, 3, 3, 1] / 16 filter and replication padding.
 
-    The same function as bilinear interpolation at pixel centres (checked by a test).
+    Equal to bilinear interpolation with align_corners=False (checked by a test).
     Shape: [B, C, H, W] -> [B, C, 2H, 2W].
     """
 
@@ -91,12 +90,12 @@ class BlurUpsample(ResamplingFilter):
         super().__init__(channels, (1.0, 3.0, 3.0, 1.0), gain=4.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Double [B, C, H, W]."""
+        """Upsample [B, C, H, W]."""
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class _LinearMap(Function):
-    """y = A x; its gradient is A^T applied by the same function, and so on for any order."""
+    """y = A x for a linear map A; the backward pass applies A^T in the same way, to any order."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, linear_map: Callable, transposed: Callable) -> Tensor:
@@ -109,9 +108,9 @@ class _LinearMap(Function):
 
 
 def reflection_pad(x: Tensor, pixels: int) -> Tensor:
-    """Mirror [B, C, H, W] by `pixels` on each side, without repeating the border pixel.
+    """Pad [B, C, H, W] by `pixels` on each side, without repeating the border pixel.
 
-    The same function as `F.pad(mode="reflect")`; H and W must be above `pixels`.
+    Equal to `F.pad(mode="reflect")`; H and W must be larger than `pixels`.
     """
     fold = _fold_in_one_launch if few_launches(x.device) else _fold
     return _LinearMap.apply(
@@ -120,7 +119,7 @@ def reflection_pad(x: Tensor, pixels: int) -> Tensor:
 
 
 def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
-    """Filter each channel of [B, C, H, W] with `kernel` [3, 3], borders mirrored; every second."""
+    """Filter each channel of [B, C, H, W] with `kernel` [3, 3], reflection padding, stride 2."""
     channels, height, width = x.shape[1:]
     kernel = kernel.to(x.dtype).expand(channels, 1, 3, 3)
     fold = _fold_in_one_launch if few_launches(x.device) else _fold
@@ -130,7 +129,7 @@ def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
         return F.conv2d(padded, kernel, stride=2, groups=channels)
 
     def spread(y: Tensor) -> Tensor:
-        odd = (1 - height % 2, 1 - width % 2)  # the last padded row that no even step reached
+        odd = (1 - height % 2, 1 - width % 2)  # the last padded row, which stride 2 did not reach
         padded = F.conv_transpose2d(y, kernel, stride=2, output_padding=odd, groups=channels)
         return fold(padded, 1)
 
@@ -138,7 +137,7 @@ def blur_and_halve(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _fold(padded: Tensor, pixels: int) -> Tensor:
-    """Take the border off [B, C, H + 2p, W + 2p] and add it to the pixels that it mirrors."""
+    """Crop the border of [B, C, H + 2p, W + 2p] and add it to the pixels that it reflects."""
     p = pixels
     folded = _fold_columns(padded[..., p:-p, :], p)
     for border, first in ((padded[..., :p, :], 1), (padded[..., -p:, :], folded.shape[-2] - p - 1)):
@@ -147,13 +146,13 @@ def _fold(padded: Tensor, pixels: int) -> Tensor:
 
 
 def _fold_in_one_launch(padded: Tensor, pixels: int) -> Tensor:
-    """The same by PyTorch's own function, which reads nothing of its second argument but the size.
+    """`_fold` by PyTorch's backward operator, which uses only the size of its second argument.
 
-    On a CPU it takes up to twice the time of `_fold`.
+    On a CPU it takes up to twice as long as `_fold`.
     """
     batch, channels, height, width = padded.shape
     size = (batch, channels, height - 2 * pixels, width - 2 * pixels)
-    like = padded.new_empty(()).expand(size)  # no memory
+    like = padded.new_empty(()).expand(size)  # takes no memory
     return torch.ops.aten.reflection_pad2d_backward(padded, like, [pixels] * 4)
 
 

@@ -1,7 +1,7 @@
 """The ResNet generator of CycleGAN and CUT (Johnson 2016; Zhu et al. 2017; Park et al. 2020).
 
-Layers stand in one `nn.Sequential` in the official order: layer numbers (PatchNCE's taps) and
-parameter names are those of the official programs, and their weights load unchanged.
+The layers are one `nn.Sequential` in the official order: layer numbers (which PatchNCE uses) and
+parameter names are those of the official programs, so their weights load unchanged.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from models.resampling import BlurDownsample, BlurUpsample, ReflectionPad
 
 @dataclass(frozen=True)
 class ResnetSizes:
-    """What a ResNet generator is built from."""
+    """Hyperparameters of a ResNet generator."""
 
     in_channels: int = 3
     out_channels: int = 3
     base_channels: int = 64  # the papers' ngf
     blocks: int = 9
     norm: str = "instance"  # instance, batch or none
-    antialias_down: bool = True  # blur, then halve; else strided convolutions
-    antialias_up: bool = True  # double smoothly, then convolve; else transposed convolutions
-    dropout: bool = False  # one half, inside each block
+    antialias_down: bool = True  # blur before downsampling; else strided convolutions
+    antialias_up: bool = True  # bilinear upsampling, convolution; else transposed convolutions
+    dropout: bool = False  # with probability 1/2, inside each block
 
 
 class ResnetBlock(nn.Module):
@@ -50,7 +50,7 @@ class ResnetBlock(nn.Module):
         self.norm_adds = norm == "instance"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Refine [B, C, H, W]."""
+        """Apply the block to [B, C, H, W]."""
         *layers, norm = self.conv_block
         refined = x
         for layer in layers:
@@ -59,15 +59,15 @@ class ResnetBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """Picture to picture, same size: 7x7 convolution, two downs, residual blocks, two ups, tanh.
+    """7x7 convolution, two downsampling stages, residual blocks, two upsampling stages, tanh.
 
     Shape: [B, in_channels, H, W] in [-1, 1], H and W multiples of 4 and at least 16 ->
     [B, out_channels, H, W] in (-1, 1).
 
-    Layer numbers for `encode` and `forward_with_features`, anti-aliased form: 0 the padded picture,
-    4 and 8 the convolutions of the downs before their norm, 12, 13, ... the residual blocks. In the
-    strided form the same numbers mean other tensors, and one that is a norm's output is read after
-    the ReLU, which works in place there as in the official program.
+    Layer numbers for `encode` and `forward_with_features`, if anti-aliased: 0 the padded picture,
+    4 and 8 the downsampling convolutions before their norms, 12, 13, ... the residual blocks. If
+    strided, the same numbers mean other layers, and the output of a norm is returned after the
+    ReLU, which works in place as in the official program.
     """
 
     size_multiple = 4
@@ -94,16 +94,16 @@ class ResnetGenerator(nn.Module):
         return self.model(x)
 
     def encode(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Return the outputs of `layers` (increasing numbers) and run no layer after the last."""
+        """Return the outputs of `layers` (increasing numbers); later layers are not run."""
         return run_with_features(self.model[: max(layers) + 1], x, layers)[1]
 
     def forward_with_features(
         self, x: Tensor, layers: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the translation and, from the same pass, the outputs of `layers`."""
+        """Return the translation and the outputs of `layers` from the same forward pass."""
         return run_with_features(self.model, x, layers)
 
-    # Each stage is a list of (layer, channels after it).
+    # Each stage is a list of (layer, output channels).
 
     def _normed(
         self, convolution: nn.Module, channels: int, read_before_norm: bool = False

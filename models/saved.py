@@ -1,4 +1,4 @@
-"""`generator.safetensors`: a network that explains itself; and any file that holds a generator."""
+"""Writes `generator.safetensors`, with its own description, and reads any generator's file."""
 
 import json
 from collections.abc import Mapping
@@ -29,21 +29,21 @@ GENERATORS = {
     **GAN_GENERATORS,
 }
 DIRECTIONS = ("a2b", "b2a")
-TYPES = {"F32": torch.float32, "I64": torch.int64}  # that our networks' weights have
+TYPES = {"F32": torch.float32, "I64": torch.int64}  # dtypes of our networks' weights
 
 
 class SavedGenerator(NamedTuple):
-    """A generator and what its file says of it."""
+    """A generator and the description in its file."""
 
     network: nn.Module
     description: dict  # empty for an official file
 
 
 def save_generator(path: Path, network: nn.Module, about: Mapping) -> None:
-    """Write weights with architecture and sizes; `about` is further JSON (preprocessing, ...).
+    """Write weights, architecture and sizes; `about` is further JSON metadata (preprocessing, ...).
 
-    Of a generator that makes pictures from noise `about` may hold what `Sampler` takes:
-    class_names, class_shares and level.
+    For a generator of pictures from noise, `about` may hold arguments of `Sampler`: class_names,
+    class_shares and level.
     """
     architecture = next(name for name, (kind, _) in GENERATORS.items() if type(network) is kind)
     description = {
@@ -61,34 +61,34 @@ def load_generator(
     path: Path | str,
     option: str = "`checkpoint`",
     direction: str | None = None,
-    remedy: str = "name a translator",
+    remedy: str = "give a translator",
 ) -> SavedGenerator:
-    """Read a translator; see `read_saved`, which also says what `direction` is.
+    """Read a translator; see `read_saved` for the arguments.
 
-    Raises UserError, which names `option`, for anything else; `remedy` says what to do with a
-    generator from noise.
+    Raises UserError, which names `option`, for anything else; for a generator from noise the
+    message ends with `remedy`.
     """
     saved = read_saved(path, option, direction)
     if _makes_from_noise(saved):
-        raise UserError(f"{option} {path}: makes pictures from noise and translates none; {remedy}")
+        raise UserError(f"{option} {path}: a generator from noise, not a translator; {remedy}")
     return saved
 
 
 def load_sampler(
     path: Path | str,
     option: str = "`checkpoint`",
-    remedy: str = "name a generator from noise",
+    remedy: str = "give a generator from noise",
 ) -> Sampler:
     """Read a generator that makes pictures from noise: a run folder or a `.safetensors` file.
 
-    It comes back on the CPU; `sampler.network.to(device)` moves it.
-    Raises UserError, which names `option`, for anything else. No code of the file is run.
+    The network is on the CPU; `sampler.network.to(device)` moves it.
+    Raises UserError, which names `option`, for anything else. No code from the file is run.
     """
     path = Path(path)
     both_ways = any((path / f"generator_{name}.safetensors").exists() for name in DIRECTIONS)
     saved = None if both_ways else read_saved(path, option)
     if saved is None or not _makes_from_noise(saved):
-        raise UserError(f"{option} {path}: translates pictures and makes none from noise; {remedy}")
+        raise UserError(f"{option} {path}: a translator, not a generator from noise; {remedy}")
     about = saved.description
     try:
         return Sampler(
@@ -100,16 +100,16 @@ def load_sampler(
         )
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
-            f"{option} {path}: its description does not fit its network ({error}); name another"
+            f"{option} {path}: its description does not fit its network ({error}); give another"
         ) from error
 
 
 def read_saved(path: Path | str, option: str, direction: str | None = None) -> SavedGenerator:
     """Read a run folder, a `.safetensors` file of ours or an official `.pth` state dict.
 
-    `direction`, a2b or b2a, chooses between the two generators of a run that learns both; it is
-    needed there and refused elsewhere. The network comes back in eval mode on the CPU. Raises
-    UserError, which names `option`, for anything else. No code of the file is run.
+    `direction`, a2b or b2a, chooses between the two generators of a CycleGAN run; it is required
+    there and refused otherwise. The network is returned in eval mode on the CPU. Raises UserError,
+    which names `option`, for anything else. No code from the file is run.
     """
     path = Path(path)
     if path.is_dir():
@@ -119,7 +119,7 @@ def read_saved(path: Path | str, option: str, direction: str | None = None) -> S
             f"`direction` {direction}: {option} {path} holds one generator; leave `direction` out"
         )
     if not path.is_file():
-        raise UserError(f"{option} {path}: no such file; name a run folder, .safetensors or .pth")
+        raise UserError(f"{option} {path}: no such file; give a run folder, .safetensors or .pth")
     if path.suffix == ".safetensors":
         saved = _load_safetensors(path, option)
     else:
@@ -134,7 +134,7 @@ def _makes_from_noise(saved: SavedGenerator) -> bool:
 
 def _texts(values: object) -> list[str]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"class_names {str(values)[:100]}: not a list of texts")
+        raise TypeError(f"class_names {str(values)[:100]}: not a list of strings")
     return values
 
 
@@ -146,15 +146,15 @@ def _file_of_run(folder: Path, option: str, direction: str | None) -> Path:
         return file
     if direction and one_way.exists():
         raise UserError(
-            f"`direction` {direction}: the run {option} {folder} translates one way; leave "
-            "`direction` out"
+            f"`direction` {direction}: the run {option} {folder} translates in one direction only; "
+            "leave `direction` out"
         )
     if not direction and any(path.exists() for path in both_ways):
         raise UserError(
-            f"{option} {folder}: translates both ways; give `direction` a2b or b2a, or name one of "
-            "its .safetensors files"
+            f"{option} {folder}: translates in both directions; give `direction` a2b or b2a, or "
+            "one of its .safetensors files"
         )
-    raise UserError(f"{option} {folder}: holds no {file.name}; name a run that has saved")
+    raise UserError(f"{option} {folder}: no {file.name} in it yet; give a run that has saved one")
 
 
 def _load_safetensors(path: Path, option: str) -> SavedGenerator:
@@ -168,18 +168,18 @@ def _load_safetensors(path: Path, option: str) -> SavedGenerator:
         network.load_state_dict(weights)
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{option} {path}: not a whole safetensors file ({error}); name another"
+            f"{option} {path}: not a complete safetensors file ({error}); give another"
         ) from error
     except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{option} {path}: not a generator of this program ({reason}); name another"
+            f"{option} {path}: not a generator of this program ({reason}); give another"
         ) from error
     return SavedGenerator(network, description)
 
 
 def _header(file: safe_open) -> dict[str, Tensor]:
-    """Return the names, shapes and types of an open file's tensors, without their memory."""
+    """Return an open file's tensors on the meta device: names, shapes and dtypes only."""
     header = {}
     for name in file.keys():  # noqa: SIM118
         part = file.get_slice(name)

@@ -1,7 +1,7 @@
 """The generator and discriminator of SinCUT, built from StyleGAN2's layers (Karras et al. 2020).
 
-Parameter names are those of CUT's program, and its weights load unchanged. There is no style: the
-modulation is by ones, so a modulated convolution is a convolution with weights of length 1.
+Parameter names are those of CUT's program, so its weights load unchanged. There is no style vector:
+the modulation is all ones, so a modulated convolution only normalises its weights to length 1.
 """
 
 import math
@@ -28,7 +28,7 @@ class Blur(FixedFilter):
         self.padding = (*padding, *padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Blur [B, C, H, W]; the size grows by the padding and shrinks by 3."""
+        """Blur [B, C, H, W]; H and W grow by the padding and shrink by 3."""
         channels = x.shape[1]
         kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
         return F.conv2d(F.pad(x, self.padding), kernel, groups=channels)
@@ -64,7 +64,7 @@ class EqualLinear(EqualizedLayer):
 
 
 class FusedLeakyReLU(nn.Module):
-    """sqrt(2) * leaky_relu(x + bias, 0.2), one bias a channel."""
+    """sqrt(2) * leaky_relu(x + bias, 0.2), one bias per channel."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -91,7 +91,7 @@ def conv_layer(
 
 
 class ResidualBlock(nn.Module):
-    """(two 3x3 convolutions + skip) / sqrt(2); the second convolution and the skip may halve."""
+    """(two 3x3 convolutions + skip) / sqrt(2); the second and the skip downsample if `halve`."""
 
     def __init__(self, before: int, after: int, halve: bool):
         super().__init__()
@@ -108,7 +108,7 @@ class ResidualBlock(nn.Module):
 
 
 class DoublingConv(EqualizedLayer):
-    """Transposed 3x3 convolution, stride 2, weights of length 1 an output channel; then blur."""
+    """Transposed 3x3 convolution, stride 2, weights normalised per output channel; then blur."""
 
     def __init__(self, before: int, after: int):
         super().__init__()
@@ -124,10 +124,10 @@ class DoublingConv(EqualizedLayer):
 
 
 class NoiseInjection(nn.Module):
-    """Add noise, one value a pixel, times one learned weight that starts at 0.
+    """Add noise, one value per pixel, times one learned weight that starts at 0.
 
-    While training the noise comes from the network's `NoiseSource`. In eval mode it is one fixed
-    map, the same for every picture, so that a translation does not depend on chance or batch.
+    In training mode the noise comes from the network's `NoiseSource`. In eval mode it is one fixed
+    map for all pictures, so that a translation is deterministic and independent of the batch.
     """
 
     def __init__(self, noise: NoiseSource):
@@ -146,7 +146,7 @@ class NoiseInjection(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Double the size by convolution, inject noise if wanted, activate."""
+    """Upsample by convolution, inject noise unless `noise` is None, activate."""
 
     def __init__(self, before: int, after: int, noise: NoiseSource | None):
         super().__init__()
@@ -161,17 +161,17 @@ class StyledConv(nn.Module):
 
 @dataclass(frozen=True)
 class Stylegan2GeneratorSizes:
-    """What a StyleGAN2-style translator is built from."""
+    """Hyperparameters of a StyleGAN2-style translator."""
 
     base_channels: int = 64  # CUT's ngf
-    size_px: int = 256  # the training crop; it decides the widths
+    size_px: int = 256  # the training crop, which determines the widths
     downs: int = 1
-    blocks: int = 6  # half of them before, half after the middle
+    blocks: int = 6  # residual blocks, half in the encoder, half in the decoder
     inject_noise: bool = True
 
     @property
     def widths(self) -> list[int]:
-        """Channels at full size and after each halving."""
+        """Channels at full resolution and after each downsampling."""
         top = round(math.log2(self.size_px))
         return [self._channels(2 ** (top - i)) for i in range(self.downs + 1)]
 
@@ -183,7 +183,7 @@ class Stylegan2GeneratorSizes:
 
 
 class _Convolutions(nn.Module):
-    """A chain called `convs`, as the official names have it."""
+    """A sequence in an attribute `convs`, as in the official parameter names."""
 
     def __init__(self, layers: Sequence[nn.Module]):
         super().__init__()
@@ -194,12 +194,12 @@ class _Convolutions(nn.Module):
 
 
 class Stylegan2Generator(nn.Module):
-    """Picture to picture, same size: residual encoder, doubling decoder, no tanh.
+    """Residual encoder, upsampling decoder, no tanh.
 
-    Shape: [B, 3, H, W] in [-1, 1], H and W multiples of 2^downs -> [B, 3, H, W], not bounded.
+    Shape: [B, 3, H, W] in [-1, 1], H and W multiples of 2^downs -> [B, 3, H, W], unbounded.
 
     Layer numbers for `encode` and `forward_with_features`: 0 the picture, 1 the first convolution,
-    2 and on the residual blocks of the encoder.
+    2, 3, ... the residual blocks of the encoder.
     """
 
     smallest_size_px = 8
@@ -230,20 +230,20 @@ class Stylegan2Generator(nn.Module):
         return self.decoder(self.encoder(x))
 
     def encode(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Return the outputs of `layers` (increasing numbers) and run no layer after the last."""
+        """Return the outputs of `layers` (increasing numbers); later layers are not run."""
         return run_with_features(self.encoder.convs[: max(layers) + 1], x, layers)[1]
 
     def forward_with_features(
         self, x: Tensor, layers: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the translation and, from the same pass, the outputs of `layers`."""
+        """Return the translation and the outputs of `layers` from the same forward pass."""
         encoded, features = run_with_features(self.encoder.convs, x, layers)
         return self.decoder(encoded), features
 
 
 @dataclass(frozen=True)
 class Stylegan2DiscriminatorSizes:
-    """What a StyleGAN2-style discriminator is built from."""
+    """Hyperparameters of a StyleGAN2-style discriminator."""
 
     base_channels: int = 64  # CUT's ndf
     size_px: int = 256  # a power of two
@@ -257,7 +257,7 @@ class Stylegan2DiscriminatorSizes:
 
 
 class Stylegan2Discriminator(nn.Module):
-    """Map a whole picture to one logit: halving residual blocks down to 4x4, two linear layers.
+    """Map a picture to one logit: downsampling residual blocks to 4x4, then two linear layers.
 
     Shape: [B, 3, size_px, size_px] in [-1, 1] -> [B, 1] logits.
     """
@@ -283,5 +283,5 @@ class Stylegan2Discriminator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge [B, 3, size_px, size_px]."""
+        """Return the logits of [B, 3, size_px, size_px]."""
         return self.final_linear(self.final_conv(self.convs(x)).flatten(1))

@@ -1,8 +1,8 @@
 """The Triton kernels of `fused_norm`.
 
-The pixels of a channel are split among programs: a first kernel leaves mean and sum of squared
-deviations of each part (backward: two sums), a second one joins them and writes its part of the
-result. Nothing is added atomically, so the result is the same every time.
+The pixels of a channel are split among programs. A first kernel computes the mean and the sum of
+squared deviations of each part (backward: two sums); a second one combines them and writes its part
+of the result. No atomics are used, so the result is deterministic.
 """
 
 import os
@@ -12,14 +12,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-PROGRAMS = 264  # two for each multiprocessor of a large GPU
+PROGRAMS = 264  # two per multiprocessor of a large GPU
 MOST_PARTS = 64
 PIXELS_A_TILE, CHANNELS_A_TILE = 128, 16  # channels-last
 PIXELS_A_ROW = 1024  # contiguous
 
 
 def runs_on(x: Tensor) -> bool:
-    """Return whether the kernels can be used for this tensor: on a GPU, or interpreted."""
+    """Return whether the kernels can run on this tensor: on a GPU, or in Triton's interpreter."""
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     return x.dtype != torch.float64 and (x.is_cuda or interpreted)
 
@@ -45,7 +45,7 @@ def forward(
 
 
 def backward(gradient: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, relu: bool) -> Tensor:
-    """Return the gradient of x; `gradient` has the strides of x."""
+    """Return the gradient of x; `gradient` must have the strides of x."""
     of_x = torch.empty_like(x)
     grid, tile, parts = _plan(x)
     sums, products = (x.new_empty(mean.numel(), parts, dtype=torch.float32) for _ in range(2))
@@ -59,7 +59,7 @@ def backward(gradient: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, relu: bool
 
 
 def _plan(x: Tensor) -> tuple[tuple[int, int], dict[str, int], int]:
-    """Return the grid, the tile and the number of parts that a channel's pixels are split in."""
+    """Return the grid, the tile sizes and the number of parts per channel."""
     batch, channels, height, width = x.shape
     if x.stride(1) == 1 and channels > 1:  # channels-last
         wide = min(CHANNELS_A_TILE, triton.next_power_of_2(channels))
@@ -82,7 +82,7 @@ def _sizes(x: Tensor) -> tuple[int, ...]:
 
 @triton.jit
 def _place(channels, pixels, parts, CHANNELS: tl.constexpr, PIXELS: tl.constexpr):
-    """The sample, the channels and the pixels [first, last) of this program."""
+    """Return the sample, the channels and the pixels [first, last) of this program."""
     groups = tl.cdiv(channels, CHANNELS)
     sample = tl.program_id(0) // groups
     channel = tl.program_id(0) % groups * CHANNELS + tl.arange(0, CHANNELS)
@@ -98,7 +98,7 @@ def _offsets(
     sample, channel, start, last, channels, sample_stride, channel_stride, pixel_stride,
     PIXELS: tl.constexpr,
 ):  # fmt: skip
-    """Where a tile [channels, pixels] lies, and which of it exists."""
+    """Return the offsets of a tile [channels, pixels] and its mask of valid elements."""
     pixel = start + tl.arange(0, PIXELS)
     rows = sample.to(tl.int64) * sample_stride + channel.to(tl.int64) * channel_stride
     where = rows[:, None] + pixel.to(tl.int64)[None, :] * pixel_stride
@@ -141,7 +141,7 @@ def _normalize(
     RELU: tl.constexpr, ADDS: tl.constexpr, PARTS: tl.constexpr,
     CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
-    """Join the parts' moments, then write this part of y."""
+    """Combine the parts' moments, then write this part of y."""
     sample, channel, part, first, last = _place(channels, pixels, parts, CHANNELS, PIXELS)
     each = tl.arange(0, PARTS)
     row = (sample * channels + channel)[:, None] * parts + each[None, :]
@@ -208,7 +208,7 @@ def _gradient(
     channels, pixels, sample_stride, channel_stride, pixel_stride, parts,
     RELU: tl.constexpr, PARTS: tl.constexpr, CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
-    """Join the parts' sums, then write this part of the gradient of x."""
+    """Combine the parts' sums, then write this part of the gradient of x."""
     sample, channel, part, first, last = _place(channels, pixels, parts, CHANNELS, PIXELS)
     known = channel < channels
     mean = tl.load(means + sample * channels + channel, mask=known, other=0.0)

@@ -1,6 +1,6 @@
 """The U-Net generator of pix2pix (Isola et al. 2017, section 3.2.1 and appendix 6.1.1).
 
-Levels are nested as in the official program: parameter names are its names, and its weights load
+Levels are nested as in the official program: parameter names are the same, so its weights load
 unchanged.
 """
 
@@ -18,9 +18,9 @@ FIRST_LEVEL_WITH_DROPOUT = 4
 
 @dataclass(frozen=True)
 class UnetSizes:
-    """What a U-Net generator is built from; ValueError for fewer than 5 or more than 12 halvings.
+    """Hyperparameters of a U-Net; ValueError for fewer than 5 or more than 12 halvings.
 
-    Official files do not tell whether a U-Net was trained with dropout.
+    Official files do not record whether a U-Net was trained with dropout.
     """
 
     in_channels: int = 3
@@ -28,7 +28,7 @@ class UnetSizes:
     base_channels: int = 64  # the papers' ngf
     halvings: int = 8  # 8: unet_256, 7: unet_128
     norm: str = "batch"  # instance, batch or none
-    dropout: bool = True  # one half, on the way up, between the innermost level and level 3
+    dropout: bool = True  # with probability 1/2, in the decoder below level 3, except innermost
 
     def __post_init__(self):
         if not FEWEST_HALVINGS <= self.halvings <= MOST_HALVINGS:
@@ -41,36 +41,36 @@ class UnetSizes:
 
 
 class UnetLevel(nn.Module):
-    """A level of the U: down, the levels below, up."""
+    """A level of the U-Net: downsampling, the deeper levels, upsampling."""
 
     def __init__(self, *layers: nn.Module):
         super().__init__()
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Go down and come up again."""
+        """Apply the level and all deeper ones."""
         return self.model(x)
 
 
 class SkippedLevel(UnetLevel):
-    """A level with a way around it: [B, C, H, W] -> [B, 2C, H, W], x first, then the level's."""
+    """A level with a skip connection: [B, C, H, W] -> [B, 2C, H, W], x, then the level's output."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Go down, come up and join; x is overwritten by its leaky ReLU."""
-        # The first layer works on x in place, so the skip carries leaky(x). A ReLU stands behind
-        # every join, and relu(leaky(x)) = relu(x): no second copy of x has to be kept.
+        """Concatenate x and the level's output; x is overwritten by its leaky ReLU."""
+        # The first layer works on x in place, so the skip carries leaky(x). Every concatenation is
+        # followed by a ReLU, and relu(leaky(x)) = relu(x): no second copy of x is needed.
         deeper = self.model(x)
         return torch.cat((x, deeper), 1)
 
 
 class UnetGenerator(nn.Module):
-    """Picture to picture, same size: halvings down to a bottleneck, doublings up, skips across.
+    """Strided convolutions down to a bottleneck, transposed ones up, skip connections across.
 
     Shape: [B, in_channels, H, W] in [-1, 1], H and W multiples of 2^halvings ->
     [B, out_channels, H, W] in (-1, 1).
 
-    Every norm sees at least 2 x 2 values a channel (the bottleneck itself has none), so a batch of
-    one picture of the smallest size trains with batch norm.
+    Every norm sees at least 2 x 2 values per channel (the bottleneck itself has no norm), so batch
+    norm trains even with a single picture of the smallest size.
     """
 
     def __init__(self, sizes: UnetSizes | None = None):
@@ -92,15 +92,15 @@ class UnetGenerator(nn.Module):
 
     @property
     def smallest_size_px(self) -> int:
-        """The smallest picture side, which leaves a bottleneck of one value a channel."""
+        """The smallest picture side, whose bottleneck is 1x1."""
         return self.size_multiple
 
     def forward(self, x: Tensor) -> Tensor:
-        """Translate [B, in_channels, H, W]; ValueError for sides that are no multiples."""
+        """Translate [B, in_channels, H, W]; ValueError unless H and W are `size_multiple`s."""
         height, width = x.shape[2:]
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(
-                f"pictures of {width}x{height} px: a U-Net of {self.sizes.halvings} halvings "
+                f"pictures of {width}x{height} px: a U-Net with {self.sizes.halvings} halvings "
                 f"needs multiples of {self.size_multiple}"
             )
         return self.model(x)

@@ -209,7 +209,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize(
     ("checkpoint", "more", "words"),
     [
-        ("both", (), ("--checkpoint", "both ways", "--direction a2b or b2a")),
+        ("both", (), ("--checkpoint", "both directions", "--direction a2b or b2a")),
         ("plain", ("--direction", "a2b"), ("--direction a2b", "leave --direction out")),
         ("wide", (), ("--checkpoint", "5 source channels", "1, 3 or 4")),
         ("lies", (), ("--checkpoint", "3 source channels")),

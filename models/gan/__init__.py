@@ -1,4 +1,4 @@
-"""Pairs of networks: generators of pictures from noise, and their discriminators."""
+"""GAN networks: generators of pictures from noise, each with its discriminator."""
 
 from typing import NamedTuple
 
@@ -68,7 +68,7 @@ NETWORKS = {
         R3ganGenerator, R3ganGeneratorSizes, R3ganDiscriminator, R3ganDiscriminatorSizes
     ),
 }
-# What a generator's file names: architecture -> class, sizes.
+# By the architecture named in a generator's file: class, sizes.
 GAN_GENERATORS = {name: (pair.generator, pair.generator_sizes) for name, pair in NETWORKS.items()}
 
 __all__ = [

@@ -1,8 +1,8 @@
-"""Differentiable augmentation: what the discriminator sees, of reals and fakes alike.
+"""Differentiable augmentation of all reals and fakes that the discriminator sees.
 
-Plain tensor operations, since kornia's do not fit: its saturation and contrast clamp to [0, 1] or
-wait for the device to look at their factors, its grey is weighted as the eye sees where the method
-takes the mean, and its shift goes through `grid_sample`, which blurs and has no second derivative.
+Written in plain tensor operations because kornia's differ: its saturation and contrast clamp to
+[0, 1] or synchronise with the device to check their factors, its grey is luma instead of the
+channel mean, and its shift uses `grid_sample`, which blurs and has no second derivative.
 Source: Zhao et al. 2020, section 3 and appendix A (DiffAugment: colour, translation, cutout).
 """
 
@@ -12,25 +12,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SHIFT = 1 / 8  # of the side, at most
-HOLE = 1 / 2  # of the side
+SHIFT = 1 / 8  # maximum, relative to the side
+HOLE = 1 / 2  # relative to the side
 
 
 class Draws(NamedTuple):
     """Uniform random numbers in [0, 1), float32, for each picture."""
 
-    applied: Tensor  # [B, 3] whether each of POLICIES is, in their order
+    applied: Tensor  # [B, 3] each of POLICIES, in their order, applies if below the probability
     colour: Tensor  # [B, 3] brightness, saturation, contrast
     shift: Tensor  # [B, 2] rows, columns
     hole: Tensor  # [B, 2] rows, columns
 
     def rows(self, places: slice | Tensor) -> "Draws":
-        """Return the numbers of some of the pictures."""
+        """Return the numbers for a subset of the pictures."""
         return Draws(*(part[places] for part in self))
 
 
 def draw(count: int, random: torch.Generator) -> Draws:
-    """Draw the numbers of `count` pictures, on the device of `random` and from it alone."""
+    """Draw the numbers for `count` pictures from `random`, on its device."""
     numbers = torch.rand(count, 10, generator=random, device=random.device)
     return Draws(*numbers.split([3, 3, 2, 2], 1))
 
@@ -38,20 +38,20 @@ def draw(count: int, random: torch.Generator) -> Draws:
 def augment(
     pictures: Tensor, draws: Draws, policies: Sequence[str], probability: Tensor | float
 ) -> Tensor:
-    """Change pictures at random; gradients flow to them.
+    """Augment pictures at random, differentiably.
 
-    Each policy, in the order given, is applied to each picture by itself with this probability. For
-    a uniform number u:
+    Each policy, in the given order, is applied independently to each picture with `probability`.
+    Each u below is a uniform number of its own:
 
-    - colour: x + (u - 1/2), then contrast to the picture's grey (mean over channels) times 2u, then
-      to its mean times u + 1/2, each with a u of its own;
-    - translation: a shift by whole pixels, up to 1/8 of the side either way, zeros in the gap;
-    - cutout: zeros in a square of half the side, about any place of the picture.
+    - colour: brightness x + (u - 1/2); saturation g + 2u (x - g), g the mean over channels;
+      contrast m + (u + 1/2) (x - m), m the mean over the picture;
+    - translation: a shift by whole pixels, up to 1/8 of the side in each direction, zero padding;
+    - cutout: zeros in a square of half the side, centred at any pixel.
 
-    pictures: float [B, C, H, W] in [-1, 1]; not clamped afterwards. draws: of B pictures, on the
-    same device. probability: 0 gives the input, bit for bit; 1 is the method as published; a tensor
-    of one number is never read by the host. Returns the shape and dtype of `pictures`.
-    Raises ValueError for a policy that there is not and for draws of another number of pictures.
+    pictures: float [B, C, H, W] in [-1, 1]; not clamped afterwards. draws: for B pictures, on the
+    same device. probability: 0 returns the input bit for bit; 1 is the method as published; given
+    as a tensor it causes no device synchronisation. Returns the shape and dtype of `pictures`.
+    Raises ValueError for an unknown policy or draws for a different number of pictures.
     """
     unknown = [name for name in policies if name not in POLICIES]
     if unknown:
@@ -80,8 +80,8 @@ def _translation(pictures: Tensor, draws: Draws) -> Tensor:
         most = _half_up(side * SHIFT)
         places = _places(pictures, axis) - _whole(numbers, 2 * most + 1)[:, None] + most
         inside = (places >= 0) & (places < side)
-        # What is pushed out is taken round to the gap, and covered there: so each pixel is read
-        # once, and its gradient is no sum whose order could change.
+        # A cyclic shift, then a mask: each pixel is read only once, so its gradient is not a sum
+        # whose order could vary.
         shape = [len(pictures), 1, 1, 1]
         shape[axis] = side
         places, inside = places.remainder(side).view(shape), inside.view(shape)
@@ -102,7 +102,7 @@ def _cutout(pictures: Tensor, draws: Draws) -> Tensor:
 
 
 def _half_up(value: float) -> int:
-    """Round as the method's authors do; Python's round(0.5) is 0."""
+    """Round halves up, as the authors' program does; Python's round(0.5) is 0."""
     return int(value + 0.5)
 
 
@@ -111,7 +111,7 @@ def _places(pictures: Tensor, axis: int) -> Tensor:
 
 
 def _whole(numbers: Tensor, count: int) -> Tensor:
-    """Return whole numbers from 0 to count - 1, equally likely."""
+    """Turn uniform numbers in [0, 1) into uniform integers from 0 to count - 1."""
     return (numbers * count).long()
 
 

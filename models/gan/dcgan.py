@@ -1,6 +1,6 @@
 """DCGAN (Radford et al. 2016): strided 4x4 convolutions with batch norm, no hidden linear layer.
 
-Widths and the missing biases are those of PyTorch's example, the usual form at 64 px.
+Widths, and convolutions without bias, follow PyTorch's DCGAN example, the usual form at 64 px.
 """
 
 import math
@@ -18,18 +18,18 @@ SMALLEST_PX = 16
 
 
 def _widths(base_channels: int, size_px: int) -> list[int]:
-    """Channels from half the picture's size down to 4x4: each halving doubles them."""
+    """Return the channels from half the picture's size down to 4x4; each halving doubles them."""
     return [base_channels * 2**halving for halving in range(round(math.log2(size_px)) - 2)]
 
 
 @dataclass(frozen=True)
 class DcganGeneratorSizes:
-    """What a DCGAN generator is built from; ValueError for a size that is no power of two."""
+    """Hyperparameters of a DCGAN generator; ValueError for a size that is no power of two."""
 
     size_px: int = 64  # a power of two from 16
     out_channels: int = 3
     latent_channels: int = 100
-    base_channels: int = 64  # before the last layer; each halving has twice as many
+    base_channels: int = 64  # before the last layer; doubled at each lower resolution
     classes: int = 0
 
     def __post_init__(self):
@@ -42,11 +42,11 @@ class DcganGeneratorSizes:
 
 
 class DcganGenerator(Generator):
-    """Transposed convolutions from 1x1 to 4x4 and on, batch norm and ReLU between, tanh at the end.
+    """Transposed convolutions from 1x1 to 4x4, 8x8, ..., with batch norm and ReLU; final tanh.
 
     Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, S, S] in (-1, 1).
-    With classes, the one-hot label is joined to the latent (Mirza and Osindero 2014).
-    Errors: ValueError for latents or labels of another shape.
+    With classes, the one-hot label is concatenated to the latent (Mirza and Osindero 2014).
+    Raises ValueError for latents or labels of the wrong shape.
     """
 
     def __init__(self, sizes: DcganGeneratorSizes | None = None):
@@ -61,7 +61,7 @@ class DcganGenerator(Generator):
         self.layers = nn.Sequential(*layers, nn.Tanh())
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Make pictures from latents [B, latent_channels] and labels, int64 [B]."""
+        """Generate pictures from latents [B, latent_channels] and labels, int64 [B]."""
         check_latents(latents, self.latent_channels)
         return self.layers(with_one_hot(latents, labels, self.classes)[:, :, None, None])
 
@@ -72,12 +72,12 @@ class DcganGenerator(Generator):
 
 @dataclass(frozen=True)
 class DcganDiscriminatorSizes:
-    """What a DCGAN discriminator is built from; ValueError for a size that is no power of two."""
+    """Hyperparameters of a DCGAN discriminator; ValueError for a size that is no power of two."""
 
     size_px: int = 64  # a power of two from 16
     in_channels: int = 3
-    base_channels: int = 64  # after the first layer; each halving has twice as many
-    norm: str = "batch"  # batch (the paper's), or instance or none, for penalties on the gradient
+    base_channels: int = 64  # after the first layer; doubled at each lower resolution
+    norm: str = "batch"  # batch (the paper's); instance or none for gradient penalties
     classes: int = 0
 
     def __post_init__(self):
@@ -86,12 +86,12 @@ class DcganDiscriminatorSizes:
 
 
 class DcganDiscriminator(Discriminator):
-    """Strided convolutions down to 4x4, leaky ReLU 0.2, batch norm save at both ends; no sigmoid.
+    """Strided convolutions to 4x4, leaky ReLU 0.2, batch norm except at both ends; no sigmoid.
 
     Shape: pictures [B, in_channels, S, S] in [-1, 1] -> logits [B]. With classes, the one-hot label
-    joins the picture as constant channels. Batch norm mixes the pictures of a batch, so a penalty
-    on each picture's gradient needs another `norm`; "none" gives the convolutions biases instead.
-    Errors: ValueError for pictures or labels of another shape.
+    is concatenated as constant channels. Batch norm couples the pictures of a batch, so per-sample
+    gradient penalties need another `norm`; with "none" the convolutions have biases.
+    Raises ValueError for pictures or labels of the wrong shape.
     """
 
     def __init__(self, sizes: DcganDiscriminatorSizes | None = None):

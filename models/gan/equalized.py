@@ -1,8 +1,8 @@
-"""Layers of the progressive GAN: equalised learning rate, pixel norm, minibatch deviation.
+"""Layers of ProGAN: equalised learning rate, pixel norm, minibatch standard deviation.
 
-Weights are stored as N(0, 1) and scaled by gain / sqrt(fan_in) whenever they are used, so that all
-of them learn at one speed under Adam (Karras et al. 2018, section 4.1). Biases start at 0 and are
-added as they are.
+Weights are initialised from N(0, 1) and scaled by gain / sqrt(fan_in) at run time, so that Adam
+trains all of them at the same relative speed (Karras et al. 2018, section 4.1). Biases start at 0
+and are not scaled.
 """
 
 import math
@@ -20,9 +20,9 @@ EPS = 1e-8
 
 
 class EqualizedConv(EqualConv2d):
-    """Convolution of odd kernel, same size: [B, before, H, W] -> [B, after, H, W].
+    """Convolution with an odd kernel and same padding: [B, before, H, W] -> [B, after, H, W].
 
-    y = w gain / sqrt(before kernel_px^2) * x + b, w from N(0, 1), b from 0.
+    y = w gain / sqrt(before kernel_px^2) * x + b; w starts as N(0, 1), b as 0.
     """
 
     def __init__(self, before: int, after: int, kernel_px: int, gain: float = math.sqrt(2)):
@@ -44,9 +44,9 @@ class EqualizedLinear(EqualLinear):
 
 
 class LatentToMap(EqualizedLayer):
-    """Linear layer from a latent to a 4x4 map, one bias a channel: [B, before] -> [B, after, 4, 4].
+    """Linear layer from latent to 4x4 map, one bias per channel: [B, before] -> [B, after, 4, 4].
 
-    The gain is sqrt(2) / 4, as if it were a transposed convolution with fan_in 16 before.
+    The gain is sqrt(2) / 4, as for a transposed convolution with fan_in 16 before.
     """
 
     def __init__(self, before: int, after: int):
@@ -61,7 +61,7 @@ class LatentToMap(EqualizedLayer):
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """Divide each pixel's vector by the root of its mean square.
+    """Divide each pixel's feature vector by its root mean square.
 
     y = x / sqrt(mean_c x_c^2 + 1e-8), in float32 or better. [B, C, ...] -> the same shape and
     dtype. Source: Karras et al. 2018, section 4.2.
@@ -71,22 +71,22 @@ def pixel_norm(x: Tensor) -> Tensor:
 
 
 def with_minibatch_deviation(x: Tensor, group: int) -> Tensor:
-    """Return x with one more channel: how much the pictures of a group differ.
+    """Return x with one more channel, the minibatch standard deviation.
 
     Groups are strided: of B pictures in groups of G, picture i belongs to group i mod (B / G). The
-    population's standard deviation sqrt(var + 1e-8) over the group, for each feature and pixel, is
-    averaged to one number a group and repeated at every pixel, in float32 or better.
+    (biased) standard deviation sqrt(var + 1e-8) over the group, for each feature and pixel, is
+    averaged to one number per group and repeated at every pixel, in float32 or better.
 
     x: [B, C, H, W] -> [B, C + 1, H, W]. A batch smaller than `group` is one group.
-    Raises UserError where `group` does not divide the batch.
+    Raises UserError if `group` does not divide a larger batch.
     Source: Karras et al. 2018, section 3, with the groups of the authors' program.
     """
     batch, _, height, width = x.shape
     members = min(group, batch)
     if batch % members:
         raise UserError(
-            f"`batch_size` {batch} on one device: the minibatch deviation takes groups of {group} "
-            f"pictures; give a multiple of {group}, or fewer than {group}"
+            f"`batch_size` {batch} on one device: the minibatch standard deviation takes groups of "
+            f"{group} pictures; give a multiple of {group}, or fewer than {group}"
         )
     groups = single_precision(x).unflatten(0, (members, batch // members))
     deviation = (groups.var(0, correction=0) + EPS).sqrt().mean((1, 2, 3))

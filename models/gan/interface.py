@@ -1,13 +1,13 @@
-"""What every generator and discriminator of this folder offers."""
+"""The interface of every generator and discriminator in this package."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Generator(nn.Module):
-    """From noise to pictures.
+    """A generator of pictures from noise.
 
-    sizes: a frozen dataclass of numbers, so that `type(g)(type(g.sizes)(**json))` builds it again.
+    sizes: a frozen dataclass of numbers, so that `type(g)(type(g.sizes)(**json))` rebuilds it.
     """
 
     def __init__(self, sizes):
@@ -31,7 +31,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """From pictures to one logit each, positive for real; no sigmoid. sizes: as a generator's."""
+    """Maps each picture to one logit, positive for real. sizes: as for `Generator`."""
 
     def __init__(self, sizes):
         super().__init__()

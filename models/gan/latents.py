@@ -1,4 +1,4 @@
-"""What goes into a generator: latents and labels as pure functions of a seed and a number."""
+"""Latents and labels as pure functions of the seed and the picture's number."""
 
 import hashlib
 import math
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 BLOCK = 64  # pictures whose numbers are drawn together
-SEEDS = 2**32  # PyTorch's CPU generator looks at no more of a seed
-WEYL_STEP = 0x9E3779B1  # odd, so that no two blocks of a seed come to the same generator
+SEEDS = 2**32  # PyTorch's CPU generator uses only the lowest 32 bits of a seed
+WEYL_STEP = 0x9E3779B1  # odd, so that no two blocks of a seed share a generator
 
 
 def draw_latents(
@@ -17,12 +17,12 @@ def draw_latents(
 ) -> Tensor:
     """Draw the latents of pictures `first` to `first + count - 1` of a seed from N(0, I).
 
-    The latent of a picture depends on nothing but the seed and the picture's number.
+    The latent of a picture depends only on the seed and the picture's number.
 
-    truncation: the fraction t of the normal distribution, around its middle, that is used; each z
-    becomes sqrt(2) erfinv(t erf(z / sqrt(2))). That is the distribution of redrawing the numbers
-    beyond the quantile (1 + t) / 2 (Brock et al. 2019, section 3.1), but keeps each picture and
-    moves it towards the middle. 1: z itself; 0: zeros.
+    truncation: the fraction t of the normal distribution, around its centre, that is used; each z
+    becomes sqrt(2) erfinv(t erf(z / sqrt(2))). The distribution is that of resampling all values
+    beyond the quantile (1 + t) / 2 (Brock et al. 2019, section 3.1), but each latent is moved
+    towards 0 instead of replaced. 1: z itself; 0: zeros.
 
     Returns float32 [count, channels] on the CPU; [0, channels] for a count of 0.
     Raises ValueError for a truncation outside [0, 1], a negative count or first, and channels
@@ -44,10 +44,10 @@ def draw_latents(
 
 
 def draw_labels(seed: int, count: int, shares: Sequence[float], *, first: int = 0) -> Tensor:
-    """Draw the classes of pictures `first` to `first + count - 1` of a seed by the classes' shares.
+    """Draw the labels of pictures `first` to `first + count - 1` of a seed, weighted by `shares`.
 
-    shares: one a class, not negative; only their ratios matter. A class of share 0 never comes.
-    The class of a picture depends on nothing but the seed, its number and the shares.
+    shares: one non-negative weight per class; they need not sum to 1.
+    The label of a picture depends only on the seed, its number and the shares.
 
     Returns int64 [count] on the CPU; [0] for a count of 0.
     Raises ValueError for shares that `check_shares` refuses, a negative count or first.
@@ -64,27 +64,27 @@ def draw_labels(seed: int, count: int, shares: Sequence[float], *, first: int = 
 
 
 def check_shares(shares: Sequence[float]) -> None:
-    """Raise ValueError unless there are shares, finite, none negative and not all 0."""
+    """Raise ValueError unless the class weights are finite, non-negative and not all 0."""
     if not all(share >= 0 for share in shares) or not 0 < float(sum(shares)) < math.inf:
-        raise ValueError(f"shares {list(shares)[:10]}: give one a class, none below 0, not all 0")
+        raise ValueError(f"shares {list(shares)[:10]}: give one per class, none below 0, not all 0")
 
 
 def interpolate_spherically(keys: Tensor, steps: int, *, closed: bool = False) -> Tensor:
-    """Walk from each latent to the next along the arc between them.
+    """Interpolate spherically from each latent to the next.
 
     slerp(a, b; t) = sin((1 - t) w) / sin(w) a + sin(t w) / sin(w) b, where w is the angle between a
-    and b and t = 0, 1/steps, ..., (steps - 1)/steps. Lengths go from one to the other on the way.
-    Where a and b are parallel or opposite, or one is 0, there is no one arc, and the way is the
-    straight line (1 - t) a + t b.
+    and b and t = 0, 1/steps, ..., (steps - 1)/steps; lengths are interpolated too. Where a and b
+    are parallel or opposite, or one is 0, the arc is not unique, and the interpolation is linear,
+    (1 - t) a + t b.
 
-    keys: float [K, C] -> float [(K - 1) steps + 1, C] of the same dtype and device, which begins
-    with the first and ends with the last latent. closed: from the last one back to the first, which
-    does not come again: [K steps, C]. Every steps-th row is a key, bit for bit.
+    keys: float [K, C] -> float [(K - 1) steps + 1, C] of the same dtype and device, from the first
+    key to the last. closed: a loop from the last key back to the first, which is not repeated:
+    [K steps, C]. Every steps-th row is a key, bit for bit.
     Raises ValueError for no keys and for steps below 1.
     Source: Shoemake 1985; for latents White 2016, section 2.1.
     """
     if keys.dim() != 2 or not len(keys):
-        raise ValueError(f"keys {tuple(keys.shape)}: give latents [K, C], one at least")
+        raise ValueError(f"keys {tuple(keys.shape)}: give latents [K, C], at least one")
     if steps < 1:
         raise ValueError(f"steps {steps}: below 1")
     starts = keys.double() if closed else keys[:-1].double()

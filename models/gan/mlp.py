@@ -1,10 +1,10 @@
 """The fully connected pair of the first GAN (Goodfellow et al. 2014).
 
-The paper names rectifiers, maxout and dropout; the sizes are those of the authors' program for
-MNIST (github.com/goodfeli/adversarial, mnist.yaml). Three things differ. Pictures are in [-1, 1],
-so the sigmoid at the generator's end is a tanh. Dropout in the discriminator is left out: it would
-make the value of the game a random number. Weights start by Xavier's rule, which equals the
-program's +-0.05 between its layers of 1200 and holds for other widths.
+The paper names ReLU, maxout and dropout; the sizes are those of the authors' program for MNIST
+(github.com/goodfeli/adversarial, mnist.yaml). Three things differ. Pictures are in [-1, 1], so the
+generator ends with tanh instead of a sigmoid. The discriminator has no dropout, which would make
+the value of the game random. Weights are initialised by Xavier's rule, which equals the program's
++-0.05 for its layers of 1200 units and extends to other widths.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from models.initialization import initialize
 
 @dataclass(frozen=True)
 class MlpGeneratorSizes:
-    """What a fully connected generator is built from; ValueError for a number below 1."""
+    """Hyperparameters of a fully connected generator; ValueError for a number below 1."""
 
     size_px: int = 32
     out_channels: int = 3
@@ -37,11 +37,11 @@ class MlpGeneratorSizes:
 
 
 class MlpGenerator(Generator):
-    """Two hidden layers of rectifiers, tanh at the end; any picture size.
+    """Two hidden layers with ReLU, final tanh; any picture size.
 
     Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, S, S] in (-1, 1).
-    With classes, the one-hot label is joined to the latent (Mirza and Osindero 2014).
-    Errors: ValueError for latents or labels of another shape.
+    With classes, the one-hot label is concatenated to the latent (Mirza and Osindero 2014).
+    Raises ValueError for latents or labels of the wrong shape.
     """
 
     def __init__(self, sizes: MlpGeneratorSizes | None = None):
@@ -58,7 +58,7 @@ class MlpGenerator(Generator):
         )
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Make pictures from latents [B, latent_channels] and labels, int64 [B]."""
+        """Generate pictures from latents [B, latent_channels] and labels, int64 [B]."""
         check_latents(latents, self.latent_channels)
         pixels = self.layers(with_one_hot(latents, labels, self.classes))
         return pixels.view(-1, self.out_channels, self.size_px, self.size_px)
@@ -69,7 +69,7 @@ class MlpGenerator(Generator):
 
 
 class Maxout(nn.Module):
-    """The largest of `pieces` linear maps, for each unit: [B, before] -> [B, units].
+    """The maximum of `pieces` linear maps for each unit: [B, before] -> [B, units].
 
     h_i = max_j (W_ij x + b_ij). Source: Goodfellow et al. 2013, equation 1.
     """
@@ -86,7 +86,7 @@ class Maxout(nn.Module):
 
 @dataclass(frozen=True)
 class MlpDiscriminatorSizes:
-    """What a fully connected discriminator is built from; ValueError for a number below 1."""
+    """Hyperparameters of a fully connected discriminator; ValueError for a number below 1."""
 
     size_px: int = 32
     in_channels: int = 3
@@ -104,10 +104,10 @@ class MlpDiscriminatorSizes:
 
 
 class MlpDiscriminator(Discriminator):
-    """Two layers of maxout units and a linear one.
+    """Two layers of maxout units and a linear layer.
 
     Shape: pictures [B, in_channels, S, S] in [-1, 1] -> logits [B]. With classes, the one-hot label
-    is joined to the pixels. Errors: ValueError for pictures or labels of another shape.
+    is concatenated to the pixels. Raises ValueError for pictures or labels of the wrong shape.
     """
 
     def __init__(self, sizes: MlpDiscriminatorSizes | None = None):

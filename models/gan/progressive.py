@@ -1,8 +1,8 @@
-"""The progressive GAN (Karras et al. 2018): all layers from the start, used as it grows.
+"""The progressive GAN (Karras et al. 2018), built with all layers, which are used as it grows.
 
-`level` says how far it has grown, see `models.gan.growing`. Layers above it take no part and get
-no gradient (None). Blocks are in the paper's order, activation before the average pooling; the
-authors' later program pools in front of bias and activation, which is another function.
+`level` is how far it has grown, see `models.gan.growing`. Layers above it are not used and get no
+gradient (None). Blocks follow the paper's order, activation before average pooling; the authors'
+later program pools before bias and activation, which is a different function.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from models.normalization import single_precision
 
 
 def _widths(base_channels: int, most_channels: int, size_px: int) -> list[int]:
-    """Channels at 4x4, 8x8, ...: base / 2^(stage - 1), stage = log2 of the size, at most `most`."""
+    """Return channels at 4x4, 8x8, ...: min(base / 2^(stage - 1), most), stage = log2(size)."""
     stages = range(FIRST_LEVEL, whole_level(size_px) + 1)
     return [min(base_channels >> (stage - 1), most_channels) for stage in stages]
 
@@ -44,13 +44,13 @@ def _leaky(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ProgressiveGeneratorSizes:
-    """What a progressive generator is built from; ValueError for sizes that do not fit."""
+    """Hyperparameters of a progressive generator; ValueError for sizes that do not fit."""
 
     size_px: int = 1024  # the last resolution, a power of two from 4
     out_channels: int = 3
     latent_channels: int = 512
     base_channels: int = 8192  # a stage of 2^r px has base / 2^(r - 1) channels,
-    most_channels: int = 512  # at most these
+    most_channels: int = 512  # but at most this many
     classes: int = 0
 
     def __post_init__(self):
@@ -64,7 +64,7 @@ class ProgressiveGeneratorSizes:
 
 
 class GrowingBlock(nn.Module):
-    """Double, then twice 3x3 convolution, leaky ReLU, pixel norm."""
+    """Upsample, then twice: 3x3 convolution, leaky ReLU, pixel norm."""
 
     def __init__(self, before: int, after: int):
         super().__init__()
@@ -78,14 +78,14 @@ class GrowingBlock(nn.Module):
 
 
 class ProgressiveGenerator(Generator):
-    """A 4x4 block, doubling blocks, a linear 1x1 convolution to colours at each resolution.
+    """A 4x4 block, upsampling blocks, and a linear 1x1 convolution to RGB at each resolution.
 
     At level l, stage s = ceil(l), weight alpha = 1 - (s - l):
     picture = alpha rgb_s(x_s) + (1 - alpha) up(rgb_{s-1}(x_{s-1})).
 
-    Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, 2^s, 2^s], not bounded.
-    With classes, the one-hot label is joined to the latent before both go through pixel norm.
-    Errors: ValueError for latents or labels of another shape and for a level outside.
+    Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, 2^s, 2^s], unbounded.
+    With classes, the one-hot label is concatenated to the latent before pixel norm.
+    Raises ValueError for latents or labels of the wrong shape and for a level out of range.
     """
 
     def __init__(self, sizes: ProgressiveGeneratorSizes | None = None):
@@ -103,7 +103,7 @@ class ProgressiveGenerator(Generator):
     def forward(
         self, latents: Tensor, labels: Tensor | None = None, *, level: float | None = None
     ) -> Tensor:
-        """Make pictures of the resolution of `level`, by default the last, fully grown."""
+        """Generate pictures at the resolution of `level`, fully grown by default."""
         check_latents(latents, self.latent_channels)
         stage, alpha = check_level(level, self.size_px)
         grown = stage - FIRST_LEVEL
@@ -124,14 +124,14 @@ class ProgressiveGenerator(Generator):
 
 @dataclass(frozen=True)
 class ProgressiveDiscriminatorSizes:
-    """What a progressive discriminator is built from; ValueError for sizes that do not fit."""
+    """Hyperparameters of a progressive discriminator; ValueError for sizes that do not fit."""
 
     size_px: int = 1024  # the last resolution, a power of two from 4
     in_channels: int = 3
     base_channels: int = 8192
     most_channels: int = 512
     classes: int = 0
-    deviation_group: int = 4  # pictures; a batch is a multiple of them or smaller
+    deviation_group: int = 4  # pictures; batches must be smaller or a multiple of it
 
     def __post_init__(self):
         check_side(self.size_px, 2**FIRST_LEVEL)
@@ -144,7 +144,7 @@ class ProgressiveDiscriminatorSizes:
 
 
 class HalvingBlock(nn.Module):
-    """Twice 3x3 convolution and leaky ReLU, then the mean of each 2x2 pixels."""
+    """3x3 convolution and leaky ReLU, twice, then 2x2 average pooling."""
 
     def __init__(self, before: int, after: int):
         super().__init__()
@@ -157,18 +157,18 @@ class HalvingBlock(nn.Module):
 
 
 class ProgressiveDiscriminator(Discriminator):
-    """A 1x1 convolution from colours at each resolution, halving blocks, a block at 4x4.
+    """A 1x1 convolution from RGB at each resolution, downsampling blocks, a block at 4x4.
 
     At level l, stage s = ceil(l), weight alpha = 1 - (s - l), the features at half the resolution
     are alpha block_s(rgb_s(x)) + (1 - alpha) rgb_{s-1}(down(x)).
 
     Shape: pictures [B, in_channels, 2^s, 2^s], about [-1, 1] -> scores [B]. The last block is
-    computed in float32 or better; it sees how much the pictures differ, so a picture's score
+    computed in float32 or better; it uses the minibatch standard deviation, so a picture's score
     depends on its batch.
-    With classes it is an AC-GAN: `forward_with_classes` also returns logits of the classes; the
-    score does not depend on labels (Odena et al. 2017).
-    Errors: ValueError for pictures of another size, UserError for a batch that does not divide into
-    groups.
+    With classes it is an AC-GAN: `forward_with_classes` also returns class logits; the score does
+    not depend on labels (Odena et al. 2017).
+    Raises ValueError for pictures of the wrong size, UserError for a batch that cannot be divided
+    into groups.
     """
 
     def __init__(self, sizes: ProgressiveDiscriminatorSizes | None = None):
@@ -188,7 +188,7 @@ class ProgressiveDiscriminator(Discriminator):
     def forward(
         self, pictures: Tensor, labels: Tensor | None = None, *, level: float | None = None
     ) -> Tensor:
-        """Score pictures of the resolution of `level`; labels, int64 [B], change nothing."""
+        """Score pictures at the resolution of `level`; labels, int64 [B], are ignored."""
         if labels is not None:
             check_labels(labels, self.classes, len(pictures))
         return self._outputs(pictures, level)[:, 0]
@@ -198,7 +198,7 @@ class ProgressiveDiscriminator(Discriminator):
     ) -> tuple[Tensor, Tensor]:
         """Return scores [B] and logits [B, classes]; ValueError for a network without classes."""
         if not self.classes:
-            raise ValueError("this discriminator is unconditional and knows no classes")
+            raise ValueError("this discriminator is unconditional and has no classes")
         outputs = self._outputs(pictures, level)
         return outputs[:, 0], outputs[:, 1:]
 

@@ -1,4 +1,4 @@
-"""R3GAN (Huang et al. 2024): a plain residual pair without normalisation, for R1 and R2.
+"""R3GAN (Huang et al. 2024): residual networks without normalisation, trained with R1 and R2.
 
 Widths by name are in `R3GAN_WIDTHS`; "base" and "wide" are the authors', "tiny" is for a CPU.
 """
@@ -29,7 +29,7 @@ from models.gan.r3gan_blocks import (
 
 FIRST_PX = 4
 SMALLEST_PX = 8
-# Channels up to `widest_px`, halved with each doubling from there; channels of a 3x3's group.
+# base_channels up to `widest_px`, then halved at each doubling; channels per group of a 3x3.
 R3GAN_WIDTHS: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
         "tiny": {"base_channels": 128, "widest_px": 8, "group_channels": 8},
@@ -42,7 +42,7 @@ R3GAN_WIDTHS: Mapping[str, Mapping[str, int]] = MappingProxyType(
 
 
 def _widths(base_channels: int, widest_px: int, size_px: int) -> list[int]:
-    """Channels at 4x4, 8x8, ... up to `size_px`."""
+    """Return the channels at 4x4, 8x8, ... up to `size_px`."""
     sides = [FIRST_PX << doubling for doubling in range(round(math.log2(size_px / FIRST_PX)) + 1)]
     return [base_channels // max(1, side // widest_px) for side in sides]
 
@@ -52,19 +52,19 @@ def _check(widths: list[int], group_channels: int, blocks: int) -> None:
     for width in widths:
         if EXPANSION * width % group_channels:
             raise ValueError(
-                f"{width} channels, {EXPANSION * width} inside a block, do not divide into groups "
-                f"of {group_channels}"
+                f"{width} channels, {EXPANSION * width} inside a block, cannot be divided into "
+                f"groups of {group_channels}"
             )
 
 
 @dataclass(frozen=True)
 class R3ganGeneratorSizes:
-    """What an R3GAN generator is built from; ValueError for sizes that do not fit."""
+    """Hyperparameters of an R3GAN generator; ValueError for sizes that do not fit."""
 
     size_px: int = 32  # a power of two from 8
     out_channels: int = 3
     latent_channels: int = 64
-    label_channels: int = 64  # of the label's embedding beside the latent
+    label_channels: int = 64  # of the label embedding, concatenated to the latent
     base_channels: int = 768
     widest_px: int = 32  # the largest resolution that has all of base_channels
     group_channels: int = 16  # of the 3x3 convolutions
@@ -84,11 +84,11 @@ class R3ganGeneratorSizes:
 
 
 class R3ganGenerator(Generator):
-    """A learned 4x4 basis weighted by the latent, stages of bottlenecks, bilinear doubling between.
+    """A learned 4x4 basis weighted by the latent, stages of bottlenecks with bilinear upsampling.
 
-    Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, S, S], not bounded.
-    With classes, an embedding of the label is joined to the latent.
-    Errors: ValueError for latents or labels of another shape.
+    Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, S, S], unbounded.
+    With classes, an embedding of the label is concatenated to the latent.
+    Raises ValueError for latents or labels of the wrong shape.
     """
 
     def __init__(self, sizes: R3ganGeneratorSizes | None = None):
@@ -110,7 +110,7 @@ class R3ganGenerator(Generator):
         self.to_rgb = nn.Conv2d(widths[-1], sizes.out_channels, 1, bias=False)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Make pictures from latents [B, latent_channels] and labels, int64 [B]."""
+        """Generate pictures from latents [B, latent_channels] and labels, int64 [B]."""
         check_latents(latents, self.latent_channels)
         check_labels(labels, self.classes, len(latents))
         if self.embedding is not None:
@@ -130,7 +130,7 @@ class R3ganGenerator(Generator):
 
 @dataclass(frozen=True)
 class R3ganDiscriminatorSizes:
-    """What an R3GAN discriminator is built from; ValueError for sizes that do not fit."""
+    """Hyperparameters of an R3GAN discriminator; ValueError for sizes that do not fit."""
 
     size_px: int = 32  # a power of two from 8
     in_channels: int = 3
@@ -153,12 +153,12 @@ class R3ganDiscriminatorSizes:
 
 
 class R3ganDiscriminator(Discriminator):
-    """Stages of bottlenecks, bilinear halving between, a 4x4 convolution a channel, linear layer.
+    """Stages of bottlenecks with bilinear downsampling, depthwise 4x4 convolution, linear layer.
 
     Shape: pictures [B, in_channels, S, S], about [-1, 1] -> logits [B].
     With classes the linear layer gives base_channels features f, and the logit is embedding_k . f
-    (Miyato and Koyama 2018, without the term that knows no class).
-    Errors: ValueError for pictures or labels of another shape.
+    (Miyato and Koyama 2018, without the unconditional term).
+    Raises ValueError for pictures or labels of the wrong shape.
     """
 
     def __init__(self, sizes: R3ganDiscriminatorSizes | None = None):

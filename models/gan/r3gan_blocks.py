@@ -1,7 +1,7 @@
 """The layers of R3GAN: grouped bottlenecks without normalisation, resampling between stages.
 
-Source: Huang et al. 2024, section 3 and appendix; the start of the weights is that of Fixup (Zhang
-et al. 2019).
+Source: Huang et al. 2024, section 3 and appendix; weights are initialised as in Fixup (Zhang et al.
+2019).
 """
 
 import math
@@ -19,13 +19,13 @@ EXPANSION = 2
 def draw_scaled(
     weight: nn.Parameter, generator: torch.Generator, gain: float = 1.0, fan_in: int | None = None
 ) -> None:
-    """Draw weight from N(0, gain^2 / fan_in); fan_in is by default what one output sums."""
+    """Draw weight from N(0, gain^2 / fan_in); fan_in defaults to the layer's own."""
     fan_in = fan_in or weight[0].numel()
     nn.init.normal_(weight, 0.0, gain / math.sqrt(fan_in), generator=generator)
 
 
 class BiasedLeaky(nn.Module):
-    """leaky_relu(x + bias, 0.2), one bias a channel, from 0."""
+    """leaky_relu(x + bias, 0.2), one bias per channel, initially 0."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -53,11 +53,11 @@ class GroupedBottleneck(nn.Module):
         self.project = nn.Conv2d(inner, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the block's work to [B, channels, H, W]."""
+        """Apply the block to [B, channels, H, W]."""
         return x + self.project(self.activate2(self.conv(self.activate1(self.expand(x)))))
 
     def draw_weights(self, generator: torch.Generator, blocks: int) -> None:
-        """Draw for a network of `blocks` such blocks: gain sqrt(2 / 1.04) blocks^(-1/4), W3 = 0."""
+        """Draw for a network of `blocks` blocks: gain sqrt(2 / 1.04) blocks^(-1/4), W3 = 0."""
         gain = LEAKY_GAIN * blocks**-0.25
         draw_scaled(self.expand.weight, generator, gain)
         draw_scaled(self.conv.weight, generator, gain)
@@ -67,7 +67,7 @@ class GroupedBottleneck(nn.Module):
 
 
 class StageUp(nn.Module):
-    """A 1x1 convolution where the width changes, then doubling."""
+    """A 1x1 convolution where the width changes, then upsampling."""
 
     def __init__(self, before: int, after: int):
         super().__init__()
@@ -85,7 +85,7 @@ class StageUp(nn.Module):
 
 
 class StageDown(nn.Module):
-    """Halving, then a 1x1 convolution where the width changes."""
+    """Downsampling, then a 1x1 convolution where the width changes."""
 
     def __init__(self, before: int, after: int):
         super().__init__()

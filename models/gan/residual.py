@@ -1,8 +1,8 @@
 """The residual blocks of SNGAN (Miyato et al. 2018, appendix B.4 and figure 8).
 
-Activations never work in place: a shortcut would then carry the activation instead of its input.
-A shortcut's 1x1 convolution stands where it sees fewer pixels, before doubling and after halving;
-on that side it gives the same numbers.
+Activations never work in place: the shortcut would then carry the activation instead of its input.
+A shortcut's 1x1 convolution is applied at the lower resolution, before upsampling or after
+downsampling, which gives the same result on fewer pixels.
 """
 
 import math
@@ -18,7 +18,7 @@ RESIDUAL_GAIN = math.sqrt(2)
 
 
 class ClassNorm(nn.Module):
-    """Batch norm whose scale and shift depend on the class, or plain batch norm for no classes.
+    """Batch norm whose scale and shift depend on the class; plain batch norm without classes.
 
     y = (x - mean) / sqrt(var + 1e-5) scale_k + shift_k for a picture of class k; scales start at 1.
     Shape: [B, C, H, W], labels int64 [B] -> [B, C, H, W].
@@ -35,7 +35,7 @@ class ClassNorm(nn.Module):
         self.reset()
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        """Normalise [B, C, H, W]; `labels` are used where there are classes."""
+        """Normalise [B, C, H, W]; `labels` are ignored without classes."""
         x = self.norm(x)
         if not self.classes:
             return x
@@ -43,7 +43,7 @@ class ClassNorm(nn.Module):
         return x * scale[:, :, None, None] + shift[:, :, None, None]
 
     def reset(self) -> None:
-        """Set scales to 1, shifts to 0 and the running statistics to their start."""
+        """Set scales to 1, shifts to 0 and reset the running statistics."""
         self.norm.reset_parameters()
         if self.classes:
             nn.init.ones_(self.scale.weight)
@@ -51,7 +51,7 @@ class ClassNorm(nn.Module):
 
 
 class DoublingBlock(nn.Module):
-    """Norm, ReLU, double, convolve, norm, ReLU, convolve; and a doubled 1x1 shortcut."""
+    """Norm, ReLU, upsample, convolve, norm, ReLU, convolve; plus an upsampled 1x1 shortcut."""
 
     def __init__(self, before: int, after: int, classes: int):
         super().__init__()
@@ -76,9 +76,9 @@ class DoublingBlock(nn.Module):
 
 
 class CriticBlock(nn.Module):
-    """[ReLU], convolve, ReLU, convolve, [halve]; and a shortcut with a 1x1 convolution or none.
+    """[ReLU], convolve, ReLU, convolve, [downsample]; plus a shortcut, 1x1 convolution or identity.
 
-    first: the block that sees the picture itself and has no ReLU in front.
+    first: the block that takes the picture itself and does not start with a ReLU.
     """
 
     def __init__(self, before: int, after: int, *, first: bool, halve: bool, spectral: bool):
@@ -90,7 +90,7 @@ class CriticBlock(nn.Module):
         self.shortcut = normed(nn.Conv2d(before, after, 1), spectral) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, before, H, W] to [B, after, H, W], half of H and W if halving."""
+        """Map [B, before, H, W] to [B, after, H, W], or [B, after, H / 2, W / 2] if `halve`."""
         residual = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
         if self.halve:
             residual, x = downsample(residual), downsample(x)

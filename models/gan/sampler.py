@@ -1,4 +1,4 @@
-"""A generator and what it takes to make pictures with it, the same ones every time."""
+"""Reproducible sampling from a generator."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,18 +15,18 @@ PIXELS_A_PASS = 2**16
 
 
 class Sampler:
-    """Makes pictures of any generator of this folder, in eval mode.
+    """Generates pictures with any generator of this package, in eval mode.
 
-    Picture number k of a seed is the same, bit for bit on one machine and device, however many are
-    made and wherever one begins. Layers may round differently for batches of different size, so the
-    network always sees `pictures_a_pass` pictures, and picture k always in place k modulo that.
+    Picture number k of a seed is always the same, bit for bit on one machine and device, whatever
+    the count and the first number. Layers may round differently for different batch sizes, so the
+    network always runs on batches of `pictures_a_pass`, with picture k at index k modulo that.
 
-    class_names: one a class; without them the classes are called 0, 1, ... class_shares: how often
-    each is drawn where no labels are given; without them equally often. level: how far a
-    progressive generator has grown, None: fully. description: what the generator's file says of it.
+    class_names: one per class, by default 0, 1, ... class_shares: one weight per class, used to
+    draw labels when none are given, by default equal. level: how far a progressive generator has
+    grown, None: fully. description: the metadata of the generator's file.
 
-    Raises ValueError for names or shares that are not one a class, equal names, and a level that
-    the generator does not have.
+    Raises ValueError for a wrong number of names or weights, duplicate names, and a level that the
+    generator does not have.
     """
 
     def __init__(
@@ -53,24 +53,24 @@ class Sampler:
             if len(values) != self.classes:
                 raise ValueError(f"class_{name}: {len(values)} for {self.classes} classes")
         if len(set(self.class_names)) < self.classes:
-            raise ValueError(f"class_names {self.class_names}: two are equal; rename one")
+            raise ValueError(f"class_names {self.class_names}: not unique; rename one")
         if self.classes:
             check_shares(self.class_shares)
 
     @property
     def pictures_a_pass(self) -> int:
-        """How many pictures the network sees at once."""
+        """The number of pictures in each forward pass."""
         return min(MOST_PICTURES_A_PASS, max(1, PIXELS_A_PASS // self.size_px**2))
 
     @torch.no_grad()
     def pictures(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Make pictures of given latents, in passes; the generator's modes stay as they are.
+        """Generate pictures from given latents, in batches; the generator's modes are restored.
 
-        latents: float [B, latent_channels] of any device; labels: int64 [B] where there are
-        classes, else None. Returns float32 [B, out_channels, S, S], clamped to [-1, 1], on the
-        network's device; an empty batch gives an empty one.
-        Raises ValueError for labels of another shape or type, out of range, missing, or given to an
-        unconditional generator, and for latents of another shape.
+        latents: float [B, latent_channels] on any device; labels: int64 [B] if there are classes,
+        else None. Returns float32 [B, out_channels, S, S], clamped to [-1, 1], on the network's
+        device; an empty batch gives an empty one.
+        Raises ValueError for labels of the wrong shape or dtype, out of range, missing, or given to
+        an unconditional generator, and for latents of the wrong shape.
         """
         self._check(labels, len(latents))
         device = next(self.network.parameters()).device
@@ -91,9 +91,9 @@ class Sampler:
         first: int = 0,
         truncation: float = 1.0,
     ) -> Tensor:
-        """Make pictures `first` to `first + count - 1` of a seed; see `draw_latents`.
+        """Generate pictures `first` to `first + count - 1` of a seed; see `draw_latents`.
 
-        labels: int64 [count]; None: drawn by `class_shares` where there are classes.
+        labels: int64 [count]; None: drawn by `class_shares` if there are classes.
         Returns float32 [count, out_channels, S, S] in [-1, 1] on the CPU.
         Raises ValueError as `pictures` and `draw_latents` do.
         """
@@ -103,7 +103,7 @@ class Sampler:
             labels = self.draw_labels(count, seed, first=first)
         self._check(labels, count)
         size = self.pictures_a_pass
-        before = first % size  # pictures of the first pass that are not asked for
+        before = first % size  # pictures of the first batch that were not asked for
         start, together = first - before, before + count
         latents = draw_latents(
             seed,
@@ -115,20 +115,20 @@ class Sampler:
         found = [torch.empty(0, self.out_channels, self.size_px, self.size_px)]
         for place in range(0, len(latents), size):
             of_pass = None
-            if labels is not None:  # what others get is not known, and does not matter
+            if labels is not None:  # the labels of those are unknown and do not matter
                 places = torch.arange(place - before, place - before + size).clamp(0, count - 1)
                 of_pass = labels.cpu()[places]
             found.append(self.pictures(latents[place : place + size], of_pass).cpu())
         return torch.cat(found)[before:together]
 
     def draw_labels(self, count: int, seed: int = 0, *, first: int = 0) -> Tensor | None:
-        """Return the classes that `sample` takes where none are given: int64 [count], or None."""
+        """Return the labels that `sample` draws when none are given: int64 [count], or None."""
         if not self.classes:
             return None
         return draw_labels(seed, count, self.class_shares, first=first)
 
     def _passes(self, count: int) -> Iterator[Tensor]:
-        """Yield the rows of each pass; the last one is filled up with the last row."""
+        """Yield the indices of each batch; the last batch is padded with the last index."""
         size = self.pictures_a_pass
         for start in range(0, count, size):
             yield torch.arange(start, start + size).clamp(max=count - 1)
@@ -139,7 +139,7 @@ class Sampler:
         return self.network(latents, labels, level=self.level)
 
     def _check(self, labels: Tensor | None, count: int) -> None:
-        """Look at the values of labels as well: on a GPU they would end in a device-side assert."""
+        """Check the labels' values too: out of range they would trigger a device-side assert."""
         if labels is None:
             if self.classes:
                 raise ValueError(f"labels are missing: give [{count}] from 0 to {self.classes - 1}")
@@ -148,8 +148,7 @@ class Sampler:
             raise ValueError("labels: this generator is unconditional; leave them out")
         if labels.dtype != torch.int64 or labels.shape != (count,):
             raise ValueError(
-                f"labels {labels.dtype} {tuple(labels.shape)}: give int64 numbers of classes, "
-                f"[{count}]"
+                f"labels {labels.dtype} {tuple(labels.shape)}: give int64 class indices, [{count}]"
             )
         if count and not (int(labels.min()) >= 0 and int(labels.max()) < self.classes):
             raise ValueError(

@@ -1,7 +1,7 @@
-"""The residual pair of SNGAN at 32 px (Miyato et al. 2018) and its conditional form.
+"""The residual networks of SNGAN at 32 px (Miyato et al. 2018) and their conditional form.
 
-Conditional: class-wise batch norm in the generator, projection in the discriminator (Miyato and
-Koyama 2018). The papers' widths are kept at other sizes, with more or fewer blocks.
+Conditional: class-conditional batch norm in the generator, projection in the discriminator (Miyato
+and Koyama 2018). Other picture sizes use the papers' widths with more or fewer blocks.
 """
 
 import math
@@ -23,12 +23,12 @@ from models.gan.residual import ClassNorm, CriticBlock, DoublingBlock
 from models.gan.spectral import draw_xavier, normed
 
 SMALLEST_PX = 16
-FIRST_PX, LAST_PX = 4, 8  # where the generator's blocks begin and the discriminator's halvings end
+FIRST_PX, LAST_PX = 4, 8  # the generator's first and the discriminator's last resolution
 
 
 @dataclass(frozen=True)
 class SnganGeneratorSizes:
-    """What an SNGAN generator is built from; ValueError for a size that is no power of two."""
+    """Hyperparameters of an SNGAN generator; ValueError for a size that is no power of two."""
 
     size_px: int = 32  # a power of two from 16
     out_channels: int = 3
@@ -46,11 +46,11 @@ class SnganGeneratorSizes:
 
 
 class SnganGenerator(Generator):
-    """Linear layer to 4x4, a residual block for each doubling, norm, ReLU, convolution, tanh.
+    """Linear layer to 4x4, upsampling residual blocks, norm, ReLU, convolution, tanh.
 
     Shape: latents [B, latent_channels] from N(0, I) -> [B, out_channels, S, S] in (-1, 1).
-    Doubling repeats pixels. With classes, every norm has a scale and shift for each.
-    Errors: ValueError for latents or labels of another shape.
+    Upsampling is nearest neighbour. With classes, every norm has a scale and shift per class.
+    Raises ValueError for latents or labels of the wrong shape.
     """
 
     def __init__(self, sizes: SnganGeneratorSizes | None = None):
@@ -66,7 +66,7 @@ class SnganGenerator(Generator):
         self.to_rgb = nn.Conv2d(width, sizes.out_channels, 3, padding=1)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Make pictures from latents [B, latent_channels] and labels, int64 [B]."""
+        """Generate pictures from latents [B, latent_channels] and labels, int64 [B]."""
         check_latents(latents, self.latent_channels)
         check_labels(labels, self.classes, len(latents))
         x = self.start(latents).view(-1, self.sizes.base_channels, FIRST_PX, FIRST_PX)
@@ -85,12 +85,12 @@ class SnganGenerator(Generator):
 
 @dataclass(frozen=True)
 class SnganDiscriminatorSizes:
-    """What an SNGAN discriminator is built from; ValueError for a size that is no power of two."""
+    """Hyperparameters of an SNGAN discriminator; ValueError for a size that is no power of two."""
 
     size_px: int = 32  # a power of two from 16
     in_channels: int = 3
     base_channels: int = 128
-    spectral: bool = True  # without it a critic for a gradient penalty (Gulrajani et al. 2017)
+    spectral: bool = True  # False: a critic for a gradient penalty (Gulrajani et al. 2017)
     classes: int = 0
 
     def __post_init__(self):
@@ -99,14 +99,14 @@ class SnganDiscriminatorSizes:
 
 
 class SnganDiscriminator(Discriminator):
-    """Halving residual blocks down to 8x8, two plain ones, ReLU, sum over pixels, linear layer.
+    """Downsampling residual blocks to 8x8, two more blocks, ReLU, sum over pixels, linear layer.
 
     logit = w . f + b, and with classes + embedding_k . f, for the features f [B, base_channels].
-    Spectral norm is on every weight, the embedding's too.
+    All weights have spectral norm, including the embedding's.
 
     Shape: pictures [B, in_channels, S, S] in [-1, 1] -> logits [B].
-    Each forward in training mode moves the spectral norm's vectors by one power iteration.
-    Errors: ValueError for pictures or labels of another shape.
+    Each forward pass in training mode runs one power iteration.
+    Raises ValueError for pictures or labels of the wrong shape.
     """
 
     def __init__(self, sizes: SnganDiscriminatorSizes | None = None):

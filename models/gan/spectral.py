@@ -1,4 +1,4 @@
-"""Spectral norm that starts from a seed, and Xavier's weights beneath it."""
+"""Spectral norm with seeded initialisation, and Xavier weights under it."""
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +10,10 @@ FIRST_ITERATIONS = 15
 
 
 def normed(layer: nn.Module, spectral: bool) -> nn.Module:
-    """Divide the layer's weight by its largest singular value if `spectral`; return the layer.
+    """Apply spectral norm to the layer's weight if `spectral`; return the layer.
 
-    The weight is a matrix of [outputs, all the rest]. Its singular vectors are followed by one
-    power iteration a forward in training mode and none in eval mode; they are part of the state.
+    The weight is reshaped to [outputs, -1] and divided by its largest singular value. The singular
+    vectors are buffers, updated by one power iteration per forward pass in training mode only.
     Source: Miyato et al. 2018, equation 8 and algorithm 1.
     """
     if spectral:
@@ -22,12 +22,12 @@ def normed(layer: nn.Module, spectral: bool) -> nn.Module:
 
 
 class PreciseSpectralNorm(_SpectralNorm):
-    """PyTorch's spectral norm outside autocast, which would iterate in bfloat16 on a GPU."""
+    """PyTorch's spectral norm with autocast off, which would iterate in bfloat16 on a GPU."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight over its largest singular value, in its own precision."""
+        """Return the weight divided by its largest singular value, in its own precision."""
         device = weight.device.type
-        if not torch.amp.is_autocast_available(device):  # meta tensors, that have no numbers
+        if not torch.amp.is_autocast_available(device):  # meta tensors, which have no data
             return super().forward(weight)
         with torch.autocast(device, enabled=False):
             return super().forward(weight)
@@ -37,8 +37,8 @@ class PreciseSpectralNorm(_SpectralNorm):
 def draw_xavier(layer: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:
     """Draw the weight from U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)); the bias is 0.
 
-    layer: a convolution, linear layer or embedding. Under spectral norm it is the weight before the
-    division, and the singular vectors start anew from `generator`.
+    layer: a convolution, linear layer or embedding. With spectral norm the weight before the
+    division is drawn, and the singular vectors are initialised from `generator` again.
     """
     spectral = parametrize.is_parametrized(layer)
     weight = layer.parametrizations.weight.original if spectral else layer.weight

@@ -240,7 +240,7 @@ def test_a_folder_with_both_directions_needs_one(tmp_path):
         assert found.network.sizes.base_channels == width
         found = load_generator(tmp_path / f"generator_{name}.safetensors", "`checkpoint`")
         assert found.network.sizes.base_channels == width
-    with pytest.raises(UserError, match="both ways; give `direction` a2b or b2a"):
+    with pytest.raises(UserError, match="both directions; give `direction` a2b or b2a"):
         load_generator(tmp_path, "`checkpoint`")
     (tmp_path / "generator_b2a.safetensors").unlink()
     with pytest.raises(UserError, match="no generator_b2a.safetensors"):

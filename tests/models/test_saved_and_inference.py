@@ -72,17 +72,17 @@ def test_a_saved_generator_makes_the_same_pictures_from_noise(name, classes, tmp
 
 def test_each_kind_is_refused_where_the_other_is_needed(tmp_path):
     save_generator(tmp_path / "noise.safetensors", small_generator("mlp"), {})
-    with pytest.raises(UserError, match="`init` .*noise.* none; name a translator"):
+    with pytest.raises(UserError, match="`init` .*noise, not a translator; give a translator"):
         load_generator(tmp_path / "noise.safetensors", "`init`")
     translator = ResnetGenerator(ResnetSizes(base_channels=2, blocks=1))
     for name in ("generator.safetensors", "generator_a2b.safetensors"):
         folder = tmp_path / name
         folder.mkdir()
         save_generator(folder / name, translator, {})
-        with pytest.raises(UserError, match="`checkpoint` .*none from noise; name a generator"):
+        with pytest.raises(UserError, match="`checkpoint` .*not a generator from noise; give a"):
             load_sampler(folder)
     torch.save(translator.state_dict(), tmp_path / "official.pth")
-    with pytest.raises(UserError, match="name a generator from noise"):
+    with pytest.raises(UserError, match="give a generator from noise"):
         load_sampler(tmp_path / "official.pth")
     with pytest.raises(UserError, match="`checkpoint` .*no such file"):
         load_sampler("nowhere.safetensors")

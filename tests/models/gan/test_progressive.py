@@ -112,7 +112,7 @@ def test_levels_and_stages():
 def test_pictures_of_another_level_are_refused():
     with pytest.raises(ValueError, match=r"takes \[B, 3, 8, 8\] here"):
         judge(0, pictures(size_px=4, dtype=DOUBLE), 2.5)
-    with pytest.raises(ValueError, match="knows no classes"):
+    with pytest.raises(ValueError, match="has no classes"):
         small_discriminator("progressive").forward_with_classes(pictures())
 
 

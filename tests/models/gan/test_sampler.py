@@ -155,7 +155,7 @@ def test_an_unconditional_generator_takes_no_labels():
         ("progressive", 0, {"level": 1.9}, "level 1.9"),
         ("mlp", 3, {"class_names": ["a", "b"]}, "class_names"),
         ("mlp", 0, {"class_names": ["a"]}, "class_names"),
-        ("mlp", 2, {"class_names": ["a", "a"]}, "two are equal"),
+        ("mlp", 2, {"class_names": ["a", "a"]}, "not unique"),
         ("mlp", 3, {"class_shares": [1, 2]}, "class_shares"),
         ("mlp", 2, {"class_shares": [0, 0]}, "shares"),
         ("mlp", 2, {"class_shares": [2, -1]}, "shares"),
