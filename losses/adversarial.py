@@ -1,8 +1,8 @@
-"""The two players' losses, on the discriminator's logits (no sigmoid applied).
+"""Adversarial losses for image translation, on the discriminator's logits (no sigmoid applied).
 
 Each loss takes logits of any shape and returns a scalar, the mean over all of them, in float32 or
-better. The discriminator's loss is one half of its mean over reals plus one half of its mean over
-fakes, as in the official programs of CycleGAN, pix2pix and CUT.
+better. The discriminator's loss is the average of its mean over reals and its mean over fakes, as
+in the official programs of CycleGAN, pix2pix and CUT.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from losses.common import single_precision
 class AdversarialLoss(NamedTuple):
     """Three functions of logits; the discriminator's loss is (on_real + on_fake) / 2."""
 
-    on_real: Callable[[Tensor], Tensor]  # discriminator, pictures from the data
-    on_fake: Callable[[Tensor], Tensor]  # discriminator, pictures from the generator
-    generator: Callable[[Tensor], Tensor]  # generator, its own pictures
+    on_real: Callable[[Tensor], Tensor]  # discriminator, logits of reals
+    on_fake: Callable[[Tensor], Tensor]  # discriminator, logits of fakes
+    generator: Callable[[Tensor], Tensor]  # generator, logits of fakes
 
 
 def _towards(value: float) -> Callable[[Tensor], Tensor]:
@@ -48,7 +48,7 @@ ADVERSARIAL_LOSSES = {
     # The original game (Goodfellow et al. 2014, equation 1), D = sigmoid(d): real -log D, fake
     # -log(1 - D), generator log(1 - D), which saturates while D wins.
     "minimax": AdversarialLoss(_softplus(-1), _softplus(1), _minimax_generator),
-    # The same discriminator; generator -log D (Goodfellow et al. 2014, end of section 3). This is
+    # The same discriminator loss; generator -log D (Goodfellow et al. 2014, end of section 3).
     # `vanilla` and `nonsaturating` in the official programs.
     "non_saturating": AdversarialLoss(_softplus(-1), _softplus(1), _softplus(-1)),
     # Hinge (Lim and Ye 2017): real max(0, 1 - d), fake max(0, 1 + d), generator -d.

@@ -1,4 +1,4 @@
-"""Classification losses that shape embeddings: softmax, modified softmax, CosFace, ArcFace."""
+"""Classification losses for learning embeddings: softmax, modified softmax, CosFace, ArcFace."""
 
 import math
 
@@ -29,14 +29,13 @@ def class_softmax(
 
     L = -mean_n log( e^(W_y z_n + b_y) / sum_j e^(W_j z_n + b_j) ), y the label of row n.
 
-    embeddings: [N, D]; labels: integers [N] in [0, C); weights: [C, D], one row a class (one
-    text has the size of the batch there); bias: [C]. Nothing is normalised; all but the labels
-    get gradients. Computed in float32 or better (without autocast). Returns the mean over rows, or
-    [N] with reduction "none".
+    embeddings: [N, D]; labels: integers [N] in [0, C); weights: [C, D], one row per class; bias:
+    [C]. Nothing is normalised; all but the labels get gradients. Computed in float32 or better
+    (without autocast). Returns the mean over rows, or [N] with reduction "none".
     Source: Wen et al. 2016, equation 1.
 
-    Raises ValueError for weights, bias or labels of another shape, labels of floats, empty tensors,
-    integers, an unknown reduction and, on the CPU, for NaN and labels out of range.
+    Raises ValueError for mismatched shapes, floating-point labels, embeddings, weights or bias of
+    integers, empty tensors, an unknown reduction and, on the CPU, NaN and labels out of range.
     """
     _check(embeddings, labels, weights)
     if bias is not None:
@@ -52,22 +51,22 @@ def class_softmax(
 def modified_softmax(
     embeddings: Tensor, labels: Tensor, weights: Tensor, *, reduction: Reduction = "mean"
 ) -> Tensor:
-    """Return class_softmax without bias and with weights of length 1: logits |z| cos(angle).
+    """Return class_softmax without bias and with unit-length weights: logits |z| cos(angle).
 
     L = -mean_n log( e^(|z_n| cos t_y) / sum_j e^(|z_n| cos t_j) ), t_j the angle of z_n and W_j.
 
-    embeddings: [N, D], not normalised; labels: integers [N]; weights: [C, D], divided by their
-    lengths here. Returns the mean over rows, or [N] with reduction "none".
-    Source: Liu et al. 2017 (SphereFace), equation 4. Errors: as class_softmax.
+    embeddings: [N, D], not normalised; labels: integers [N]; weights: [C, D], normalised here.
+    Returns the mean over rows, or [N] with reduction "none".
+    Source: Liu et al. 2017 (SphereFace), equation 4. Raises ValueError as class_softmax does.
     """
     _check(embeddings, labels, weights)
     return class_softmax(embeddings, labels, unit(weights), reduction=reduction)
 
 
 class _MarginHead(nn.Module):
-    """Weights of classes, and the softmax loss on s cos t with a margin for the right class.
+    """Class weights, and the softmax loss on s cos t with a margin for the true class.
 
-    A head says by `_with_margin` what the cosine of the right class becomes.
+    Subclasses define `_with_margin`, which maps the cosine of the true class.
     """
 
     def __init__(
@@ -82,10 +81,10 @@ class _MarginHead(nn.Module):
     def forward(
         self, embeddings: Tensor, labels: Tensor, *, reduction: Reduction = "mean"
     ) -> Tensor:
-        """Return the mean loss of embeddings [N, D] of any length with labels, integers [N].
+        """Return the mean loss of embeddings [N, D] with labels, integers [N].
 
-        With reduction "none" it is [N]. Embeddings and weights are divided by their lengths here.
-        Computed in float32 or better (without autocast). Raises ValueError as class_softmax does.
+        [N] with reduction "none". Embeddings and weights are normalised here. Computed in float32
+        or better (without autocast). Raises ValueError as class_softmax does.
         """
         _check(embeddings, labels, self.weights)
         places = labels.long().unsqueeze(1)
@@ -101,10 +100,10 @@ class _MarginHead(nn.Module):
 
 
 class CosFaceHead(_MarginHead):
-    """CosFace's loss, and the weights of its classes: a margin on the cosine of the right class.
+    """CosFace's loss and class weights: a margin on the cosine of the true class.
 
     L = -mean_n log( e^(s (cos t_y - m)) / (e^(s (cos t_y - m)) + sum_(j != y) e^(s cos t_j)) ).
-    Some texts print e^(s cos t_y - m) in the denominator: a parenthesis lost, another value.
+    Some texts print e^(s cos t_y - m) in the denominator, without the parentheses, which is wrong.
 
     Source: Wang et al. 2018, equation 4; s = 64 and m = 0.35 are theirs.
     """
@@ -118,9 +117,9 @@ class CosFaceHead(_MarginHead):
         scale: float = 64.0,
         margin: float = 0.35,
     ):
-        """Draw weights [classes, channels] from a normal distribution, of which directions count.
+        """Draw weights [classes, channels] from N(0, 1); only their directions matter.
 
-        Raises ValueError for classes, channels, scale or margin that are not finite and above 0.
+        Raises ValueError unless classes, channels, scale and margin are finite and above 0.
         """
         super().__init__(classes, channels, generator, scale, margin)
 
@@ -129,11 +128,11 @@ class CosFaceHead(_MarginHead):
 
 
 class ArcFaceHead(_MarginHead):
-    """ArcFace's loss, and the weights of its classes: a margin on the angle to the right class.
+    """ArcFace's loss and class weights: a margin on the angle to the true class.
 
     L = -mean_n log( e^(s cos(t_y + m)) / (e^(s cos(t_y + m)) + sum_(j != y) e^(s cos t_j)) ).
-    Beyond t_y = pi - m, where cos(t_y + m) would rise again, it is cos t_y - m sin m, as in the
-    authors' program.
+    For t_y > pi - m, where cos(t_y + m) would increase again, it is replaced by cos t_y - m sin m,
+    as in the authors' program.
 
     Source: Deng et al. 2019, equation 3; s = 64 and m = 0.5 (28.6 degrees) are theirs.
     """
@@ -153,10 +152,10 @@ class ArcFaceHead(_MarginHead):
         """
         super().__init__(classes, channels, generator, scale, margin)
         if margin >= math.pi:
-            raise ValueError(f"margin {margin} is an angle of pi or more; give radians below pi")
+            raise ValueError(f"margin {margin}: pi or more; give an angle in radians below pi")
 
     def _with_margin(self, cosines: Tensor) -> Tensor:
-        # Not by the arc cosine, whose gradient is infinite at the ends; clamped, it is 0 there.
+        # Without acos, whose gradient is infinite at -1 and 1; by the clamp it is 0 there.
         least = torch.finfo(cosines.dtype).tiny
         sines = (1 - cosines.square()).clamp(min=least).sqrt()
         moved = cosines * math.cos(self.margin) - sines * math.sin(self.margin)
@@ -165,7 +164,7 @@ class ArcFaceHead(_MarginHead):
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, reduction: Reduction) -> Tensor:
-    # By gather, which stops at any label out of range: F.cross_entropy leaves out those of -100.
+    # With gather, which refuses any label out of range: F.cross_entropy ignores labels of -100.
     own = logits.log_softmax(1).gather(1, labels.long().unsqueeze(1)).squeeze(1)
     return reduced(-own, len(labels), reduction)
 

@@ -1,10 +1,9 @@
-"""What every loss does before and after its formula: checks, precision, reduction.
+"""Shared by all losses: input checks, precision, reduction.
 
-Each check raises ValueError with the argument's name and value. One rule for what tensors hold: on
-the CPU it is looked at, one pass over the numbers. On a GPU a look would wait for all work that is
-queued, so there nothing is looked at: NaN in gives NaN out. Patches alone are looked at nowhere:
-the training loop, which finds NaN in any loss and names the images and the last good checkpoint,
-needs it to come out.
+Each check raises ValueError with the argument's name and value. The values of tensors are checked
+on the CPU, in one pass. On a GPU that would synchronise with the device, so values are not checked
+there: NaN in gives NaN out. Patches are checked on neither: the training loop, which detects NaN in
+any loss and reports the images and the last good checkpoint, needs it to come out.
 """
 
 import math
@@ -16,42 +15,42 @@ from torch import Tensor
 Reduction = Literal["mean", "none"]
 
 
-def looked_at(values: Tensor) -> bool:
-    """Return whether checks read the values: on the CPU alone."""
+def values_are_checked(values: Tensor) -> bool:
+    """Return whether the checks read tensor values, which they do on the CPU only."""
     return values.device.type == "cpu"
 
 
 def check_rows(*, same_width: bool = True, **rows: Tensor) -> None:
-    """Refuse anything but float [N, D], N and D of 1 or more, of one width, finite."""
+    """Raise unless all are float [N, D], N and D at least 1, of equal width, finite."""
     for name, values in rows.items():
         if values.dim() != 2 or not values.numel():
-            raise ValueError(f"{name} {list(values.shape)} is not [N, D], N and D of 1 or more")
+            raise ValueError(f"{name} {list(values.shape)} is not [N, D], N and D at least 1")
         check_floats(name, values)
         check_finite(name, values)
     if same_width and len({values.shape[1] for values in rows.values()}) > 1:
         listed = ", ".join(f"{name} {list(values.shape)}" for name, values in rows.items())
-        raise ValueError(f"{listed}: the rows must be of one length")
+        raise ValueError(f"{listed}: the widths must be equal")
 
 
 def check_pairs(**rows: Tensor) -> None:
-    """Refuse what check_rows refuses, and rows that do not pair."""
+    """Raise as check_rows does, and for unequal numbers of rows."""
     check_same_shape(**rows)
     check_rows(**rows)
 
 
 def check_patches(queries: Tensor, keys: Tensor) -> None:
-    """Refuse anything but two equal [B, P, C] of floats, not empty; NaN is let through."""
+    """Raise unless both are float [B, P, C] of the same shape and not empty; NaN is accepted."""
     shapes = f"{list(queries.shape)} and {list(keys.shape)}"
     if queries.shape != keys.shape or queries.dim() != 3:
-        raise ValueError(f"queries and keys {shapes} are not two equal [B, P, C]")
+        raise ValueError(f"queries and keys {shapes} are not [B, P, C] of the same shape")
     if not queries.numel():
-        raise ValueError(f"queries and keys {shapes} are empty; give a patch or more")
+        raise ValueError(f"queries and keys {shapes} are empty; give at least one patch")
     for name, values in {"queries": queries, "keys": keys}.items():
         check_floats(name, values)
 
 
 def check_same_shape(**tensors: Tensor) -> None:
-    """Refuse tensors of unlike shapes."""
+    """Raise for tensors of different shapes."""
     shapes = {name: list(values.shape) for name, values in tensors.items()}
     if len(set(map(tuple, shapes.values()))) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
@@ -59,15 +58,15 @@ def check_same_shape(**tensors: Tensor) -> None:
 
 
 def check_floats(name: str, values: Tensor) -> None:
-    """Refuse integers, booleans and complex numbers."""
+    """Raise for integers, booleans and complex numbers."""
     if not values.is_floating_point():
         raise ValueError(f"{name} are {values.dtype}, not floating-point numbers")
 
 
 def check_finite(name: str, values: Tensor) -> None:
-    """Refuse NaN and infinity, where values are looked at."""
-    # A sum is the cheapest look; it may overflow, so it only raises a suspicion.
-    if not looked_at(values) or values.detach().sum().isfinite():
+    """Raise for NaN and infinity, on the CPU only."""
+    # A sum is the cheapest test; since it may overflow, a hit is verified.
+    if not values_are_checked(values) or values.detach().sum().isfinite():
         return
     broken = (~values.detach().isfinite()).nonzero()
     if len(broken):
@@ -79,12 +78,12 @@ def check_finite(name: str, values: Tensor) -> None:
 def check_labels(
     labels: Tensor, rows: int, classes: int | None = None, name: str = "labels"
 ) -> None:
-    """Refuse labels that are not integers [rows], or, where looked at, not in [0, classes)."""
+    """Raise for labels that are not integers [rows] or, on the CPU, not in [0, classes)."""
     if labels.dim() != 1 or len(labels) != rows:
-        raise ValueError(f"{name} {list(labels.shape)}: expected [{rows}], one of every embedding")
+        raise ValueError(f"{name} {list(labels.shape)}: expected [{rows}], one per embedding")
     if labels.is_floating_point() or labels.is_complex():
         raise ValueError(f"{name} are {labels.dtype}, not integers")
-    if classes is None or not looked_at(labels):
+    if classes is None or not values_are_checked(labels):
         return
     if not ((labels >= 0) & (labels < classes)).all():
         low, high = labels.min().item(), labels.max().item()
@@ -92,7 +91,7 @@ def check_labels(
 
 
 def check_positive(**values: float) -> None:
-    """Refuse numbers that are not above 0 and finite, NaN among them."""
+    """Raise for numbers that are not finite and above 0, including NaN."""
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise ValueError(f"{name} {value}: expected a finite number above 0")
@@ -110,7 +109,7 @@ def common_precision(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reduced(losses: Tensor, counted: Tensor | int, reduction: Reduction) -> Tensor:
-    """Return the losses of rows, or their sum over the number of rows that count."""
+    """Return the losses per row, or their sum divided by the number of rows that count."""
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction {reduction!r} is neither 'mean' nor 'none'")
     return losses if reduction == "none" else losses.sum() / counted

@@ -1,4 +1,4 @@
-"""What contrastive losses remember: a queue of features, and an encoder that follows slowly."""
+"""MoCo's feature queue and momentum encoder."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,13 @@ from losses.similarity import unit
 
 
 class FeatureQueue(nn.Module):
-    """The last `size` feature vectors: first in, first out, in a ring.
+    """A ring buffer of the last `size` feature vectors, first in, first out.
 
-    `features`: float32 [size, D], of length 1; random directions drawn from `seed` until they are
-    overwritten. A buffer, as is the place of the next one, so that checkpoints hold both.
-    Source: He et al. 2020 (MoCo), whose queue has 65,536 places; their program asks that the batch
-    divides the size, and lightly drops what crosses the end: here it goes on at the beginning.
-    In several processes each sees its own rows alone, and the queues drift apart: gather the keys
-    of all before `push`.
+    `features`: float32 [size, D], of length 1, initially random directions drawn from `seed`. It
+    and the write position are buffers, so they are saved in checkpoints.
+    Source: He et al. 2020 (MoCo), with a queue of 65,536. Their program requires that the batch
+    size divides `size`, and lightly drops the rows beyond the end; here they wrap around.
+    With several processes gather the keys of all before `push`, or the queues will differ.
 
     Raises ValueError for sizes below 1.
     """
@@ -33,9 +32,9 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, features: Tensor) -> None:
-        """Put [B, D] in the place of the oldest B, divided by their lengths and detached.
+        """Replace the oldest B vectors by [B, D], normalised and detached.
 
-        Raises ValueError for another width, more rows than places, integers, NaN (on the CPU).
+        Raises ValueError for the wrong width, B > size, integers, NaN (on the CPU).
         """
         check_rows(features=features)
         size, dimensions = self.features.shape
@@ -43,7 +42,7 @@ class FeatureQueue(nn.Module):
             raise ValueError(f"features {list(features.shape)} are not [B, {dimensions}]")
         if len(features) > size:
             raise ValueError(f"a queue of size {size} is smaller than the batch {len(features)}")
-        # On the device throughout: reading the position would wait for the GPU.
+        # All on the device: reading the position on the host would synchronise.
         places = torch.arange(len(features), device=self.position.device) + self.position
         self.features[places % size] = unit(features).to(self.features.dtype)
         self.position.add_(len(features)).remainder_(size)
@@ -51,15 +50,15 @@ class FeatureQueue(nn.Module):
 
 @torch.no_grad()
 def momentum_update(online: nn.Module, average: nn.Module, *, momentum: float = 0.999) -> None:
-    """Move the key encoder towards the query encoder: k <- m k + (1 - m) q, in place.
+    """Update the key encoder as a moving average of the query encoder: k <- m k + (1 - m) q.
 
-    For the parameters, each once, and for buffers of floating point (batch norm's statistics would
-    else belong to other weights); counters are copied. The paper, lightly and the official program
-    leave buffers out. Momentum 0.999: the paper's.
+    Applies in place to parameters and floating-point buffers (else batch norm's statistics would
+    not match the weights); integer buffers are copied. The paper, lightly and the official program
+    do not average buffers. Momentum 0.999: the paper's.
     Source: He et al. 2020 (MoCo), equation 2.
 
-    Raises ValueError for networks whose tensors differ in name, shape or dtype (bfloat16 would
-    round small steps away: keep both in float32), and for a momentum outside [0, 1].
+    Raises ValueError if the networks' tensors differ in name, shape or dtype (keep both in float32:
+    bfloat16 would round small updates to 0), and for a momentum outside [0, 1].
     """
     if not 0 <= momentum <= 1:
         raise ValueError(f"momentum {momentum} is not in [0, 1]")

@@ -1,4 +1,4 @@
-"""Losses of pairs and triplets of embeddings that come as rows."""
+"""Losses of given pairs and triplets of embeddings."""
 
 from typing import Literal
 
@@ -26,16 +26,16 @@ def contrastive(
     form: Literal["linear", "squared", "squared_distance"] = "squared",
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return the mean loss of pairs: like ones together, unlike ones a margin apart.
+    """Return the contrastive loss of pairs, which pushes dissimilar pairs a margin apart.
 
-    With D = |x - y|, y = 1 for a like pair and m = margin:
+    With D = |x - y|, y = 1 for a similar pair and m = margin:
     "linear": y D + (1 - y) [m - D]_+, the pairwise ranking loss;
     "squared": y D^2 + (1 - y) [m - D]_+^2, twice Hadsell et al.
-    2006, equation 4, whose Y is 0 for a like pair;
-    "squared_distance": y D^2 + (1 - y) [m - D^2]_+, the square
-    is inside the hinge, so that unlike pairs rest at a distance of sqrt(m).
-    Some texts print a minus before the hinge, which pulls unlike pairs together, or a
-    "simple" y D - (1 - y) D, which falls without end.
+    2006, equation 4, whose Y is 0 for a similar pair;
+    "squared_distance": y D^2 + (1 - y) [m - D^2]_+, with the square
+    inside the hinge, so the loss of dissimilar pairs is 0 from a distance of sqrt(m).
+    Some texts print a minus before the hinge, which pulls dissimilar pairs together, or a
+    "simple" y D - (1 - y) D, which is unbounded below.
 
     first, second: [N, D], not normalised here; same: bool [N], or integers 0 and 1. Computed in
     float32 or better. Returns the mean over pairs, or [N] with reduction "none". Margin 1: a common
@@ -67,16 +67,16 @@ def triplet_margin(
     squared: bool = False,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return the mean loss of triplets: the positive nearer than the negative by a margin.
+    """Return the triplet loss: the positive must be nearer than the negative by a margin.
 
-    L = mean_n [D(a_n, p_n) - D(a_n, n_n) + m]_+, D = |x - y| or its square. Some texts leave out
-    [.]_+, and the loss falls without end.
+    L = mean_n [D(a_n, p_n) - D(a_n, n_n) + m]_+, D = |x - y| or its square. Some texts omit [.]_+,
+    which leaves the loss unbounded below.
 
     anchors, positives, negatives: [N, D], not normalised here. Computed in float32 or better.
-    Returns the mean over triplets, or [N] with reduction "none"; no triplet ([0, D]) gives 0 with a
+    Returns the mean over triplets, or [N] with reduction "none"; no triplets ([0, D]) give 0 with a
     graph.
-    Source: Schroff et al. 2015 (FaceNet), section 3.1, which sums squared distances of vectors of
-    length 1; margin 0.2 is theirs.
+    Source: Schroff et al. 2015 (FaceNet), section 3.1, with the sum over triplets, squared
+    distances and unit vectors; margin 0.2 is theirs.
 
     Raises ValueError for unequal shapes, integers, NaN (on the CPU), a margin that is not finite
     and above 0 and an unknown reduction.

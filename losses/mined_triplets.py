@@ -1,4 +1,4 @@
-"""The triplet loss of a labelled batch over all triplets of one kind, without listing them."""
+"""The mean triplet loss over all triplets of one kind in a labelled batch, without listing them."""
 
 from typing import Any
 
@@ -22,16 +22,16 @@ def mined_triplet_margin(
 ) -> Tensor:
     """Return the mean triplet loss over all triplets of one kind.
 
-    L = mean over (a, p, n) of [D_ap - D_an + m]_+, the value of triplet_margin on the rows that
-    mine_triplets lists. Once it is known in how many triplets each distance is active, L is linear
-    in the distances; those numbers come from each anchor's sorted positives. So N rows in classes
-    of K take time N^2 log K and the memory of a few anchors' distances, the lists N^2 K of both.
+    L = mean over (a, p, n) of [D_ap - D_an + m]_+, equal to triplet_margin on the rows that
+    mine_triplets lists. L is a weighted sum of distances, each weighted by the number of active
+    triplets that it is in, counted by sorting each anchor's positives. N rows in classes of K thus
+    take time O(N^2 log K) and memory for a few anchors' distances, instead of O(N^2 K) for both.
 
-    embeddings: [N, D], with gradient (a second one, of the gradient, is not supported), not
-    normalised here; labels: integers [N]. Which triplets count is detached.
-    Returns a scalar, float32 or better; no triplet of the kind gives 0 with a graph, and so does
-    "easy" always.
-    Source and errors: as mine_triplets and triplet_margin.
+    embeddings: [N, D], once differentiable, not normalised here; labels: integers [N]. The
+    selection of triplets is detached.
+    Returns a scalar, float32 or better; 0, with a graph, if there is no triplet of the kind, and
+    always for "easy".
+    Source and errors: as for mine_triplets and triplet_margin.
     """
     check_batch(embeddings, labels, kind, margin)
     if kind == "batch_hard":
@@ -42,7 +42,7 @@ def mined_triplet_margin(
 
 
 class _MeanLoss(Function):
-    """The mean, and at once its gradient, a few anchors at a time."""
+    """The mean loss; forward also computes the gradient, a few anchors at a time."""
 
     @staticmethod
     def forward(
@@ -75,10 +75,10 @@ class _MeanLoss(Function):
 def _weigh(
     anchors: Anchors, members: Tensor, valid: Tensor, kind: str, margin: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each distance's factor in the sum of losses, the terms above 0, and all terms.
+    """Return each distance's weight in the sum of losses, the active terms' number, and all terms'.
 
-    The factor of D_ap is the number of negatives that (a, p) is active with, that of D_an minus
-    the number of positives. members, valid: [R, K], see _class_members. Returns [R, N] and scalars.
+    D_ap is weighted by the number of negatives with which (a, p) is active, D_an by minus the
+    number of positives. members, valid: [R, K], see _class_members. Returns [R, N] and scalars.
     """
     reaches = anchors.distances.gather(1, members).masked_fill(~valid, torch.inf)
     reaches, order = reaches.sort(1)
@@ -100,7 +100,7 @@ def _weigh(
 
 
 def _class_members(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows of each row's class, int64 [N, K], and which of them are its positives."""
+    """Return the rows in each row's class, int64 [N, K], and a mask of those that are positives."""
     _, classes, sizes = labels.unique(return_inverse=True, return_counts=True)
     starts = sizes.cumsum(0) - sizes
     columns = torch.arange(int(sizes.max()), device=labels.device)
@@ -111,9 +111,9 @@ def _class_members(labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _count(reaches: Tensor, valid: Tensor, anchors: Anchors) -> tuple[Tensor, Tensor]:
-    """Count the negatives within each reach, and the reaches that each negative is within.
+    """Count the negatives within each radius, and for each negative the radii that contain it.
 
-    reaches: [R, K], ascending, the invalid ones infinite. Returns [R, K] and [R, N] as floats.
+    reaches: the radii, [R, K], ascending, invalid ones infinite. Returns float [R, K] and [R, N].
     """
     short = torch.searchsorted(reaches, anchors.distances)  # reaches below the distance, [R, N]
     negatives = anchors.negatives.to(reaches.dtype)

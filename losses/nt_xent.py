@@ -1,4 +1,4 @@
-"""SimCLR's loss of two views of every picture, and its decoupled form."""
+"""SimCLR's loss for two views of every picture, and its decoupled form."""
 
 import torch
 from torch import Tensor
@@ -15,18 +15,17 @@ def nt_xent(
     temperature: float = 0.5,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return SimCLR's loss: each view finds the other one of its picture among the whole batch.
+    """Return SimCLR's loss: identify each view's partner among all other views of the batch.
 
     l_i = -log( exp(s_ip / t) / sum_(k != i) exp(s_ik / t) ), s = cos(z_i, z_k), z the 2 N views
-    [a_1 .. a_N, b_1 .. b_N], p the other view of i. The paper interleaves the views, with the same
-    mean.
+    [a_1 .. a_N, b_1 .. b_N], p the other view of the same picture. The paper interleaves the views,
+    which gives the same mean.
 
-    view_a, view_b: [N, D], row i of both from one picture; normalised here (a row of zeros stays
-    zero), gradients to both. Computed in float32 or better (without autocast).
+    view_a, view_b: [N, D], row i of both from the same picture; normalised here (a row of zeros
+    stays zero), gradients to both. Computed in float32 or better (without autocast).
     Returns the mean over the 2 N views, or [2 N] with reduction "none". N = 1 has no negative and
     gives 0. Temperature 0.5: lightly's and the paper's for CIFAR-10; 0.1 on ImageNet.
-    Source: Chen et al. 2020, equation 1 and algorithm 1. Some texts leave the temperature out,
-    which is t = 1.
+    Source: Chen et al. 2020, equation 1 and algorithm 1. Some texts omit the temperature (t = 1).
 
     Raises ValueError for unequal or empty shapes, integers, NaN (on the CPU), a temperature that is
     not finite and above 0, and an unknown reduction.
@@ -48,13 +47,13 @@ def decoupled_nt_xent(
     temperature: float = 0.1,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return nt_xent without the positive among the candidates.
+    """Return nt_xent with the positive excluded from the denominator.
 
-    l_i = -s_ip / t + log sum_(k != i, k != p) exp(s_ik / t); below 0 where the positive wins.
+    l_i = -s_ip / t + log sum_(k != i, k != p) exp(s_ik / t), which may be negative.
 
     Arguments, normalisation and reduction as in nt_xent; N = 1 has no candidate and gives 0.
     Temperature 0.1: the paper's and lightly's.
-    Source: Yeh et al. 2022, equation 6 (DCL), without its optional weights; the mean for the sum.
+    Source: Yeh et al. 2022, equation 6 (DCL), without its optional weights; mean instead of sum.
 
     Raises ValueError as nt_xent does.
     """

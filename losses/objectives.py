@@ -1,8 +1,8 @@
-"""The losses that two players minimise when a generator makes pictures from noise.
+"""Adversarial losses for generators of pictures from noise.
 
-An objective is a pair of functions of logits (no sigmoid applied): the discriminator's, the SUM of
-its mean over reals and its mean over fakes, and the generator's. Logits of any shape; results are
-scalars in float32 or better.
+An objective is a pair of functions of logits (no sigmoid applied): the discriminator's loss, the
+SUM of its mean over reals and its mean over fakes, and the generator's. Logits of any shape;
+results are scalars in float32 or better.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from losses.common import single_precision
 
 
 class Objective(NamedTuple):
-    """The two players' losses, and what may be read from the logits."""
+    """The losses of discriminator and generator, and the meaning of the logits."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]  # of the logits of reals and of fakes
     generator: Callable[[Tensor, Tensor | None], Tensor]  # of the logits of fakes and of reals
     compares: bool  # the generator's loss needs the logits of reals
-    boundary: float | None  # a logit above it means "real"; None: only differences mean something
+    boundary: float | None  # a logit above it means "real"; None: only differences matter
 
 
 def _separate(name: str, boundary: float | None, factor: float = 1.0) -> Objective:
-    """Return the objective with losses of reals and of fakes alone, times `factor`."""
+    """Return the objective whose losses treat reals and fakes separately, times `factor`."""
     loss = ADVERSARIAL_LOSSES[name]
 
     def discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def _separate(name: str, boundary: float | None, factor: float = 1.0) -> Objecti
 def _relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     if real_logits.shape != fake_logits.shape:
         shapes = f"{list(real_logits.shape)} and {list(fake_logits.shape)}"
-        raise ValueError(f"logits {shapes}: each real is compared with one fake; give equal shapes")
+        raise ValueError(f"logits {shapes}: reals and fakes are paired and need equal shapes")
     return F.softplus(single_precision(fake_logits) - single_precision(real_logits)).mean()
 
 
@@ -74,8 +74,8 @@ def accuracies(
     """Return the fraction of reals classified as real and of fakes classified as fake.
 
     A logit above `boundary` means "real", all others "fake"; boundary None: the midpoint between
-    the two means. Logits of any shape; two float32 scalars, detached. A NaN counts as wrong;
-    no logits at all give NaN.
+    the two means. Logits of any shape; two float32 scalars, detached. NaN counts as wrong; empty
+    logits give NaN.
     """
     real_logits = single_precision(real_logits.detach())
     fake_logits = single_precision(fake_logits.detach())

@@ -1,4 +1,4 @@
-"""PatchNCE: a patch of the translation finds its own place among patches of the source."""
+"""PatchNCE: identify each translated patch's source patch among other patches of the source."""
 
 from collections.abc import Sequence
 
@@ -17,22 +17,23 @@ def patch_nce(
     all_keys: Tensor | None = None,
     first_row: int = 0,
 ) -> Tensor:
-    """Return the loss of every query patch: cross-entropy of finding its own key.
+    """Return the loss of every query patch: the cross-entropy of identifying its own key.
 
     l_p = -log( exp(q_p k_p / t) / sum_n exp(q_p k_n / t) ), n over the P patches of the same
     picture, or over all rows of `all_keys`; the positive k_p is one of them.
 
-    queries, keys: [B, P, C], row p of a picture at the same place, of length 1. Computed in float32
-    (without autocast). The keys are detached: the loss moves only what made the queries.
-    all_keys: [N, C], negatives from the whole batch: the keys of all pictures (of all processes),
-    this batch's own rows among them from `first_row` on.
+    queries, keys: [B, P, C], row p of both at the same position, of length 1. Computed in float32
+    (without autocast). The keys are detached: gradients flow to the queries only.
+    all_keys: [N, C], to use negatives from the whole batch: the keys of all pictures of all
+    processes, with this batch's own rows starting at `first_row`.
     Returns [B * P] in picture-major order; a single candidate gives 0. NaN in gives NaN out.
 
     Source: Park et al. 2020, equations 2 and 3. The official program overwrites the diagonal of the
-    negatives with -10, which adds e^(-10/t) to the sum and is left out here (e^-143 at t = 0.07).
+    negatives with -10, which adds a negligible e^(-10/t) to the sum (e^-143 at t = 0.07), omitted
+    here.
 
     Raises ValueError for unequal, empty or integer tensors, a temperature that is not finite and
-    above 0, or `all_keys` of another width or without this batch's rows.
+    above 0, or `all_keys` of the wrong width or without this batch's rows.
     """
     check_patches(queries, keys)
     check_positive(temperature=temperature)

@@ -1,10 +1,9 @@
-"""PatchNCE's descendants, which weigh the negatives or leave the positive out of the sum.
+"""Variants of PatchNCE that weight the negatives or exclude the positive from the denominator.
 
-All take queries and keys [B, P, C], row p of a picture at the same place, of length 1, with
-gradients to the queries alone; the negatives of a patch are the other patches of its picture. They
-are computed in float32 or better (without autocast), and NaN in gives NaN out. Each loss of a patch
-comes alone, [B * P] in picture-major order; a picture of a single patch has no negatives and gives
-0.
+All take queries and keys [B, P, C], row p of both at the same position, of length 1, with gradients
+to the queries only; the negatives of a patch are the other patches of its picture. They are
+computed in float32 or better (without autocast), and NaN in gives NaN out. They return one loss per
+patch, [B * P] in picture-major order; a picture with a single patch has no negatives and gives 0.
 """
 
 import math
@@ -29,19 +28,19 @@ def mo_nce(
     epsilon: float = 1.0,
     iterations: int = 50,
 ) -> Tensor:
-    """Return PatchNCE with negatives weighed by the optimal transport of queries to keys.
+    """Return PatchNCE with negatives weighted by an optimal transport plan of queries to keys.
 
     l_p = -log( e^(s_pp / t) / (e^(s_pp / t) + (P - 1) sum_(n != p) w_pn e^(s_pn / t)) ), s = q k;
-    w: the plan with rows and columns that sum to 1 for the kernel e^(c / epsilon) without its
-    diagonal. c = 1 - s ("easy": unlike patches weigh more) or s ("hard": like patches weigh more).
-    An infinite epsilon gives PatchNCE.
+    w: the plan with rows and columns that sum to 1 for the kernel e^(c / epsilon) with zero
+    diagonal. c = 1 - s ("easy": dissimilar patches get more weight) or s ("hard": similar patches
+    do). An infinite epsilon gives PatchNCE.
 
-    queries, keys: [B, P, C] of length 1; keys detached, the weights not: as in the official program
-    the gradient goes through the plan too: exact for epsilon of 0.1 or more with 50 iterations, up
-    to 1.3 % off at 0.03, 6 to 13 % at 0.01; no second gradient. Returns [B * P]; P = 1 gives 0.
+    queries, keys: [B, P, C] of length 1; keys detached. As in the official program the gradient
+    also flows through the plan; with 50 iterations it is exact for epsilon 0.1 or more, up to 1.3 %
+    off at 0.03, 6 to 13 % at 0.01; once differentiable. Returns [B * P]; P = 1 gives 0.
     Source: Zhan et al. 2022 (MoNCE), section 3; defaults of the official program, whose script for
-    horses uses "hard" with epsilon 0.1. It lets e^(-10 / epsilon) stand on the kernel's
-    diagonal, which leaks into the plan where epsilon is large; here the diagonal is 0.
+    horses uses "hard" with epsilon 0.1. It has e^(-10 / epsilon) on the kernel's diagonal, which
+    distorts the plan for large epsilon; here the diagonal is 0.
 
     Raises ValueError as patch_nce does, for an epsilon not above 0 and an unknown cost.
     """
@@ -66,13 +65,13 @@ def mo_nce(
 
 
 def decoupled_patch_nce(queries: Tensor, keys: Tensor, *, temperature: float = 0.07) -> Tensor:
-    """Return PatchNCE with the positive out of the sum.
+    """Return PatchNCE with the positive excluded from the denominator.
 
-    l_p = -s_pp / t + log sum_(n != p) e^(s_pn / t), s = q k; below 0 where the positive wins.
+    l_p = -s_pp / t + log sum_(n != p) e^(s_pn / t), s = q k, which may be negative.
 
     queries, keys: [B, P, C] of length 1; keys detached. Returns [B * P]; P = 1 gives 0.
-    Source: Yeh et al. 2022 (decoupled contrastive learning); on patches Jung et al. 2022, whose
-    official program returns e^(l - l) = 1 with the gradient of l.
+    Source: Yeh et al. 2022 (decoupled contrastive learning); for patches Jung et al. 2022, whose
+    official program returns the constant e^(l - l) = 1 with the gradient of l.
 
     Raises ValueError as patch_nce does.
     """
@@ -85,18 +84,18 @@ def decoupled_patch_nce(queries: Tensor, keys: Tensor, *, temperature: float = 0
 def hdce(
     queries: Tensor, keys: Tensor, *, temperature: float = 0.07, gamma: float = 50.0
 ) -> Tensor:
-    """Return the decoupled loss with hard negatives: like patches of the source count for more.
+    """Return the decoupled loss with hard negatives: similar source patches get more weight.
 
     l_p = -s_pp / t + log sum_(n != p) e^(w_pn s_pn / t), s = q k,
-    w_pn = e^((k_p k_n - max_(m != p) k_p k_m) / gamma), so that the likest patch has w = 1. An
-    infinite gamma gives the decoupled loss; the smaller gamma, the more the unlike ones fade.
+    w_pn = e^((k_p k_n - max_(m != p) k_p k_m) / gamma), so the most similar patch has w = 1. An
+    infinite gamma gives the decoupled loss; a smaller gamma gives dissimilar patches less weight.
 
     queries, keys: [B, P, C] of length 1; keys and weights detached. Returns [B * P]; P = 1 gives 0.
-    Source: Jung et al. 2022 (hDCE), as their official program has it: the weight multiplies the
-    similarity and gamma divides, where in the paper the weight multiplies the exponential and gamma
-    the similarity. Their gamma falls from 50 to 10 over the training.
+    Source: Jung et al. 2022 (hDCE), as in their official program: w multiplies the similarity and
+    gamma divides, whereas in the paper w multiplies the exponential and gamma the similarity. Their
+    gamma decreases from 50 to 10 during training.
 
-    Raises ValueError as patch_nce does and for a gamma not above 0.
+    Raises ValueError as patch_nce does and for a gamma that is not above 0.
     """
     check_patches(queries, keys)
     check_positive(temperature=temperature)
@@ -113,14 +112,14 @@ def hdce(
 
 
 def semantic_relation(queries: Tensor, keys: Tensor) -> Tensor:
-    """Return how much the relations among a picture's patches differ from those of the source.
+    """Return the divergence between a translation's patch similarities and those of its source.
 
     L_b = sum_p JSD( softmax_n(q_p q_n) || softmax_n(k_p k_n) ),
     JSD(p || r) = KL(p || m) / 2 + KL(r || m) / 2, m = (p + r) / 2; between 0 and P log 2.
-    Some texts write m = p + r, which makes every row log 2 too small.
+    Some texts print m = p + r, which makes every row too small by log 2.
 
-    queries, keys: [B, P, C], divided by their lengths here (a row of zeros stays zero); keys
-    detached. Returns [B], summed over patches; P = 1 gives 0.
+    queries, keys: [B, P, C], normalised here (a row of zeros stays zero); keys detached. Returns
+    [B], summed over patches; P = 1 gives 0.
     Source: Jung et al. 2022 (semantic relation consistency, SRC); no temperature in either softmax.
 
     Raises ValueError for unequal, empty or integer tensors.
@@ -154,7 +153,7 @@ def _decoupled(negatives: Tensor, positives: Tensor | None = None) -> Tensor:
     return (others.logsumexp(2) - positives).flatten()
 
 
-# The choices of a patch loss: name -> function of (queries, keys, *, temperature, ...) -> [B * P].
+# Patch losses by name: functions of (queries, keys, *, temperature, ...) that return [B * P].
 PATCH_LOSSES: dict[str, Callable[..., Tensor]] = {
     "patch_nce": patch_nce,
     "mo_nce": mo_nce,

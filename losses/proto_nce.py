@@ -1,4 +1,4 @@
-"""ProtoNCE: an embedding finds the prototypes of its clusters."""
+"""ProtoNCE: identify the prototypes of each embedding's clusters."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ from losses.common import (
     check_positive,
     check_rows,
     common_precision,
-    looked_at,
     reduced,
+    values_are_checked,
 )
 from losses.info_nce import info_nce
 from losses.similarity import cross_entropies, unit
@@ -31,26 +31,25 @@ def proto_nce(
     temperature: float = 0.1,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return PCL's loss: each embedding finds its prototypes, and its key where keys are given.
+    """Return PCL's loss: identify each embedding's prototypes, and its key if keys are given.
 
     l_i = -1 / M sum_m log( exp(v_i c^m_s / phi^m_s) / sum_j exp(v_i c^m_j / phi^m_j) )
     - log( exp(v_i k_i / t) / sum_j exp(v_i k_j / t) ), s: the cluster of i in the m-th of M
-    clusterings, j over all its K_m prototypes. The last term, info_nce with the negatives, only
-    with keys.
+    clusterings, j over all its K_m prototypes. The last term is info_nce with the negatives, only
+    if keys are given.
 
-    embeddings: v, [N, D]; prototypes: c, M times [K_m, D]; assignments: M times integers [N] below
-    K_m; concentrations: phi > 0, M times [K_m]; keys: [N, D]; negatives: [K, D]. Vectors are
-    normalised here (a row of zeros stays zero); all but the embeddings are detached. Computed in
-    float32 or better (without autocast). Returns the mean over embeddings, or [N] with reduction
-    "none"; a single prototype gives 0. Temperature 0.1: the paper's; 0.2 in the official program,
-    which also samples r of many prototypes as negatives. Some texts leave phi undefined, see
-    `concentrations`.
-    Source: Li et al. 2021 (PCL), equation 11, the mean for the sum.
+    embeddings: v, [N, D]; prototypes: c, list of M [K_m, D]; assignments: list of M integer [N]
+    below K_m; concentrations: phi > 0, list of M [K_m] (see `concentrations`); keys: [N, D];
+    negatives: [K, D]. Vectors are normalised here (a row of zeros stays zero); all but the
+    embeddings are detached. Computed in float32 or better (without autocast). Returns the mean over
+    embeddings, or [N] with reduction "none"; a single prototype gives 0. Temperature 0.1: the
+    paper's; 0.2 in the official program, which also samples r of the prototypes as negatives.
+    Source: Li et al. 2021 (PCL), equation 11, mean instead of sum.
 
-    Raises ValueError for tensors in place of lists, lists of unlike lengths or none, shapes that do
-    not fit, empty tensors, integers, negatives without keys, a temperature that is not finite and
-    above 0, an unknown reduction and, on the CPU, for NaN, an assignment to no prototype and a
-    concentration that is not finite and above 0.
+    Raises ValueError for tensors instead of lists, empty lists or lists of different lengths,
+    mismatched shapes, empty tensors, wrong dtypes, negatives without keys, a temperature that is
+    not finite and above 0, an unknown reduction and, on the CPU, for NaN, an assignment out of
+    range and a concentration that is not finite and above 0.
     """
     lists = (prototypes, assignments, concentrations)
     _check_lists(prototypes=prototypes, assignments=assignments, concentrations=concentrations)
@@ -78,11 +77,11 @@ def _check_lists(**lists: Sequence[Tensor]) -> None:
     for name, found in lists.items():
         if isinstance(found, Tensor):
             shape = list(found.shape)
-            raise ValueError(f"{name} {shape} is a tensor; give a list, one tensor a clustering")
+            raise ValueError(f"{name} {shape} is a tensor; give a list, one per clustering")
     counts = [len(found) for found in lists.values()]
     if len(set(counts)) > 1 or not counts[0]:
         names = f"{', '.join(lists)} of {counts} clusterings"
-        raise ValueError(f"{names}: expected equally many, 1 or more")
+        raise ValueError(f"{names}: expected equal numbers, at least 1")
 
 
 def _one(
@@ -97,9 +96,9 @@ def _one(
     if concentrations.shape != (len(prototypes),):
         raise ValueError(f"concentrations {list(concentrations.shape)}: not [{len(prototypes)}]")
     check_finite("concentrations", concentrations)
-    if looked_at(concentrations) and not (concentrations > 0).all():
+    if values_are_checked(concentrations) and not (concentrations > 0).all():
         least = concentrations.min().item()
-        raise ValueError(f"concentrations down to {least}: expected finite numbers above 0")
+        raise ValueError(f"concentrations: smallest {least}, expected finite numbers above 0")
     embeddings = unit(embeddings)
     keys = unit(prototypes.detach()) / concentrations.detach().unsqueeze(1)
     losses = cross_entropies(*common_precision(embeddings, keys), assignments.long())

@@ -1,4 +1,4 @@
-"""Losses against remembered features: MoCo's negatives, NNCLR's nearest neighbours."""
+"""Losses with features of earlier batches: MoCo's negatives, NNCLR's nearest neighbours."""
 
 import torch
 from torch import Tensor
@@ -16,13 +16,13 @@ def moco(
     temperature: float = 0.07,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return MoCo's loss: each query finds its key among itself and the queue.
+    """Return MoCo's loss: identify each query's key among the key itself and the queue.
 
     l_i = -log( exp(q_i k_i / t) / (exp(q_i k_i / t) + sum_(j = 1..K) exp(q_i n_j / t)) )
 
     queries: [N, D]; keys: [N, D] from the momentum encoder; queue: n, [K, D], such as
-    FeatureQueue.features, into which the keys go only after this. All normalised here (a row of
-    zeros stays zero), keys and queue detached. The queue may change before the backward pass.
+    FeatureQueue.features before the keys are pushed. All normalised here (a row of zeros stays
+    zero), keys and queue detached. The queue may change before the backward pass.
     Computed in float32 or better (without autocast). Returns the mean over queries, or [N] with
     reduction "none". Temperature 0.07: the paper's; 0.2 in version 2.
     Source: He et al. 2020, equation 1.
@@ -51,20 +51,19 @@ def nnclr(
     temperature: float = 0.1,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return NNCLR's loss: the nearest neighbour of one view finds the prediction of the other.
+    """Return NNCLR's loss: match one view's nearest neighbour to the prediction of the other view.
 
     l_i = 1/2 ( h(NN(a_i), q)_i + h(NN(b_i), p)_i ), h(n, p)_i = -log( exp(n p_i / t) / sum_j
     exp(n p_j / t) ), j over the N predictions of one view; p, q: predictions of the views a, b;
     NN(z): the row of the support set nearest to z, of unit vectors.
 
-    view_a, view_b: [N, D], for the search only, no gradient; support: [M, D], such as
-    FeatureQueue.features, detached; predictions: (p, q), each [N, D], what the predictor makes of
-    the views (by default the views). All normalised here (a row of zeros stays zero). Computed in
-    float32 or better (without autocast). Returns the mean over pictures, or [N] with reduction
-    "none"; N = 1 gives 0. Temperature 0.1: the paper's.
-    Source: Dwibedi et al. 2021, equations 1 to 3. A common misreading is that the neighbour stands
-    "rather than" an augmented view: it stands for one, and the other is its positive. lightly's
-    recipe adds the negatives of the same view.
+    view_a, view_b: [N, D], used only for the search, no gradient; support: [M, D], such as
+    FeatureQueue.features, detached; predictions: (p, q), each [N, D], the predictor's outputs for
+    the views (by default the views themselves). All normalised here (a row of zeros stays zero).
+    Computed in float32 or better (without autocast). Returns the mean over pictures, or [N] with
+    reduction "none"; N = 1 gives 0. Temperature 0.1: the paper's.
+    Source: Dwibedi et al. 2021, equations 1 to 3. The neighbour replaces one augmented view only,
+    and the other view is its positive. lightly's recipe also uses negatives of the same view.
 
     Raises ValueError for shapes that do not fit, empty tensors, integers, NaN (on the CPU), a
     temperature that is not finite and above 0, and an unknown reduction.
@@ -87,7 +86,7 @@ def nnclr(
 def nearest_neighbours(rows: Tensor, support: Tensor) -> Tensor:
     """Return for each row of [N, D] the nearest unit vector of the support set [M, D], as [N, D].
 
-    Nearest by angle, which for unit vectors is by distance. No gradient.
+    Nearest in angle, equivalently in distance of the unit vectors. No gradient.
     """
     check_rows(rows=rows, support=support)
     with torch.autocast(rows.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""Rows of vectors: their unit length, and the log-sum over all their similarities."""
+"""Normalisation of vectors, and log-sum-exp over all their similarities."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,16 +9,16 @@ from torch.utils.checkpoint import checkpoint
 
 from losses.common import single_precision
 
-# Similarities that are held at a time, 16 MiB of float32. A quarter of it is a little faster on one
-# thread, and slower where several threads share a busy machine.
+# Similarities in memory at a time, 16 MiB of float32. A quarter of that is slightly faster on one
+# thread, and slower when several threads share a busy machine.
 BLOCK_ELEMENTS = 2**22
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Return each row of [..., D] over its length, in float32 or better.
+    """Return each row of [..., D] divided by its length, in float32 or better.
 
-    A row of zeros stays as it is, with the gradient that arrives (x / max(|x|, 1e-12), which other
-    libraries take, multiplies it by 1e12).
+    A row of zeros is returned unchanged and passes its gradient through unchanged (the usual
+    x / max(|x|, 1e-12) would multiply it by 1e12).
     """
     rows = single_precision(rows)
     lengths = rows.norm(dim=-1, keepdim=True)
@@ -28,12 +28,12 @@ def unit(rows: Tensor) -> Tensor:
 def cross_entropies(
     queries: Tensor, keys: Tensor, places: Tensor, excluded: Sequence[Tensor] = ()
 ) -> Tensor:
-    """Return -log( exp(q_i k_p) / sum_k exp(q_i k_k) ) of every query, p its place among the keys.
+    """Return -log( exp(q_i k_p) / sum_k exp(q_i k_k) ) of every query, p the index of its key.
 
     queries: [N, D], divided by the temperature; keys: [M, D], both float32 or better, autocast off;
-    places: int64 [N]; excluded: keys that are left out, each int64 [N], one of every query.
-    Returns [N]. The similarities exist block by block and are computed again for the gradient, so
-    that beyond BLOCK_ELEMENTS of them the memory is that of the vectors.
+    places: p, int64 [N]; excluded: indices of keys to exclude, each int64 [N], one per query.
+    Returns [N]. Similarities are computed in blocks and recomputed in the backward pass, so that
+    at most BLOCK_ELEMENTS of them are in memory.
     """
 
     def block(first: int, last: int) -> Tensor:
@@ -44,9 +44,9 @@ def cross_entropies(
 
 
 def log_partition(queries: Tensor, keys: Tensor, excluded: Sequence[Tensor] = ()) -> Tensor:
-    """Return log sum_k exp(q_i k_k) of every query, the sum of cross_entropies, as [N].
+    """Return log sum_k exp(q_i k_k) of every query, as in cross_entropies, as [N].
 
-    The excluded keys of a query differ from one another; where no key is left the result is -inf.
+    The excluded keys of a query must be distinct; if no key is left the result is -inf.
     """
     if len(excluded) >= len(keys):
         return queries.new_full((len(queries),), -torch.inf)
@@ -64,13 +64,13 @@ def _similarities(
     similarities = queries[first:last] @ keys.T
     own = torch.arange(last - first, device=queries.device)
     for columns in excluded:
-        # Behind autograd's back, and rightly: what is -inf has a softmax, so a gradient, of 0.
+        # In place, hidden from autograd, is safe: -inf has softmax 0, so gradient 0.
         similarities.detach()[own, columns[first:last]] = -torch.inf
     return similarities
 
 
 def by_row_blocks(block: Callable[[int, int], Tensor], rows: int, columns: int) -> Tensor:
-    """Return block(first, last) of all rows, joined; each forgets what it computed on the way."""
+    """Return block(first, last) for all rows, concatenated; each block is checkpointed."""
     size = max(1, BLOCK_ELEMENTS // columns)
     if rows <= size:
         return block(0, rows)

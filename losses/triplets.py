@@ -1,9 +1,9 @@
 """Triplets of a labelled batch, as lists of indices.
 
-Of an anchor a, a positive p (same label, another row) and a negative n (another label), D the
-distance and m the margin: a triplet is hard where D_an <= D_ap, semi-hard where
-D_ap < D_an <= D_ap + m, and easy where D_an > D_ap + m; every triplet is one of the three
-(Schroff et al. 2015). Embeddings are not normalised here.
+A triplet is an anchor a, a positive p (another row with the same label) and a negative n (a row
+with another label). With the distance D and the margin m it is hard if D_an <= D_ap, semi-hard if
+D_ap < D_an <= D_ap + m, and easy if D_an > D_ap + m (Schroff et al. 2015). Embeddings are not
+normalised here.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from losses.distances import pairwise_distances
 
 Kind = Literal["all", "hard", "semi_hard", "easy", "batch_hard"]
 KINDS = ("all", "hard", "semi_hard", "easy", "batch_hard")
-CHUNK = 2**18  # distances looked at together: few enough to stay in a processor's cache
+CHUNK = 2**18  # distances processed at a time: few enough to stay in a processor's cache
 
 
 class Triplets(NamedTuple):
-    """Rows of the batch, three int64 [T]."""
+    """Row indices of the batch, three int64 [T]."""
 
     anchors: Tensor
     positives: Tensor
@@ -29,7 +29,7 @@ class Triplets(NamedTuple):
 
 
 class Anchors(NamedTuple):
-    """Some rows of the batch and how all others lie to them."""
+    """Some rows of the batch and the relation of all rows to them."""
 
     rows: Tensor  # int64 [R]
     distances: Tensor  # [R, N], float32 or better
@@ -46,17 +46,18 @@ def mine_triplets(
     margin: float = 0.2,
     squared: bool = False,
 ) -> Triplets:
-    """List the triplets of one kind, in the order of anchor, positive, negative.
+    """List the triplets of one kind, sorted by anchor, positive, negative.
 
     kind: "hard", "semi_hard" or "easy" as above; "all": every triplet; "batch_hard": for each
     anchor its farthest positive and its nearest negative (Hermans et al. 2017).
 
     embeddings: [N, D]; labels: integers [N]. squared: compare squared distances with the margin.
-    Returns three int64 [T], T = 0 where there are none: a batch of one row, or of one class. "all"
-    of N rows in classes of K has N (K - 1) (N - K); mined_triplet_margin lists none.
+    Returns three int64 [T]; T = 0 if there are none, as in a batch with one row or one class. For N
+    rows in classes of K, "all" gives N (K - 1) (N - K) triplets; mined_triplet_margin avoids the
+    list.
 
-    Raises ValueError for empty embeddings, integers, NaN (on the CPU; on a GPU a row of NaN is in
-    no hard, semi-hard or easy triplet), labels of another length or of floats, a margin that is not
+    Raises ValueError for empty or integer embeddings, NaN (on the CPU; on a GPU a row of NaN is in
+    no hard, semi-hard or easy triplet), labels of the wrong length or dtype, a margin that is not
     finite and above 0, or an unknown kind.
     """
     check_batch(embeddings, labels, kind, margin)
@@ -66,7 +67,7 @@ def mine_triplets(
 
 
 def check_batch(embeddings: Tensor, labels: Tensor, kind: str, margin: float) -> None:
-    """Raise ValueError for what mine_triplets and mined_triplet_margin refuse."""
+    """Check the arguments of mine_triplets and mined_triplet_margin; raise ValueError."""
     check_rows(embeddings=embeddings)
     check_labels(labels, len(embeddings))
     check_positive(margin=margin)
@@ -75,14 +76,14 @@ def check_batch(embeddings: Tensor, labels: Tensor, kind: str, margin: float) ->
 
 
 def split_anchors(embeddings: Tensor, labels: Tensor, squared: bool) -> Iterator[Anchors]:
-    """Yield the batch by a few anchors at a time, about CHUNK distances.
+    """Yield the batch a few anchors at a time, about CHUNK distances each.
 
-    Distances are made in float64 and rounded to float32 (to float64 if the embeddings are), so that
-    equal ones come out equal.
+    Distances are computed in float64 and rounded to float32 (unless the embeddings are float64), so
+    that equal distances are exactly equal.
     """
     precision = torch.promote_types(embeddings.dtype, torch.float32)
     embeddings = embeddings.detach().double()
-    embeddings = embeddings - embeddings.mean(0)  # keeps distances, and more of their digits
+    embeddings = embeddings - embeddings.mean(0)  # the same distances, with less cancellation
     everyone = torch.arange(len(labels), device=labels.device)
     for rows in everyone.split(max(1, CHUNK // len(labels))):
         distances = pairwise_distances(embeddings[rows], embeddings, squared=squared)
@@ -91,7 +92,7 @@ def split_anchors(embeddings: Tensor, labels: Tensor, squared: bool) -> Iterator
 
 
 def _of_kind(anchors: Anchors, kind: str, margin: float) -> Triplets:
-    pairs = anchors.positives.nonzero()  # [pairs, 2], place among the anchors and positive
+    pairs = anchors.positives.nonzero()  # [pairs, 2], index among the anchors and positive
     found = []
     for part in pairs.split(max(1, 8 * CHUNK // anchors.distances.shape[1])):
         place, positive = part.T
@@ -110,7 +111,7 @@ def _of_kind(anchors: Anchors, kind: str, margin: float) -> Triplets:
 
 
 def _batch_hard(anchors: Anchors, kind: str, margin: float) -> Triplets:
-    """Take one triplet of each anchor that has any."""
+    """Return one triplet for each anchor that has any."""
     farthest = anchors.distances.masked_fill(~anchors.positives, -torch.inf).argmax(1)
     nearest = anchors.distances.masked_fill(~anchors.negatives, torch.inf).argmin(1)
     usable = anchors.positives.any(1) & anchors.negatives.any(1)

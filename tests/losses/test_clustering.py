@@ -90,8 +90,8 @@ def test_an_empty_cluster_takes_the_row_farthest_out():
 @pytest.mark.parametrize(
     ("features", "clusters", "options", "message"),
     [
-        (torch.ones(3, 2), 0, {}, "clusters 0 is not 1 to 3"),
-        (torch.ones(3, 2), 4, {}, "clusters 4 is not 1 to 3"),
+        (torch.ones(3, 2), 0, {}, "clusters 0: give 1 to 3"),
+        (torch.ones(3, 2), 4, {}, "clusters 4: give 1 to 3"),
         (torch.ones(3, 2), 2, {}, "clusters 2: features have only 1 distinct"),
         (torch.ones(3, 2), 1, {"iterations": 0}, "iterations 0"),
         (torch.ones(0, 2), 1, {}, r"features \[0, 2\]"),
@@ -143,7 +143,7 @@ def test_clusters_without_extent_take_the_largest():
 @pytest.mark.parametrize(
     ("assignments", "message"),
     [
-        ([0, 0, 2], r"centroids \[1\] of 3 have no row"),
+        ([0, 0, 2], r"centroids \[1\] of 3: no row is assigned"),
         ([0, 1], r"assignments \[2\]: expected \[3\]"),
         ([0, 1, 3], "assignments from 0 to 3: expected 0 to 2"),
     ],

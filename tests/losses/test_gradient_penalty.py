@@ -166,7 +166,7 @@ def test_interpolated_points_lie_between_each_real_and_its_fake():
 
 @pytest.mark.parametrize("shapes", [((2, 3), (2, 4), (2,)), ((2, 3), (2, 3), (2, 1))])
 def test_points_of_unequal_shapes_are_refused(shapes):
-    with pytest.raises(ValueError, match="reals, fakes and shares"):
+    with pytest.raises(ValueError, match="reals, fakes and weights"):
         interpolate(*(torch.zeros(shape) for shape in shapes))
 
 

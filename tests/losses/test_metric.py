@@ -231,9 +231,9 @@ def test_the_mean_of_triplets_is_that_of_the_elements():
         triplet_margin(*triplets, reduction="sum")
 
 
-def test_where_values_are_not_looked_at_nan_comes_out(monkeypatch):
+def test_where_values_are_not_checked_nan_comes_out(monkeypatch):
     """As on a GPU, where a look would wait."""
-    monkeypatch.setattr(common, "looked_at", lambda _: False)
+    monkeypatch.setattr(common, "values_are_checked", lambda _: False)
     first, second, same = rows(), rows(seed=1), torch.tensor([1, 0, 1, 0, 0, 1])
     first[2, 1] = math.nan
     for form in FORMS:

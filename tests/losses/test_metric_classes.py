@@ -239,9 +239,9 @@ def test_the_mean_is_that_of_the_elements(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_where_values_are_not_looked_at_nan_comes_out_and_no_label_is_left_out(loss, monkeypatch):
+def test_where_values_are_not_checked_nan_comes_out_and_no_label_is_left_out(loss, monkeypatch):
     """As on a GPU, where a look would wait, and where a place out of range ends the process."""
-    monkeypatch.setattr(common, "looked_at", lambda _: False)
+    monkeypatch.setattr(common, "values_are_checked", lambda _: False)
     embeddings, labels, weights = batch()
     with pytest.raises(RuntimeError, match="out of bounds"):
         loss(embeddings, labels.index_fill(0, torch.tensor([2]), -100), weights)
@@ -277,5 +277,5 @@ def test_options_that_are_not_positive_are_refused(head, option):
 
 
 def test_an_angle_in_degrees_is_refused():
-    with pytest.raises(ValueError, match="margin 28.6 .*radians"):
+    with pytest.raises(ValueError, match="margin 28.6: .*radians"):
         ArcFaceHead(4, 5, generator=random(), margin=28.6)

@@ -125,10 +125,10 @@ def test_the_mean_is_that_of_the_elements():
         open_world_contrastive(features, labels, prototypes, reduction="sum")
 
 
-def test_where_values_are_not_looked_at_nan_comes_out(monkeypatch):
+def test_where_values_are_not_checked_nan_comes_out(monkeypatch):
     """As on a GPU, where a look would wait; so does NaN for a class without a prototype."""
-    monkeypatch.setattr(common, "looked_at", lambda _: False)
-    monkeypatch.setattr(open_world, "looked_at", lambda _: False)
+    monkeypatch.setattr(common, "values_are_checked", lambda _: False)
+    monkeypatch.setattr(open_world, "values_are_checked", lambda _: False)
     features, labels, prototypes = batch()
     means = OpenWorldPrototypes(4, 3)
     means.update(features[:3], labels[:3])
