@@ -106,9 +106,9 @@ class BlurUpsample(ResamplingFilter):
 
 
 def reflection_pad(x: Tensor, pixels: int) -> Tensor:
-    """Mirror [B, C, H, W] by `pixels` on each side, without repeating the border pixel.
+    """Pad [B, C, H, W] by `pixels` on each side, without repeating the border pixel.
 
-    The same function as `F.pad(mode="reflect")`; H and W must be above `pixels`.
+    Equal to `F.pad(mode="reflect")`; H and W must be larger than `pixels`.
     """
     if few_launches(x.device):
         size = [side + 2 * pixels for side in x.shape[2:]]
