@@ -78,7 +78,11 @@ DEMO_PIX2PIX := --source_classes 11 --generator unet_128 --base_channels 16 \
 soak: install
 	$(PY) tests/soak.py
 
+# On a machine with a GPU, benchmarks/gpu.py beside them.
 benchmarks: install
+	$(PY) benchmarks/launches.py
+	$(PY) benchmarks/roofline.py
+	$(PY) benchmarks/data.py
 	$(PY) benchmarks/cut_step.py
 	$(PY) benchmarks/cyclegan_step.py
 	$(PY) benchmarks/pix2pix_step.py
@@ -87,6 +91,7 @@ benchmarks: install
 	$(PY) benchmarks/patch_losses.py
 	$(PY) benchmarks/frechet.py
 	$(PY) benchmarks/fid.py
+	$(PY) benchmarks/all_reduce.py
 
 clean:
 	rm -rf .venv demo demo-cyclegan demo-pix2pix build *.egg-info
