@@ -1,4 +1,4 @@
-"""Items and the typed batches that leave this room, and what the stream expects of a dataset."""
+"""Items, the typed batches that this package yields, and the protocol of a dataset."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,20 +11,20 @@ from errors import UserError
 
 
 class TranslationBatch(NamedTuple):
-    """Pictures of two kinds: float32, NCHW, in [-1, 1]; label maps one-hot, 0 or 1."""
+    """Pictures of both domains: float32, NCHW, in [-1, 1]; label maps one-hot, 0 or 1."""
 
     source: Tensor  # [B, C, H, W]
     target: Tensor  # [B, C, H, W]
 
 
 class ImageBatch(NamedTuple):
-    """Pictures and their class numbers."""
+    """Pictures and their class indices."""
 
     images: Tensor  # float32 [B, C, H, W] in [-1, 1]
     labels: Tensor  # int64 [B]; all 0 where there are no classes
 
 
-# (file, reason) of each file met on the way that could not be read and was replaced
+# (file, reason) of each unreadable file that was replaced to get an item
 Unreadable = tuple[tuple[Path, str], ...]
 
 
@@ -37,7 +37,7 @@ class Item(NamedTuple):
 
 
 class ImageItem(NamedTuple):
-    """One picture, float32 [C, H, W] in [-1, 1], and the number of its class."""
+    """One picture, float32 [C, H, W] in [-1, 1], and its class index."""
 
     image: Tensor
     label: int  # 0 where there are no classes
@@ -60,11 +60,11 @@ class EndlessDataset(Protocol):
         """The files of an item, before any unreadable one is replaced."""
 
     def preview(self, count: int) -> NamedTuple:
-        """Up to `count` pictures to look at, of each domain, the same every time."""
+        """Up to `count` pictures of each domain for previews, the same every time."""
 
 
 class TranslationDataset(EndlessDataset, Protocol):
-    """One whose items are pictures of two domains."""
+    """A dataset whose items are pictures of two domains."""
 
     def __getitem__(self, index: int) -> Item:
         """Item number `index`, counted from the start of training."""
@@ -76,7 +76,7 @@ class TranslationDataset(EndlessDataset, Protocol):
         """The source and target file of an item, before any unreadable one is replaced."""
 
     def preview(self, count: int) -> TranslationBatch:
-        """Up to `count` pictures of each domain to look at, the same every time."""
+        """Up to `count` pictures of each domain for previews, the same every time."""
 
 
 def translation_batch(
@@ -84,9 +84,9 @@ def translation_batch(
     indices: Sequence[int],
     files: Callable[[int], tuple[Path, Path]],
 ) -> TranslationBatch:
-    """The items with these global indices as one batch; `files` as a `TranslationDataset`'s.
+    """The items with these global indices as one batch; files: `TranslationDataset.files`.
 
-    Raises `UserError`, which names two files, where sizes differ.
+    Raises `UserError`, which names two files, if sizes differ.
     """
     return TranslationBatch(
         stack_equal([item.source for item in items], lambda place: files(indices[place])[0]),
@@ -97,8 +97,8 @@ def translation_batch(
 def stack_equal(pictures: Sequence[Tensor], path_at: Callable[[int], Path]) -> Tensor:
     """N pictures [C, H, W] of one size as [N, C, H, W].
 
-    path_at: from a place among the pictures to its file. Raises `UserError`, which names two files,
-    where sizes differ.
+    path_at: maps a position in `pictures` to its file. Raises `UserError`, which names two files,
+    if sizes differ.
     """
     first = pictures[0]
     for place, picture in enumerate(pictures):
@@ -114,7 +114,7 @@ def stack_equal(pictures: Sequence[Tensor], path_at: Callable[[int], Path]) -> T
 
 
 def stack_centres(pictures: Sequence[Tensor]) -> Tensor:
-    """Pictures [C, H_i, W_i] cut about their centres to one size: [N, C, min H_i, min W_i]."""
+    """Pictures [C, H_i, W_i] centre-cropped to one size: [N, C, min H_i, min W_i]."""
     height = min(picture.shape[1] for picture in pictures)
     width = min(picture.shape[2] for picture in pictures)
     cut = []

@@ -1,4 +1,4 @@
-"""Resized pictures in memory, shared by all reading processes of a training."""
+"""Resized pictures in memory, shared by all worker processes of a training."""
 
 import fcntl
 import math
@@ -21,7 +21,7 @@ from data.pixels import planes
 _DTYPES = (torch.uint8, torch.int32, torch.float32)
 _WIDE_DTYPES = {"I": torch.int32, "F": torch.float32}
 _EMPTY, _BEING_WRITTEN, _READY = range(3)
-# The columns of the table's rows; `room` is what a row has of the memory, from `offset` on.
+# The columns of the table; `room` is the number of bytes reserved for a row, from `offset` on.
 _STATE, _VERSION, _OFFSET, _ROOM, _DTYPE, _CHANNELS, _HEIGHT, _WIDTH, _FULL_WIDTH, _FULL_HEIGHT = (
     range(10)
 )
@@ -29,10 +29,10 @@ _ALIGNMENT = 64
 
 
 class Prepared(NamedTuple):
-    """A picture at the size that it is cropped from."""
+    """A picture that is resized, but not yet cropped."""
 
     full_size: tuple[int, int]  # width and height before it was resized
-    # Of Pillow, or its values as `planes` gives them: uint8, of 16 bits float32, of labels int32.
+    # A Pillow image, or its values as from `planes`: uint8, float32 (16 bits) or int32 (labels).
     picture: Image.Image | Tensor
 
     @property
@@ -52,14 +52,14 @@ class Prepared(NamedTuple):
 
 
 class PictureCache:
-    """Keeps prepared pictures by their number, in at most `limit_bytes` of shared memory.
+    """Keeps resized pictures by index, in at most `limit_bytes` of shared memory.
 
     All processes that inherit it, or get it as an argument when they start, read and fill the same
-    memory, so that a picture is kept once for all of them. Pictures are never evicted: where each
-    is read once an epoch, evicting the oldest would evict what is needed next. What does not fit is
-    not kept. A picture that comes in another size takes the place of its predecessor, if it fits.
+    memory, so that each picture is stored once. Nothing is evicted: each picture is read once per
+    epoch, so the least recently used one is the one needed next. A picture that does not fit is not
+    kept. A picture that comes again in another size replaces the earlier one, if it fits.
 
-    Memory is taken as pictures come. It does not lie in /dev/shm, which is small in containers.
+    Memory is allocated as pictures arrive, and not in /dev/shm, which is small in containers.
     """
 
     def __init__(self, pictures: int, limit_bytes: int):
@@ -67,7 +67,7 @@ class PictureCache:
         self._map(_anonymous_file())
 
     def get(self, number: int) -> Prepared | None:
-        """A copy of the picture of this number; None where it is not kept."""
+        """A copy of the picture with this index, or None if it is not kept."""
         with self._locked():
             row = self._table[number].tolist()
         if row[_STATE] != _READY:
@@ -79,7 +79,7 @@ class PictureCache:
         return Prepared((row[_FULL_WIDTH], row[_FULL_HEIGHT]), picture)
 
     def put(self, number: int, prepared: Prepared) -> None:
-        """Keep the picture of this number, if it fits."""
+        """Keep the picture with this index, if it fits."""
         dtype, shape = prepared.layout
         needed = dtype.itemsize * math.prod(shape)
         with self._locked():
@@ -111,7 +111,7 @@ class PictureCache:
         return True
 
     def _pixels(self, row: list[int]) -> Tensor:
-        """The memory of a row, as its picture."""
+        """The memory of a row, viewed as its picture [C, H, W]."""
         shape = row[_CHANNELS], row[_HEIGHT], row[_WIDTH]
         dtype = _DTYPES[row[_DTYPE]]
         count = dtype.itemsize * math.prod(shape)
@@ -119,7 +119,7 @@ class PictureCache:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Held for a row, never for pixels. A lock of the file goes with a process that dies."""
+        """Lock the table, never while pixels are copied; the lock of a dead process is released."""
         fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
             yield
@@ -140,7 +140,7 @@ class PictureCache:
         weakref.finalize(self, os.close, file)
 
     def __getstate__(self) -> dict:
-        """For reading processes that are started and not forked; see Python's multiprocessing."""
+        """For worker processes that are spawned, not forked; see Python's multiprocessing."""
         return {"shape": self._shape, "file": reduction.DupFd(self._file)}
 
     def __setstate__(self, state: dict) -> None:
@@ -149,7 +149,7 @@ class PictureCache:
 
 
 def _anonymous_file() -> int:
-    """A file without a name, in memory where the system has such files (Linux)."""
+    """An unnamed file, in memory where the system supports that (Linux)."""
     if "memfd_create" in vars(os):
         return os.memfd_create("pictures")
     with tempfile.TemporaryFile() as file:

@@ -1,4 +1,4 @@
-"""Image files to pixels: 8-bit RGB, whatever mode they were saved in, and other modes."""
+"""One image file -> pixels: 8-bit RGB, whatever mode it was saved in, and steps to other modes."""
 
 import struct
 import warnings
@@ -62,15 +62,14 @@ class UnreadableImageError(Exception):
 
 
 def decode_image(path: Path) -> Image.Image:
-    """Read one image file as 8-bit RGB, turned as its EXIF orientation says.
+    """Read one image file as 8-bit RGB, rotated as its EXIF orientation says.
 
     - Greyscale, 1-bit, palette, CMYK and YCbCr: Pillow's own conversion.
-    - Anything transparent is laid over white: c*a/255 + 255 - a, rounded.
+    - Anything transparent is composited over white: c*a/255 + 255 - a, rounded.
     - 16-bit grey (modes I;16 and I): v*255/65535, rounded, never clipped.
     - 16-bit RGB(A) and 16-bit grey with alpha: Pillow 13 already reads these as 8-bit by dropping
-      the low byte, floor(v/256). That is at most one level off the rounded value, and the low
-      byte cannot be recovered.
-    - Of an animation or a multi-page file the first picture.
+      the low byte, floor(v/256), which is at most one level off the rounded value.
+    - Animations and multi-page files: the first picture.
 
     Raises `UnreadableImageError` for a missing, empty, truncated or damaged file, a file that is
     no image, a decompression bomb (Pillow's limit), floating point pixels, and integers outside
@@ -80,7 +79,7 @@ def decode_image(path: Path) -> Image.Image:
 
 
 def open_upright(path: Path) -> Image.Image:
-    """Read one image file in its own mode, turned as its EXIF orientation says.
+    """Read one image file in its own mode, rotated as its EXIF orientation says.
 
     The picture keeps the file's `info` and `format`. Raises `UnreadableImageError` for a file that
     cannot be decoded.
@@ -89,7 +88,7 @@ def open_upright(path: Path) -> Image.Image:
 
 
 class Opened(NamedTuple):
-    """An upright picture, and how much of its file's detail was left out in decoding it."""
+    """An upright picture, and by how much it was reduced in decoding."""
 
     image: Image.Image
     full_size: tuple[int, int]  # upright width and height in the file
@@ -99,8 +98,8 @@ class Opened(NamedTuple):
 def open_reduced(path: Path, reduction_for: Callable[[tuple[int, int]], int]) -> Opened:
     """Read one image file as `open_upright` does; a JPEG at a fraction of its size.
 
-    reduction_for: from the full upright width and height to 1, 2, 4 or 8; files of other formats
-    are not asked about and have reduction 1. The JPEG decoder leaves out the high frequencies of
+    reduction_for: maps the full upright width and height to 1, 2, 4 or 8; it is called for JPEGs
+    only, and other formats have reduction 1. The JPEG decoder leaves out the high frequencies of
     each block's cosine transform, which costs less than computing and then averaging them.
     """
     with _damage_named(path), Image.open(path, formats=IMAGE_FORMATS) as image:
@@ -122,7 +121,7 @@ def open_reduced(path: Path, reduction_for: Callable[[tuple[int, int]], int]) ->
 
 
 def to_rgb(path: Path, upright: Image.Image) -> Image.Image:
-    """Convert what `open_upright` read to 8-bit RGB; `decode_image` says how and what it raises."""
+    """Convert a picture from `open_upright` to 8-bit RGB; rules and errors: `decode_image`."""
     if upright.mode in WIDE_MODES:
         # v*255/65535 = v/257; 257 is odd, so there are no halves and +128 rounds exactly.
         grey = ((wide_levels(path, upright) + 128) // 257).astype(np.uint8)
@@ -146,7 +145,7 @@ def is_transparent(image: Image.Image) -> bool:
 def wide_levels(path: Path, image: Image.Image) -> np.ndarray:
     """Return the values of a picture in one of `WIDE_MODES`: int64 [H, W] in 0..65535.
 
-    The one grey value that a PNG names as transparent becomes white. Raises
+    The one grey value that a PNG marks as transparent becomes white. Raises
     `UnreadableImageError` for values outside 0..65535.
     """
     values = np.asarray(image).astype(np.int64)
@@ -159,7 +158,7 @@ def wide_levels(path: Path, image: Image.Image) -> np.ndarray:
 
 
 def header_size(path: Path) -> tuple[int, int] | None:
-    """Return width and height of the upright picture by the file's header; None if unreadable."""
+    """Return width and height of the upright picture from the file's header; None if unreadable."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of very large pictures; decoding them is where that matters.
@@ -173,16 +172,16 @@ def header_size(path: Path) -> tuple[int, int] | None:
 
 
 class PlainImage(NamedTuple):
-    """A picture as FID tools see it, and what they lose of the file ("" for nothing)."""
+    """A picture as FID tools read it, and what they drop ("" for nothing)."""
 
     picture: Image.Image  # 8-bit RGB
     loss: str
 
 
 def decode_plainly(path: Path) -> PlainImage:
-    """Read one image file as Pillow's `convert("RGB")` gives it, which published numbers rest on.
+    """Read one image file with Pillow's `convert("RGB")`, as was done for published numbers.
 
-    Unlike `decode_image` it drops transparency, clips 16-bit grey and does not turn the picture;
+    Unlike `decode_image` it drops transparency, clips 16-bit grey and ignores the orientation;
     `loss` says so. Raises `UnreadableImageError` for a file that cannot be decoded.
     """
     with _damage_named(path), Image.open(path, formats=IMAGE_FORMATS) as image:

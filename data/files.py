@@ -1,4 +1,4 @@
-"""Which files a run reads: folders on disk to sorted lists of images."""
+"""The files that a run reads: from folders on disk to sorted lists of images."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "ppm", "tif",
 
 
 class Domains(NamedTuple):
-    """The sorted image files of both domains, to train on and to look at."""
+    """The sorted image files of both domains, for training and for previews."""
 
     source: list[Path]
     target: list[Path]
@@ -23,13 +23,14 @@ class Domains(NamedTuple):
 def list_images(folder: Path, option: str) -> list[Path]:
     """All images in a folder and its subfolders, sorted by their relative posix path.
 
-    A file is an image when its extension is in `IMAGE_EXTENSIONS`, in any case. Linked folders are
-    followed, except a link back to a folder above it. Files and folders whose name begins with a
-    dot are skipped: file managers and notebooks leave copies and notes under such names. A broken
-    link is listed, so that the decoder can name it.
+    A file is an image when its extension is in `IMAGE_EXTENSIONS`, in any case. Linked folders
+    are followed, except a link back to a folder above it. Files and folders whose name begins
+    with a dot are skipped: file managers and notebooks keep copies and notes in them. A broken
+    link is listed, so that the decoder can report it.
 
-    `option` is the option that gave the folder, for the message. Raises `UserError` for a missing
-    folder, something that is no folder, a folder that cannot be listed, or no image in it.
+    option: the name of the option that gave the folder, for messages. Raises `UserError` for a
+    missing folder, a path that is not a folder, a folder that cannot be listed, or one without
+    images.
     """
     if not folder.exists():
         raise UserError(f"{option} {folder}: no such folder; give an existing folder of images")
@@ -41,7 +42,7 @@ def list_images(folder: Path, option: str) -> list[Path]:
     if not files:
         kinds = " ".join(sorted(IMAGE_EXTENSIONS))
         raise UserError(
-            f"{option} {folder}: no image in it; give a folder with images (read are: {kinds})"
+            f"{option} {folder}: no image in it; give a folder with images (extensions: {kinds})"
         )
     return files
 
@@ -60,8 +61,8 @@ def find_domains(
 ) -> Domains:
     """The files of both domains, from one `dataroot` or from two folders.
 
-    `find_folders` says where they are. Raises `UserError` as it does, and for a folder without
-    images.
+    The folders are those of `find_folders`. Raises `UserError` as it does, and for a folder
+    without images.
     """
     folders = find_folders(dataroot, source_dir, target_dir)
     options = folder_options(dataroot)
@@ -83,8 +84,8 @@ def find_folders(
 
     `dataroot` holds trainA (source) and trainB (target). The test folders are testA and testB,
     else valA and valB, else the training folders. With `source_dir` and `target_dir` the test
-    folders are the training folders. Raises `UserError` for neither, for both, for one of the
-    two, for a missing folder below `dataroot` and for half a pair of test folders.
+    folders are the training folders. Raises `UserError` if neither or both are given or one of the
+    two is missing, for a missing folder below `dataroot`, and for only one of two test folders.
     """
     if dataroot is not None:
         if source_dir is not None or target_dir is not None:
@@ -122,7 +123,7 @@ def _folders_below(dataroot: Path) -> DomainFolders:
         folders = [dataroot / f"{phase}{side}" for side in "AB"]
         found = [folder for folder in folders if folder.is_dir()]
         if len(found) == 1:
-            # Measuring on the training images instead would go unnoticed.
+            # Otherwise metrics would silently use the training images.
             raise UserError(
                 f"`dataroot` {dataroot}: {found[0].name} without its partner; have both "
                 f"{phase}A and {phase}B in it, or neither"
@@ -135,7 +136,7 @@ def _folders_below(dataroot: Path) -> DomainFolders:
 def _walk(folder: Path, above: frozenset[str], option: str) -> Iterator[Path]:
     """Images below `folder`; `above` holds the real paths of the folders that lead to it."""
     real = os.path.realpath(folder)
-    if real in above:  # a link that leads back to where we came from
+    if real in above:  # a link back to one of its parents
         return
     try:
         with os.scandir(folder) as listing:
@@ -156,9 +157,9 @@ def _walk(folder: Path, above: frozenset[str], option: str) -> Iterator[Path]:
 
 
 def fingerprint(files: Sequence[Path]) -> str:
-    """Return the number of files and a hash of their names in order: what a resume relies on.
+    """Return the number of files and a hash of their names in order, which a resumed run compares.
 
-    Names are relative to the folder that holds all of them.
+    Names are relative to the files' common folder.
     """
     folder = _common_folder(files)
     names = "\n".join(path.relative_to(folder).as_posix() for path in files)
@@ -167,9 +168,9 @@ def fingerprint(files: Sequence[Path]) -> str:
 
 
 def names_below(files: Sequence[Path], folder: Path | None = None) -> list[str]:
-    """Return what pairs files of two folders: their place in the folder, without the ending.
+    """Return the names by which files of two folders are paired: relative paths, no extension.
 
-    folder: the one they were listed from, or else the one that holds all of them.
+    folder: the folder that they were listed from; by default their common folder.
     """
     folder = folder or _common_folder(files)
     return [path.relative_to(folder).with_suffix("").as_posix() for path in files]

@@ -15,7 +15,7 @@ from data.labels import Labels
 from data.loading import EXACTLY, Loader, Loading, Picture
 from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Preprocessing
-from data.unreadable import UnreadableFiles, tell_preview
+from data.unreadable import UnreadableFiles, report_preview
 from errors import UserError
 
 
@@ -24,11 +24,11 @@ class ImageFolder(Dataset):
 
     An epoch has each file once, in a random order. Crop and flip are drawn for each item.
 
-    A file that cannot be read is replaced by the next readable one of its class, and reported in
-    the item. Raises `UserError` where none of a class can be read, for a picture smaller than the
-    crop, and what `Content.decode` finds, each with its file's name. Raises ValueError for no file,
-    for labels of another number of files, and for label maps as `content`, which no generator
-    makes. `loading` says how training pictures are read; previews are always read exactly.
+    A file that cannot be read is replaced by the next readable one of its class, and listed in the
+    item. Raises `UserError` if no file of a class can be read, for a picture smaller than the crop,
+    and as `Content.decode` does, always with the file's name. Raises ValueError for no file, for
+    labels of another number of files, and for label maps, which generators do not produce.
+    `loading` says how training pictures are read; previews are always read exactly.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class ImageFolder(Dataset):
         return (self.image_files[self._order.place(index)],)
 
     def preview(self, count: int) -> ImageBatch:
-        """The first `count` pictures, the classes in turn: 0, 1, 2, ..., 0, 1, 2, ...
+        """The first `count` pictures, cycling through the classes: 0, 1, 2, ..., 0, 1, 2, ...
 
-        Without classes evenly from the whole list of files. Nothing is random: crops are centred,
-        nothing is flipped. A class with fewer pictures repeats them; `count` beyond an epoch gives
-        as many as an epoch has. Where sizes differ (modes without a crop) all are cut about their
-        centres to the smallest height and width.
+        Without classes, evenly spread over the list of files. Nothing is random: crops are centred,
+        nothing is flipped. A class with fewer pictures repeats them; there are never more pictures
+        than in an epoch. If sizes differ (modes without a crop), all are centre-cropped to the
+        smallest height and width.
         """
         pictures, labels, found = [], [], []
         shown = min(count, self.epoch_images)
@@ -106,13 +106,13 @@ class ImageFolder(Dataset):
             found.extend(unreadable)
             pictures.append(picture)
             labels.append(label)
-        tell_preview(found)
+        report_preview(found)
         return ImageBatch(stack_centres(pictures), torch.tensor(labels))
 
     def _picture(
         self, label: int, place: int, randomness: np.random.Generator | None
     ) -> tuple[Tensor, Unreadable]:
-        """The picture at this place of a class, or the next readable one of the class."""
+        """The picture at this position in a class, or the next readable one of the class."""
         noun = f"images of class {self.labels.names[label]}" if self.labels.names else "images"
         loader = self._exact_loader if randomness is None else self._loader
 

@@ -17,8 +17,8 @@ _CLASSES = "give each picture one class, an integer from 0 or a name"
 class Labels(NamedTuple):
     """The class of each file."""
 
-    names: list[str]  # of the classes in order of their numbers; empty: no classes
-    of_files: list[int]  # the class of each file; all 0 where there are none
+    names: list[str]  # of the classes, by class index; empty without classes
+    of_files: list[int]  # the class index of each file; all 0 without classes
 
     @property
     def counts(self) -> list[int]:
@@ -40,8 +40,8 @@ def read_labels(source: str | None, folder: Path, files: Sequence[Path]) -> Labe
       file are reported on stderr.
 
     Raises `UserError` for a file without a class, a class without a file, fewer than two classes,
-    classes of other types, names that cannot be a folder's, and a JSON file that cannot be read or
-    gives a picture two classes.
+    classes of other types, class names that no folder can have, and a JSON file that cannot be read
+    or gives a picture two classes.
     """
     if source is None:
         return Labels([], [0] * len(files))
@@ -99,11 +99,11 @@ def _table_of(option: str, pairs: list) -> dict[str, int | str]:
     table: dict[str, int | str] = {}
     for pair in pairs:
         if not (isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise UserError(f"{option}: {_shown(pair)} is no name with a class; {_FORMS}")
+            raise UserError(f"{option}: {_shown(pair)} is not a name with a class; {_FORMS}")
         name, label = pair
         if type(label) not in (int, str):
             raise UserError(
-                f"{option}: {_shown(name)} has {_shown(label)}, which is no class; "
+                f"{option}: {_shown(name)} has {_shown(label)}, which is not a class; "
                 f"{_CLASSES} (no one-hot lists, no fractions)"
             )
         if table.setdefault(name, label) != label:
@@ -118,7 +118,7 @@ def _table_of(option: str, pairs: list) -> dict[str, int | str]:
 
 
 def _shown(value: object) -> str:
-    """A value of the file on one line, not too long."""
+    """A value of the file on one line, shortened if it is long."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:80]}..."
 
@@ -158,7 +158,7 @@ def _classes_by_table(
 
 
 def _numbered(option: str, classes: list, named: list) -> Labels:
-    """Classes of all files, and those named for them or for others, as numbers with names."""
+    """The classes of all files as indices; `named`: every class that is mentioned anywhere."""
     ordered = sorted(set(named))
     _check_gaps(option, ordered, set(classes))
     if len(ordered) < 2:
@@ -184,7 +184,7 @@ def _check_gaps(option: str, ordered: list, present: set) -> None:
     if empty:
         raise UserError(
             f"{option}: class {_shown(empty[0])} has no image; add images of it or remove it "
-            "(integers are classes from 0 on without a gap)"
+            "(integer classes count from 0 without gaps)"
         )
 
 
@@ -195,5 +195,5 @@ def _check_name(option: str, name: str) -> None:
     if bad or name.startswith(".") or not 1 <= length <= _LONGEST_NAME_BYTES:
         raise UserError(
             f"{option}: class {_shown(name)} cannot be the name of a folder for its pictures; "
-            "rename it, with 1 to 255 bytes, no dot in front, no /, no \\ and no line breaks"
+            "rename it, with 1 to 255 bytes, no leading dot, no /, no \\ and no line breaks"
         )

@@ -1,4 +1,4 @@
-"""Files to pictures at the size that they are cropped from, optionally decoded fast and cached."""
+"""Files -> decoded and resized pictures, optionally decoded faster or cached in memory."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -29,18 +29,18 @@ _FAST_MODES = ("L", "RGB")
 class Loading:
     """How training pictures are read.
 
-    - `decode` exact: Pillow decodes the whole file and resizes by its bicubic filter, which gives
-      the bits of the official programs.
-    - fast: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least the size it
-      is resized to, and 8-bit grey and RGB are resized by PyTorch's bicubic filter, which has
-      Pillow's weights in 16 bits. Without a reduction levels differ by 1, seldom by 2, in one of
-      some 300 of a photograph; with one, photographs differ by less than 2 on the mean. Label maps,
-      16-bit grey and RGBA are resized as by Pillow. Pictures to look at and to measure on are
+    - `decode` exact: Pillow decodes the whole file and resizes it with its bicubic filter, bit for
+      bit as in the official programs.
+    - `decode` fast: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that is at least the size
+      it is resized to, and 8-bit grey and RGB are resized by PyTorch's bicubic filter, which has
+      Pillow's weights in 16 bits. Without a reduction, about one level in 300 of a photograph
+      differs, by 1 or rarely 2; with one, photographs differ by less than 2 levels on average.
+      Label maps, 16-bit grey and RGBA are resized by Pillow. Pictures for previews and metrics are
       always read exactly.
-    - `cache_bytes`: how much memory resized pictures may take, over all reading processes; 0 keeps
-      none. The pictures are the same bit for bit.
+    - `cache_bytes`: the memory that resized pictures may take, shared by all worker processes; 0
+      keeps none. Pictures are the same bit for bit with and without it.
 
-    Raises `UserError` for another `decode` and for `cache_bytes` below 0.
+    Raises `UserError` for an unknown `decode` and for `cache_bytes` below 0.
     """
 
     decode: Decoding = "exact"
@@ -57,7 +57,7 @@ EXACTLY = Loading()
 
 
 class Picture(NamedTuple):
-    """A file, or one half of two pictures side by side, and what it holds."""
+    """A file, or one half of a side-by-side file, and its content."""
 
     path: Path
     content: Content = RGB
@@ -65,9 +65,9 @@ class Picture(NamedTuple):
 
 
 class Loader:
-    """Reads pictures up to where randomness begins: decoded and resized, not cropped.
+    """Reads pictures up to the first random step: decoded and resized, not cropped.
 
-    `pictures`: all that will be asked for; an unknown one is read and not kept.
+    pictures: those that the cache may keep.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class Loader:
                 self._numbers = {}
 
     def load(self, pictures: Sequence[Picture], jitter: bool = True) -> list[Prepared]:
-        """Read some pictures; a file of which several are wanted is decoded once.
+        """Read some pictures; a file that several of them come from is decoded once.
 
-        `jitter` is that of `Preprocessing.draw`. Raises `UnreadableImageError` and `UserError` as
+        jitter: as in `Preprocessing.draw`. Raises `UnreadableImageError` and `UserError` as
         `Content.decode` does, and `UserError` for halves of a picture of odd width.
         """
         opened: dict[tuple[Path, Content], Opened] = {}
@@ -127,7 +127,7 @@ class Loader:
         return opened._replace(image=content.interpret(path, opened.image))
 
     def _reduction(self, full_size: tuple[int, int], *, halves: bool, jitter: bool) -> int:
-        """The largest one that leaves each picture's size after the resize; it divides halves."""
+        """The largest that leaves at least the resized size; it divides the width of halves."""
         width, height = full_size[0] // (2 if halves else 1), full_size[1]
         least_width, least_height = self.preprocessing.sizes((width, height), jitter)[-1]
         for reduction in _REDUCTIONS:
@@ -158,21 +158,21 @@ class Loader:
 def _resized_once(
     image: Image.Image, size: tuple[int, int], covered: tuple[float, float]
 ) -> Image.Image | Tensor:
-    """A picture, of Pillow or as planes [C, H, W], at this width and height, by the bicubic filter.
+    """Resize to this width and height by the bicubic filter: a Pillow image or planes [C, H, W].
 
-    covered: the width and height of the picture without what its decoder added on the right and
-    below to fill the last pixel.
+    covered: width and height of the picture without the padding on the right and at the bottom by
+    which its decoder filled the last pixel.
     """
     if covered == size:
         return image
     if image.mode not in _FAST_MODES:
         return image.resize(size, Image.Resampling.BICUBIC, box=(0, 0, *covered))
     levels = torch.from_numpy(np.array(image)).reshape(1, image.height, image.width, -1)
-    levels = levels.permute(0, 3, 1, 2)  # channels last in memory, which it is fast in
+    levels = levels.permute(0, 3, 1, 2)  # channels last in memory, which interpolate is fast on
     bicubic = partial(F.interpolate, mode="bicubic", antialias=True)
     if covered == image.size:
         return bicubic(levels, size=size[::-1])[0].contiguous()
-    # Makes floor(side * scale) rows or columns; the last pixel is partly outside, so the floor is
-    # the wanted number, and the nudge keeps it where a side is covered whole.
+    # The result has floor(side * scale) rows or columns. The last pixel is only partly covered, so
+    # that is the size wanted; the factor 1 + 1e-9 keeps it where a side is wholly covered.
     scales = [(1 + 1e-9) * size[at] / covered[at] for at in (1, 0)]
     return bicubic(levels, scale_factor=scales)[0].contiguous()

@@ -1,4 +1,4 @@
-"""Pairs of pictures as an endless row of items."""
+"""Pairs of pictures as an endless sequence of items."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +14,7 @@ from data.loading import EXACTLY, Loader, Loading, Picture
 from data.pairs import Pair, Pairs, odd_width
 from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Preprocessing
-from data.unreadable import UnreadableFiles, tell_preview
+from data.unreadable import UnreadableFiles, report_preview
 from errors import UserError
 
 
@@ -24,11 +24,11 @@ class PairedFiles(Dataset):
     An epoch has each training pair once, in a random order. Crop and flip are drawn once for both
     pictures of a pair.
 
-    A pair of which a file cannot be read is replaced by the next readable one, and reported in the
-    item. Raises `UserError` where no pair can be read, for a side-by-side picture of odd width,
-    unequal sizes within a pair, a picture smaller than the crop, and what `Content.decode` finds,
-    each with its file's name. Raises ValueError for label maps as targets: no generator makes
-    them. `loading` says how training pictures are read; previews are always read exactly.
+    A pair with a file that cannot be read is replaced by the next readable one, and listed in the
+    item. Raises `UserError` if no pair can be read, for a side-by-side picture of odd width,
+    unequal sizes within a pair, a picture smaller than the crop, and as `Content.decode` does,
+    always with the file's name. Raises ValueError for label maps as targets, which generators do
+    not produce. `loading` says how training pictures are read; previews are always read exactly.
     """
 
     def __init__(
@@ -73,19 +73,19 @@ class PairedFiles(Dataset):
     def preview(self, count: int) -> TranslationBatch:
         """The first `count` test pairs, or all if there are fewer; the same every time.
 
-        No jitter, no flip, crops centred. Where sizes differ (modes without a crop) all are cut
-        about their centres to the smallest height and width. Returns two float32 [N, C, H, W].
+        No jitter, no flip, crops centred. If sizes differ (modes without a crop), all are
+        centre-cropped to the smallest height and width. Returns two float32 [N, C, H, W].
         """
         shown = range(min(count, len(self.pairs.test)))
         items = [self._item(self.pairs.test, place, None) for place in shown]
-        tell_preview([found for item in items for found in item.unreadable])
+        report_preview([found for item in items for found in item.unreadable])
         return TranslationBatch(
             stack_centres([item.source for item in items]),
             stack_centres([item.target for item in items]),
         )
 
     def _item(self, pairs: list[Pair], place: int, index: int | None) -> Item:
-        """The pair at `place`, or the next readable one; index None: nothing random."""
+        """The pair at `place`, or the next readable one; without an index, nothing is random."""
         pair, (source, target), unreadable = self._unreadable.first_readable(
             pairs, place, _paths, partial(self._load, is_preview=index is None), "pairs"
         )
@@ -109,10 +109,10 @@ class PairedFiles(Dataset):
 
 
 def decode_pair(pair: Pair, source: Content, target: Content) -> tuple[Image.Image, Image.Image]:
-    """Both pictures of a pair, of equal size; one twice where file and content are the same.
+    """Both pictures of a pair, of equal size; the same one twice if file and content are the same.
 
     Raises `UnreadableImageError` for a file that cannot be read, and `UserError` for a
-    side-by-side picture of odd width, unequal sizes, and what `Content.decode` finds.
+    side-by-side picture of odd width, unequal sizes, and as `Content.decode` does.
     """
     first = decode_source(pair, source)
     same = pair.source == pair.target and source == target and not pair.halves
@@ -123,19 +123,19 @@ def decode_pair(pair: Pair, source: Content, target: Content) -> tuple[Image.Ima
 
 
 def decode_source(pair: Pair, content: Content) -> Image.Image:
-    """The source of a pair alone; raises as `decode_pair`, save for unequal sizes."""
+    """Only the source of a pair; raises as `decode_pair` does, except for unequal sizes."""
     image = content.decode(pair.source)
     return _half(image, pair, pair.swapped) if pair.halves else image
 
 
 def decode_target(pair: Pair, content: Content) -> Image.Image:
-    """The target of a pair alone; raises as `decode_pair`, save for unequal sizes."""
+    """Only the target of a pair; raises as `decode_pair` does, except for unequal sizes."""
     image = content.decode(pair.target)
     return _half(image, pair, not pair.swapped) if pair.halves else image
 
 
 def unequal_sizes(pair: Pair, source_size: tuple[int, int], target_size: tuple[int, int]) -> str:
-    """What is wrong with a pair of these widths and heights."""
+    """The message about a pair of pictures with these widths and heights."""
     sizes = [f"{width}x{height} px" for width, height in (source_size, target_size)]
     return (
         f"{pair.source} ({sizes[0]}) and {pair.target} ({sizes[1]}) are a pair of unequal sizes; "

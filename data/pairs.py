@@ -1,4 +1,4 @@
-"""Which files belong together: folders on disk to lists of pairs."""
+"""The pairs that a run reads: from folders on disk to lists of pairs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ _LAYOUTS = (
 
 
 class Pair(NamedTuple):
-    """A picture and what it is to become; of one file the halves, or the same picture twice."""
+    """A source and its target: two files, the two halves of one file, or one picture twice."""
 
     source: Path
     target: Path
@@ -24,7 +24,7 @@ class Pair(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Pairs to train on and to look at, sorted by the source's relative path."""
+    """Pairs for training and for previews, sorted by the source's relative path."""
 
     train: list[Pair]
     test: list[Pair]
@@ -39,13 +39,13 @@ def find_pairs(
     """The pairs of one `dataroot`, or of two folders.
 
     `dataroot` holds either `train`, with pictures side by side (left half A, right half B), or
-    trainA and trainB, whose files are pairs where their relative names without the ending are
-    equal, as those of `source_dir` and `target_dir` are. The test pairs are those of test, else
-    val (testA and testB, else valA and valB), else the training pairs. A becomes B, or with
-    `direction` b2a the other way round.
+    trainA and trainB. Files of two folders, also of `source_dir` and `target_dir`, are paired by
+    their relative paths without extension. The test pairs are those of test, else val (testA and
+    testB, else valA and valB), else the training pairs. A is the source and B the target; with
+    `direction` b2a, B is the source.
 
     Raises `UserError` as `find_folders` and `list_images` do, and for files without a partner,
-    two files of one name, a `dataroot` of both kinds, an unknown direction, and b2a with
+    two files of the same name, a `dataroot` with both layouts, an unknown direction, and b2a with
     `source_dir` and `target_dir`.
     """
     if direction not in get_args(Direction):
@@ -58,7 +58,7 @@ def find_pairs(
             return _one_file_each(dataroot, _LAYOUTS, halves=True, swapped=swapped)
     elif swapped:
         raise UserError(
-            f"`direction` {direction}: is for `dataroot`; exchange `source_dir` and `target_dir` "
+            f"`direction` {direction}: needs `dataroot`; exchange `source_dir` and `target_dir` "
             "instead"
         )
     folders = find_folders(dataroot, source_dir, target_dir)
@@ -70,20 +70,20 @@ def find_pairs(
 
 
 def find_pictures(dataroot: Path | None) -> Pairs:
-    """The pictures of one `dataroot` as pairs of each with itself, for colorization.
+    """The pictures of one `dataroot`, each paired with itself, for colorization.
 
     The training pictures are those of its folder train; the test pictures are those of test, else
     of val, else the training pictures. Raises `UserError` for no `dataroot`, for one without a
     folder train, and as `list_images` does.
     """
-    remedy = "give a folder with train (pictures) and, to look at, test or val"
+    remedy = "give a folder with train (pictures) and, for previews, test or val"
     if dataroot is None:
         raise UserError(f"`dataroot` is missing; {remedy}")
     return _one_file_each(dataroot, remedy, halves=False, swapped=False)
 
 
 def odd_width(path: Path, width: int) -> str:
-    """What is wrong with a side-by-side picture of this width."""
+    """The message about a side-by-side picture of this width."""
     return (
         f"{path}: width {width} px is odd, so it has no two equal halves; give pictures side by "
         "side, or folders trainA and trainB"
@@ -139,8 +139,8 @@ def _by_name(folder: Path, option: str) -> dict[str, Path]:
     for name, path in zip(names_below(files, folder), files, strict=True):
         if name in named:
             raise UserError(
-                f"{option} {folder}: {named[name]} and {path} have one name but for the ending, so "
-                "their partner is in doubt; rename or remove one"
+                f"{option} {folder}: {named[name]} and {path} differ only in their extension, so "
+                "their partner is ambiguous; rename or remove one"
             )
         named[name] = path
     return named

@@ -1,4 +1,4 @@
-"""Pictures to tensors and back: between the two value ranges, uint8 and float in [-1, 1]."""
+"""Conversion of pictures to tensors and back, between uint8 and float in [-1, 1]."""
 
 import numpy as np
 import torch
@@ -9,8 +9,8 @@ from torch import Tensor
 def to_tensor(image: Image.Image) -> Tensor:
     """An 8-bit RGB picture as float32 [3, H, W] in [-1, 1]: (v/255 - 0.5) / 0.5.
 
-    The order of the operations is that of torchvision's ToTensor and Normalize, so the bits are
-    the official code's. Raises ValueError for another mode.
+    The operations are in the order of torchvision's ToTensor and Normalize, so the values equal
+    the official code's bit for bit. Raises ValueError for another mode.
     """
     if image.mode != "RGB":
         raise ValueError(f"expected an RGB picture, got mode {image.mode}")
@@ -18,7 +18,7 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 def planes(image: Image.Image) -> Tensor:
-    """The values of a picture, in its own type, as [channels, H, W]; shares no memory with it."""
+    """A copy of a picture's values, in its own type, as [channels, H, W]."""
     values = torch.from_numpy(np.array(image))  # a copy: PIL's own memory is read-only
     return values.reshape(image.height, image.width, -1).permute(2, 0, 1)
 
@@ -26,18 +26,17 @@ def planes(image: Image.Image) -> Tensor:
 def from_levels(levels: Tensor, bits: int = 8) -> Tensor:
     """Levels [..., H, W] as float32 of the same shape in [-1, 1]: (v/255 - 0.5) / 0.5.
 
-    The largest level is 2^bits - 1: 255 of uint8, or 65535 with `bits` 16.
+    With `bits` 16, levels go up to 65535, which then replaces 255.
     """
     values = levels.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-    return values.div_(2**bits - 1).sub_(0.5).mul_(2)  # 1 / 0.5, and the same bits
+    return values.div_(2**bits - 1).sub_(0.5).mul_(2)  # the same bits as a division by 0.5
 
 
 def to_levels(pictures: Tensor, bits: int = 8) -> Tensor:
-    """Float [..., H, W] as uint8 of the same shape and device: what PNG files hold.
+    """Float [..., H, W] as uint8 of the same shape and device, the values of PNG files.
 
     v = round((clamp(x, -1, 1) + 1) * 127.5): rounded, where the official code truncates. With
-    `bits` 16: int32, of which 65535 is the largest. Raises ValueError for values that are not
-    finite.
+    `bits` 16: int32 from 0 to 65535. Raises ValueError for values that are not finite.
     """
     values = pictures.detach().float()
     if not torch.isfinite(values).all():
@@ -47,9 +46,9 @@ def to_levels(pictures: Tensor, bits: int = 8) -> Tensor:
 
 
 def to_image(picture: Tensor, channels: int = 3, bits: int = 8) -> Image.Image:
-    """A float [channels, H, W] tensor of any device as a picture, rounded by `to_levels`.
+    """A float [channels, H, W] tensor on any device as a picture, rounded by `to_levels`.
 
-    Of 1 channel grey, of 3 RGB, of 4 RGBA. `bits` 16 is for grey alone. Raises ValueError for
+    1 channel gives grey, 3 RGB, 4 RGBA. `bits` 16 is for grey only. Raises ValueError for
     another shape and for values that are not finite.
     """
     if picture.ndim != 3 or picture.shape[0] != channels:

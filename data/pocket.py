@@ -1,7 +1,7 @@
-"""Pocket horse2zebra: small drawn scenes whose horse and zebra differ in nothing but the coat.
+"""Pocket horse2zebra: small drawn scenes whose horse and zebra differ only in their coats.
 
 An animal is a handful of tapered capsules in body coordinates (x towards the head, y down, nose to
-tail about 1) that flow into one smooth shape. Each carries a coordinate along its axis; a zebra's
+tail about 1), blended into one smooth shape. Each has a coordinate along its axis; a zebra's
 stripes are the level sets of the blended coordinate: upright on the torso, rings on neck and legs.
 """
 
@@ -18,9 +18,9 @@ from errors import UserError
 
 SAMPLES = 3  # along each side of a pixel
 STRIPE_PERIOD = 0.098  # in body coordinates: 5 to 6 pixels of a 64 pixel picture
-BLEND = 0.016  # how softly capsules flow into each other, in body coordinates
-FIT = 0.95  # the largest animal's share of the picture's width or height
-FAR = np.float32(0.7)  # the light on the legs beyond the body
+BLEND = 0.016  # width of the blend between capsules, in body coordinates
+FIT = 0.95  # size of the largest animal, as a fraction of the picture's width or height
+FAR = np.float32(0.7)  # brightness of the legs on the far side
 
 
 def _rgb(colours: str) -> np.ndarray:
@@ -37,15 +37,15 @@ WHITE, BLACK = _rgb("f2ede3 1b1715")
 
 
 class Scene(NamedTuple):
-    """One scene drawn twice, and where its animal is."""
+    """One scene drawn twice, and the mask of its animal."""
 
     horse: np.ndarray  # [size, size, 3] uint8
     zebra: np.ndarray  # [size, size, 3] uint8
     mask: np.ndarray  # [size, size] bool, True on the animal
 
 
-# What each place shows. The animal's parts are in the order in which they cover each other; the
-# far hooves are dark parts as well.
+# What a pixel can show. The animal's parts are in drawing order, later ones over earlier ones;
+# the far hooves are dark parts as well.
 REGIONS = (
     *("sky", "cloud", "far hills", "near hills", "grass"),
     *("far legs", "far hooves", "tail", "mane", "coat", "dark parts"),
@@ -80,7 +80,7 @@ def _leg(hip: np.ndarray, swing: float, bend: float, thick: float) -> list[_Caps
     """Thigh, shin and hoof; `swing` turns the leg forward, `bend` turns the shin back."""
     thigh, shin = _heading(swing - np.pi / 2), _heading(swing - bend - np.pi / 2)
     knee, foot = hip + 0.175 * thigh, hip + 0.175 * thigh + 0.15 * shin
-    along = 0.05 - float(hip[0])  # goes on where the torso's stripes are
+    along = 0.05 - float(hip[0])  # continues the torso's stripes
     upper = _Capsule(hip, knee, thick, 0.041, along, 1)
     lower = _Capsule(knee, foot, 0.041, 0.027, along + 0.175, 1)
     return [upper, lower, _Capsule(foot, foot + 0.028 * _heading(swing - bend - 1.1), 0.03, 0.032)]
@@ -155,7 +155,8 @@ def _meadow(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sky, a cloud, two rows of hills and grass: float32 [height, width, 3] in about [0, 1].
 
-    And which of them is where, uint8 [height, width]. `even`: the same colours in all scenes.
+    Also returns their map, uint8 [height, width], indices into REGIONS. `even`: the same colours in
+    all scenes.
     """
     lows = _rgb("5088c8 c0d4e4 688894 507858 7c9c44 346c20")
     highs = _rgb("78a8ea f0ece4 84a4ac 708c68 a4b45c 5c8830")
@@ -182,7 +183,7 @@ def _meadow(
 
 
 def _place(rng: np.random.Generator, parts: list[_Capsule]) -> tuple[np.ndarray, np.float32]:
-    """Choose the body's origin and size: all in the picture, the feet in the foreground."""
+    """Draw the body's origin and size: wholly inside the picture, the feet in the foreground."""
     discs = [(p.start, p.radius_start) for p in parts] + [(p.end, p.radius_end) for p in parts]
     low = np.min([centre - radius for centre, radius in discs], axis=0) - BLEND  # the union swells
     high = np.max([centre + radius for centre, radius in discs], axis=0) + BLEND
@@ -198,9 +199,9 @@ def _stripes(shape: _Shape, wobble: np.ndarray) -> np.ndarray:
 
 
 def _draw(rng: np.random.Generator, meadow: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple:
-    """The horse and the zebra, float32 [height, width, 3], and which part of them is where.
+    """The horse and the zebra, float32 [height, width, 3], and the map of their parts.
 
-    The parts, uint8 [height, width], are numbered as in REGIONS; 0 is where there is no animal.
+    The map, uint8 [height, width], has indices into REGIONS, and 0 outside the animal.
     """
     parts = _pose(rng)
     origin, scale = _place(rng, sum(parts, []))
@@ -233,9 +234,9 @@ def _draw(rng: np.random.Generator, meadow: np.ndarray, x: np.ndarray, y: np.nda
 def render_scene(seed: int, index: int, size_px: int) -> Scene:
     """Draw one scene as a horse and as a zebra: same body, pose, light and background.
 
-    A pure function: what is seen depends on (`seed`, `index`) alone (ValueError if negative), the
+    A pure function: the scene depends only on (`seed`, `index`) (ValueError if negative), the
     resolution on `size_px`. The pictures, uint8 [size_px, size_px, 3] in [0, 255], are equal bit
-    for bit where `mask`, bool [size_px, size_px], is False: it holds each pixel the animal touches.
+    for bit where `mask`, bool [size_px, size_px], is False; it is True wherever the animal is.
     """
     horse, zebra, parts, _ = render_samples(seed, index, size_px, even=False)
     mask = (parts > 0).reshape(size_px, SAMPLES, size_px, SAMPLES).any((1, 3))
@@ -245,7 +246,7 @@ def render_scene(seed: int, index: int, size_px: int) -> Scene:
 def render_samples(seed: int, index: int, size_px: int, even: bool) -> tuple[np.ndarray, ...]:
     """Horse, zebra (uint8 pixels), and for each sample the animal's part and the ground's region.
 
-    `even`: the ground and the daylight have the same colours in all scenes.
+    `even`: the same colours of the ground and of the daylight in all scenes.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
     steps = (np.arange(size_px * SAMPLES, dtype=np.float32) + 0.5) / (size_px * SAMPLES)
@@ -279,7 +280,7 @@ def write_pocket(folder: Path, *, seed: int, size_px: int, train: int, test: int
 
 @contextmanager
 def new_folder(folder: Path, kinds: Sequence[str]) -> Iterator[Path]:
-    """Hand out a hidden folder with these sub-folders, which becomes `folder` at the end.
+    """Yield a hidden folder with these sub-folders, which is renamed to `folder` at the end.
 
     Raises `UserError` if `folder` exists and is not empty.
     """

@@ -1,4 +1,4 @@
-"""Pocket label maps: which part of a zebra or of its meadow is where, and the picture of them."""
+"""Pocket label maps: maps of a zebra's parts and of its meadow, with the matching pictures."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,19 +11,18 @@ from data.pocket import REGIONS, SAMPLES, new_folder, render_samples
 
 
 class LabelledScene(NamedTuple):
-    """A zebra in even light before even colours, and what is where."""
+    """A zebra, in the same light and colours as in every other scene, and its label map."""
 
-    labels: np.ndarray  # [size, size] uint8, places in REGIONS
+    labels: np.ndarray  # [size, size] uint8, indices into REGIONS
     zebra: np.ndarray  # [size, size, 3] uint8
 
 
 def render_labelled_scene(seed: int, index: int, size_px: int) -> LabelledScene:
-    """Draw a scene's zebra, and the map of what is where, each pixel what its centre shows.
+    """Draw a scene's zebra and its label map, in which a pixel has the label of its centre.
 
-    A pure function as `render_scene`, of the same animals in the same places. Sky, hills and grass
-    have the same colours and the same light in all scenes, so that the map nearly
-    determines the picture, except for tufts of grass, the place of the sun and the wobble of the
-    stripes.
+    A pure function like `render_scene`, with the same animals in the same places. Sky, hills and
+    grass have the same colours and the same light in all scenes, so the map nearly determines the
+    picture: only the tufts of grass, the position of the sun and the stripes' wobble are open.
     """
     _, zebra, parts, ground = render_samples(seed, index, size_px, even=True)
     centre = slice(SAMPLES // 2, None, SAMPLES)
@@ -33,8 +32,8 @@ def render_labelled_scene(seed: int, index: int, size_px: int) -> LabelledScene:
 def write_pocket_pairs(folder: Path, *, seed: int, size_px: int, train: int, test: int) -> None:
     """Write pairs of PNG files, each named by its scene's index, into four new folders in `folder`.
 
-    trainA: label maps of scenes 0 to train - 1, palette files whose values are places in `REGIONS`;
-    trainB: their zebras. testA, testB: those of the `test` scenes after them. All or nothing.
+    trainA: label maps of scenes 0 to train - 1, palette files of indices into `REGIONS`; trainB:
+    their zebras. testA, testB: those of the `test` scenes after them. All or nothing.
     UserError if `folder` exists and is not empty.
     """
     with new_folder(folder, ("trainA", "trainB", "testA", "testB")) as whole:

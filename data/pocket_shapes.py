@@ -8,16 +8,16 @@ from PIL import Image
 from data.pocket import SAMPLES, new_folder
 
 SHAPES = ("circle", "ring", "square", "triangle")  # sorted, as classes by folder are
-_ROOM = 1.3  # that a shape has to each side, in its radius; no point of it is beyond 1.2
+_ROOM = 1.3  # from its centre to each border, in radii; no point of a shape is beyond 1.2
 
 
 def render_shape(seed: int, index: int, size_px: int) -> np.ndarray:
     """Draw picture `index`, whose shape is SHAPES[index % 4]: uint8 [size_px, size_px, 3].
 
-    A pure function: what is seen depends on (`seed`, `index`) alone (ValueError if negative), the
-    resolution on `size_px`. Place, size, turn and both colours of the ground are drawn, and the
-    shape's colour, which is much brighter or much darker than the ground. Edges are smooth: a pixel
-    is the mean of 3 x 3 samples.
+    A pure function: what is drawn depends only on (`seed`, `index`) (ValueError if negative), the
+    resolution on `size_px`. Position, size and rotation are random, as are both colours of the
+    background and the shape's colour, which is much brighter or much darker than the background.
+    Edges are smooth: a pixel is the mean of 3 x 3 samples.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
     steps = (np.arange(size_px * SAMPLES) + 0.5) / (size_px * SAMPLES)
@@ -42,7 +42,7 @@ def render_shape(seed: int, index: int, size_px: int) -> np.ndarray:
 
 
 def write_shapes(folder: Path, count: int, size_px: int, seed: int) -> None:
-    """Write `count` PNG files, the shapes in turn, into one new sub-folder for each of `SHAPES`.
+    """Write `count` PNG files, cycling through `SHAPES`, into one new sub-folder per shape.
 
     Each is named by its index. All or nothing. Raises ValueError for a `count` that leaves a class
     empty, and UserError if `folder` exists and is not empty.
@@ -56,7 +56,7 @@ def write_shapes(folder: Path, count: int, size_px: int, seed: int) -> None:
 
 
 def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Where the shape is, bool; u and v are in its radius, from its centre."""
+    """Whether each point is inside the shape; u and v: offsets from its centre, in radii."""
     distance = np.hypot(u, v)
     if shape == "circle":
         return distance < 1

@@ -1,4 +1,4 @@
-"""What can be checked before the first image is decoded."""
+"""Checks of the images by their headers, before the first one is decoded."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from errors import UserError
 
 
 def check_sizes(files: Sequence[Path], preprocessing: Preprocessing) -> None:
-    """Raise `UserError` if an image is smaller than the crop, naming the first and their number.
+    """Raise `UserError` if images are smaller than the crop, naming the first and their number.
 
-    Only mode `crop` can meet such an image; the other modes return at once. Reads headers, not
-    pixels. Files whose header cannot be read are skipped: training reports them when it
-    meets them.
+    Only mode `crop` cannot use such images; for the other modes nothing is read. Reads headers, not
+    pixels. Files whose header cannot be read are skipped: the training reports them when it reads
+    them.
     """
     if preprocessing.mode != "crop":
         return
@@ -28,7 +28,7 @@ def check_sizes(files: Sequence[Path], preprocessing: Preprocessing) -> None:
 
 
 def check_pairs(pairs: Sequence[Pair], preprocessing: Preprocessing) -> None:
-    """Raise `UserError` for pairs that cannot be trained on, naming the first and their number.
+    """Raise `UserError` for pairs that cannot be used, naming the first and their number.
 
     These are side-by-side pictures of odd width, pairs of unequal sizes, and with mode `crop`
     pictures smaller than the crop. Reads headers, not pixels; files whose header cannot be read are

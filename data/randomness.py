@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of a seed and a place."""
+"""Random numbers as a pure function of a seed and a position in the stream."""
 
 import hashlib
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 def generator_for(seed: int, index: int, purpose: str) -> np.random.Generator:
-    """A fresh generator for one purpose at one place in the stream.
+    """A fresh generator for one purpose at one position in the stream.
 
-    The key of a Philox counter is blake2b("seed:index:purpose"), so equal arguments give equal
-    bits on every platform, and different ones give independent streams. Costs some 20 us, which
-    is nothing beside decoding an image.
+    Philox with the key blake2b("seed:index:purpose"): equal arguments give equal bits on every
+    platform, different ones give independent streams. Takes about 20 us, far less than decoding an
+    image.
     """
     name = f"{seed}:{index}:{purpose}".encode()
     key = int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "little")
@@ -18,16 +18,16 @@ def generator_for(seed: int, index: int, purpose: str) -> np.random.Generator:
 
 
 class ShuffledEpochs:
-    """A random order of `length` places for each epoch, a pure function of seed and index."""
+    """A random permutation of `length` positions per epoch, a pure function of seed and index."""
 
     def __init__(self, seed: int, length: int):
         self.seed = seed
         self.length = length
-        self._epoch = -1  # the one whose order is kept
+        self._epoch = -1  # whose order is kept
         self._order = np.empty(0, dtype=np.int64)
 
     def place(self, index: int) -> int:
-        """The place that item `index`, counted from the start of training, has in [0, length)."""
+        """The position in [0, length) of item `index`, counted from the start of training."""
         epoch, step = divmod(index, self.length)
         if epoch != self._epoch:
             self._order = generator_for(self.seed, epoch, "order").permutation(self.length)

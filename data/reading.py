@@ -1,4 +1,4 @@
-"""Image files as 8-bit pixels, once and in order, for the metrics."""
+"""Image files as pixels, each once and in order, for metrics and translation."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ _ITEMS_AT_ONCE = 8
 
 
 class ReadImage(NamedTuple):
-    """One file: its place in the list, and its pixels uint8 [3, H, W] or why there are none."""
+    """One file: its index, and its pixels [C, H, W] or why it could not be read."""
 
     index: int
     pixels: Tensor | None
@@ -39,12 +39,12 @@ def read_images(
 ) -> Iterator[ReadImage]:
     """Read the items of these indices in order, in `workers` processes (0: in this one).
 
-    decode: from an item, a path or a pair, to pixels [C, H, W] and what was lost; it raises
-    `UnreadableImageError` for one that cannot be read.
+    decode: maps an item (a path or a pair) to pixels [C, H, W] and what was lost; it raises
+    `UnreadableImageError` for an item that cannot be read.
     """
     groups = [indices[at : at + _ITEMS_AT_ONCE] for at in range(0, len(indices), _ITEMS_AT_ONCE)]
     with warnings.catch_warnings():
-        # PyTorch warns of more workers than cores; they wait for the disk half of the time.
+        # PyTorch warns of more workers than cores, but they wait for the disk half of the time.
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         loader = DataLoader(
             _Reader(items, decode),
@@ -66,7 +66,7 @@ def read_images(
 
 
 def plain_levels(path: Path) -> tuple[Tensor, str]:
-    """Decode a file as the tools of FID do (`decode_plainly`): uint8 [3, H, W]."""
+    """Decode a file as FID tools do (`decode_plainly`): uint8 [3, H, W]."""
     picture, loss = decode_plainly(path)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1), loss
 
@@ -77,16 +77,16 @@ def content_pixels(path: Path, content: Content) -> tuple[Tensor, str]:
 
 
 def viewed_levels(path: Path, content: Content) -> tuple[Tensor, str]:
-    """Decode a file as training does, to measure what is seen of it: uint8 RGB [3, H, W]."""
+    """Decode a file as training does and convert it for metrics: uint8 RGB [3, H, W]."""
     return _seen(content.to_tensor(content.decode(path)), content), ""
 
 
 def prepared_levels(
     path: Path, preprocessing: Preprocessing, content: Content
 ) -> tuple[Tensor, str]:
-    """Decode a file as training sees it, cut in the middle and not mirrored: uint8 RGB [3, H, W].
+    """Decode and preprocess a file as training does, cropped centrally, no flip: uint8 [3, H, W].
 
-    Grey is repeated, alpha laid over white, as `Content.to_view` does. Raises
+    Grey is repeated, alpha composited over white, as in `Content.to_view`. Raises
     `UnreadableImageError` for a file that cannot be read, and `UserError`, which names it, for a
     picture smaller than the crop.
     """
@@ -99,12 +99,12 @@ def prepared_levels(
 
 
 def source_of_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, str]:
-    """Decode the source of a pair as it is translated: float [C, H, W]."""
+    """Decode the source of a pair as translation does: float [C, H, W]."""
     return source.to_tensor(decode_source(pair, source)), ""
 
 
 def target_of_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, str]:
-    """Decode the target of a pair as a picture to measure with: uint8 RGB [3, H, W]."""
+    """Decode the target of a pair for metrics: uint8 RGB [3, H, W]."""
     return _seen(target.to_tensor(decode_target(pair, target)), target), ""
 
 
@@ -113,7 +113,7 @@ def _seen(pixels: Tensor, content: Content) -> Tensor:
 
 
 class _Reader(Dataset):
-    """Reads groups of items into arrays, which travel without shared-memory files."""
+    """Reads groups of items as arrays, which workers can send without shared-memory files."""
 
     def __init__(self, items: Sequence[object], decode: Decode):
         self.items, self.decode = items, decode
@@ -126,7 +126,7 @@ class _Reader(Dataset):
             pixels, loss = self.decode(self.items[index])
         except UnreadableImageError as error:
             return index, None, error.reason, ""
-        except UserError as error:  # the loader would make a traceback of it
+        except UserError as error:  # the loader would wrap it in a traceback
             return index, None, str(error), ""
         return index, pixels.numpy(), "", loss
 

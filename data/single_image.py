@@ -1,4 +1,4 @@
-"""SinCUT's data: patches of one picture a side."""
+"""SinCUT's data: patches of one picture per side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,19 +23,19 @@ _PREVIEW_LONG_SIDE_PX = 256
 class SingleImagePatches(Dataset):
     """Item `index` is a patch of each picture, crop_size x crop_size, for any index from 0 on.
 
-    All items of one global batch (index // batch_size) share, for each side on its own:
+    All items of one global batch (index // batch_size) share, independently for each side:
 
     - a zoom, uniform in [1/zoom_range, 1] for each axis; the picture is resized (bilinear) to
       max(crop_size, round(side * zoom));
-    - a grid of crop_size cells with one random offset in the room that the cells leave;
-    - a random order of the cells, so that none comes twice before all came once.
+    - a grid of crop_size cells, with one random offset within the pixels that are left over;
+    - a random order of the cells, so that none is repeated before all have been used.
 
-    With `flip` each patch is mirrored with probability 1/2. This is what the authors' comments
-    describe (Park et al. 2020, SinCUT); their shuffled loader mixes zooms and repeats cells.
+    With `flip` each patch is mirrored with probability 1/2. This is what the comments in the
+    authors' program describe (Park et al. 2020, SinCUT); its shuffled loader mixes zooms and
+    repeats cells.
 
-    `epoch_images` is how many items are called an epoch. `batch_size` is the global one. Raises
-    `UserError` unless there is one readable picture a side, zoom_range >= 1, and crop_size is a
-    multiple of 4.
+    epoch_images: items per epoch; batch_size: the global batch size. Raises `UserError` unless
+    there is one readable picture per side, zoom_range >= 1, and crop_size is a multiple of 4.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class SingleImagePatches(Dataset):
     def preview(self, count: int) -> TranslationBatch:
         """Each whole picture, shrunk to a long side of at most 256 px: [1, 3, H, W].
 
-        Both sides are rounded to multiples of 4. There is one picture a side whatever `count`
-        is, and the two may differ in size.
+        Height and width are rounded to multiples of 4. There is one picture per side whatever
+        `count` is, and the two may differ in size.
         """
         return TranslationBatch(self._source.whole()[None], self._target.whole()[None])
 
@@ -94,7 +94,7 @@ class _Zoomed(NamedTuple):
 
 
 class _Side:
-    """One picture, its draws, and its zoomed version for the current batch."""
+    """One picture, its random draws, and its zoomed version for the current batch."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class _Side:
         try:
             self._image = decode_image(self.path)
         except UnreadableImageError as error:
-            raise UserError(f"{error}; mend or replace this {name} image") from error
+            raise UserError(f"{error}; repair or replace this {name} image") from error
         self._name = name
         self._crop_size = crop_size
         self._seed = seed

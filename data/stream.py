@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from data.batch import EndlessDataset, Unreadable
 from errors import UserError
 
-# More unreadable files than one in this many is no accident of single files any more.
+# With more unreadable files than one in this many, something is wrong with the whole data set.
 _TOLERATED_ONE_IN = 100
 _GRACE_SECONDS = 60
 
@@ -23,15 +23,14 @@ _GRACE_SECONDS = 60
 class Stream:
     """Batches of a dataset, the same for any number of workers.
 
-    `batch_size` is the global one, of which this rank gets batch_size / world_size items. Where it
-    changes in the course of training it is a pure function from the images seen
-    before a batch to the batch's size.
+    batch_size: the global batch size, of which this rank gets batch_size / world_size items. If it
+    changes during training: a pure function from the images seen before a batch to its size.
 
-    `workers` is the number of reading processes; 0 reads in this one. Unreadable files are named
+    workers: the number of worker processes; 0 reads in this process. Unreadable files are reported
     on stderr when first met and collected in `unreadable` (file -> reason).
 
     Raises `UserError` for a batch_size below 1 or not divisible by world_size, and for workers
-    below 0. What a function gives is checked when its batch comes.
+    below 0. The values of a function are checked when their batch is due.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class Stream:
         self.unreadable: dict[Path, str] = {}
 
     def batch_size_at(self, images_seen: int) -> int:
-        """The size of the global batch before which so many images were seen.
+        """The size of the global batch that begins after this many images.
 
         Raises `UserError` for one below 1 or not divisible by world_size.
         """
@@ -71,22 +70,21 @@ class Stream:
         """Endless batches; close() the iterator to stop the workers.
 
         The first global batch begins at first_image, each other where the one before it ends. With
-        local = batch_size / world_size, this rank's part of a batch holds the items with global
-        indices begin + rank * local and the local - 1 that follow, as the dataset's `batch_of`
-        puts them together.
+        local = batch_size / world_size, this rank's part of a batch has the `local` items from
+        global index begin + rank * local on, collated by the dataset's `batch_of`.
 
         Raises `UserError` for more than 1 unreadable file in 100, images of unequal size in one
-        batch, an impossible batch size, and whatever `UserError` reading an item raises.
+        batch, an invalid batch size, and any `UserError` from reading an item.
         """
         with warnings.catch_warnings():
-            # PyTorch warns of more workers than cores; they wait for the disk half of the time.
+            # PyTorch warns of more workers than cores, but they wait for the disk half of the time.
             warnings.filterwarnings("ignore", message="This DataLoader will create")
             iterator = iter(self._loader(first_image))
         try:
             while True:
                 first_image += self.batch_size_at(first_image)
                 loaded = next(iterator)
-                self._tell_unreadable(loaded.unreadable)
+                self._report_unreadable(loaded.unreadable)
                 if loaded.error is not None:
                     raise UserError(loaded.error)
                 yield loaded.batch
@@ -111,7 +109,7 @@ class Stream:
         indices = range(first_image, first_image + self.batch_size_at(first_image))
         return list(dict.fromkeys(path for index in indices for path in self.dataset.files(index)))
 
-    def _tell_unreadable(self, found: Unreadable) -> None:
+    def _report_unreadable(self, found: Unreadable) -> None:
         for path, reason in found:
             if path not in self.unreadable:
                 self.unreadable[path] = reason
@@ -126,12 +124,12 @@ class Stream:
             names = ", ".join(str(path) for path in list(self.unreadable)[:3])
             raise UserError(
                 f"{count} of {total} images ({count / total:.1%}) cannot be read, more than 1 in "
-                f"{_TOLERATED_ONE_IN}: {names}{', ...' if count > 3 else ''}; mend or remove them"
+                f"{_TOLERATED_ONE_IN}: {names}{', ...' if count > 3 else ''}; repair or remove them"
             )
 
 
 class _Loaded(NamedTuple):
-    """What a worker sends: a batch, or the message of the `UserError` that came instead."""
+    """What a worker sends: a batch, or the message of the `UserError` that was raised instead."""
 
     batch: tuple[Tensor, ...] | None
     unreadable: Unreadable
@@ -139,7 +137,7 @@ class _Loaded(NamedTuple):
 
 
 class _IndexBatches:
-    """Endless lists of global indices: this rank's part of one global batch after the other."""
+    """Endless lists of global indices: this rank's part of each global batch in turn."""
 
     def __init__(self, first: int, size_at: Callable[[int], int], rank: int, world_size: int):
         self.first = first
@@ -149,7 +147,7 @@ class _IndexBatches:
 
     def __iter__(self) -> Iterator[list[int]]:
         begin = self.first
-        # Workers are ahead of the training; an impossible size is reported when its turn comes.
+        # Workers read ahead of the training; an invalid size is reported when its batch is due.
         with suppress(UserError):
             while True:
                 size = self.size_at(begin)
@@ -161,8 +159,8 @@ class _IndexBatches:
 class _BatchReader(Dataset):
     """Reads whole batches.
 
-    A `UserError` becomes a value: the loader would wrap an exception of a worker's into one whose
-    message is a traceback.
+    A `UserError` is returned as a value: the loader would wrap an exception of a worker in one
+    whose message is a traceback.
     """
 
     def __init__(self, dataset: EndlessDataset):
@@ -179,7 +177,7 @@ class _BatchReader(Dataset):
 
 def _check_batch_size(batch_size: int, world_size: int, option: str) -> None:
     if batch_size < 1:
-        raise UserError(f"{option}: below 1; give 1 or more images a batch")
+        raise UserError(f"{option}: below 1; give 1 or more images per batch")
     if batch_size % world_size:
         raise UserError(
             f"{option}: not divisible by the {world_size} processes that share it; use a multiple "
@@ -194,8 +192,8 @@ def _unchanged(loaded: _Loaded) -> _Loaded:
 def prepare_worker(worker: int) -> None:
     """Leave signals to the main process, which saves first and then ends its workers.
 
-    Terminals and schedulers send them to every process, and the main process could not save after
-    the sudden death of a worker. SIGTERM ends a worker after a time in which all is long saved.
+    Terminals and schedulers send them to every process, and the main process could not save if a
+    worker died suddenly. SIGTERM ends a worker only after a delay that is ample for saving.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))

@@ -24,7 +24,7 @@ _CROPPING = ("resize_and_crop", "crop", "scale_width_and_crop", "centre_crop")
 
 
 class Geometry(NamedTuple):
-    """What is done to one picture, or alike to both of a pair; sizes are (width, height)."""
+    """What is done to one picture, or to both pictures of a pair; sizes are (width, height)."""
 
     size: tuple[int, int]  # resized to
     window: tuple[int, int, int, int] | None  # left, top, right, bottom of the crop
@@ -32,7 +32,7 @@ class Geometry(NamedTuple):
     mirrored: bool
 
     def cut(self, picture: Image.Image | Tensor) -> Tensor:
-        """A picture that was resized already, of Pillow or [C, H, W], cropped and mirrored."""
+        """Crop and mirror a picture that is already resized, a Pillow image or [C, H, W]."""
         if isinstance(picture, Image.Image):
             picture = planes(picture if self.window is None else picture.crop(self.window))
         elif self.window is not None:
@@ -53,20 +53,20 @@ class Geometry(NamedTuple):
 class Preprocessing:
     """How a decoded picture becomes a training image.
 
-    In this order, every resize being PIL's bicubic (of label maps, the nearest pixel):
+    In this order, with PIL's bicubic filter for every resize (label maps: nearest neighbour):
 
     1. `resize_and_crop`: to load_size x load_size. `scale_width*`: width = load_size and
        height = int(max(load_size * h / w, crop_size)). `scale_shortside`: both sides times
        load_size / short side, only if the short side is below load_size. `centre_crop`: the same,
        up or down. `crop`, `none`: nothing.
     2. the modes with `crop`: a random crop_size x crop_size window, every offset equally likely;
-       of `centre_crop` always the one in the middle.
+       `centre_crop`: the central window.
     3. both sides to the nearest multiple of `size_multiple` (halves to the even multiple, at
        least one multiple).
     4. `flip`: mirrored with probability 1/2.
 
-    Sizes are in pixels. Raises `UserError` for an unknown mode, sizes below 1, and where the mode
-    crops, for load_size < crop_size and a crop_size that is no multiple of size_multiple.
+    Sizes are in pixels. Raises `UserError` for an unknown mode, sizes below 1, and if the mode
+    crops, for load_size < crop_size and a crop_size that is not a multiple of size_multiple.
     """
 
     mode: Mode
@@ -98,9 +98,9 @@ class Preprocessing:
         jitter: bool = True,
         content: Content = RGB,
     ) -> Tensor:
-        """A picture that `content` decoded as float32 [C, H, W]: in [-1, 1], or one-hot labels.
+        """A picture from `content.decode` as float32 [C, H, W]: in [-1, 1], or one-hot labels.
 
-        `randomness`, `jitter` and what is raised are those of `draw`.
+        `randomness`, `jitter` and errors are those of `draw`.
         """
         geometry = self.draw(image.size, randomness, jitter)
         return content.to_tensor(geometry.apply(image, content.resampling))
@@ -110,13 +110,11 @@ class Preprocessing:
     ) -> Geometry:
         """Draw what is done to a picture of this width and height.
 
-        `randomness` places the crop and tosses the flip's coin; None is for looking at the same
-        thing every time: the crop is centred and nothing is flipped. `jitter=False` is CUT's
-        switch for late training: crop_size takes the place of load_size, save in `centre_crop`,
-        where no jitter is.
+        `randomness` chooses the crop and the flip; with None, for previews and metrics, the crop is
+        centred and nothing is flipped. `jitter=False` is for late training of CUT: crop_size
+        replaces load_size, except in `centre_crop`, which has no jitter.
 
-        Raises `UserError` for an image smaller than the crop; the caller puts the file's name
-        before the message.
+        Raises `UserError` for an image smaller than the crop; the caller prepends the file's name.
         """
         size, rounded = self.sizes(size, jitter)
         window = None
@@ -127,10 +125,10 @@ class Preprocessing:
         return Geometry(size, window, rounded, mirrored)
 
     def sizes(self, size: tuple[int, int], jitter: bool = True) -> list[tuple[int, int]]:
-        """The sizes that a picture is resized to before anything random: one, the other after it.
+        """The two sizes that a picture is resized to in turn, before any random step.
 
-        Of a mode that crops the size to crop from, twice; of another the scaled and the rounded
-        one, after which the picture is only mirrored.
+        For modes that crop, the size to crop from, twice; for others, the scaled size and the
+        rounded size.
         """
         scaled = self._size(size, jitter)
         last = scaled if self.mode in _CROPPING else rounded_size(scaled, self.size_multiple)

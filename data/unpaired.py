@@ -1,4 +1,4 @@
-"""Two folders of pictures without pairs, as an endless sequence of items."""
+"""Two unpaired folders of pictures as an endless sequence of items."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,25 +13,25 @@ from data.content import RGB
 from data.loading import EXACTLY, Loader, Loading, Picture
 from data.randomness import ShuffledEpochs, generator_for
 from data.transforms import Preprocessing
-from data.unreadable import UnreadableFiles, tell_preview
+from data.unreadable import UnreadableFiles, report_preview
 from errors import UserError
 
 
 class UnpairedFolders(Dataset):
     """Item `index` is a pure function of (seed, index), for any index from 0 on.
 
-    An epoch has max(len(source), len(target)) items. Within an epoch the sources are a random
-    order of place mod len(source), so each comes once where the sources are the larger side. The
-    target is drawn uniformly and independently for each item. Crop and flip are drawn for each
-    of the two pictures on its own.
+    An epoch has max(len(source), len(target)) items. Within an epoch the sources come in a random
+    order (of position mod len(source)), each once if the sources are the larger side. The target
+    is drawn uniformly and independently for each item. Crop and flip are drawn independently for
+    the two pictures.
 
-    From index `jitter_until_images` on, load_size is crop_size (CUT's late training); None never
-    switches.
+    From index `jitter_until_images` on, crop_size replaces load_size (CUT's late training); None:
+    never.
 
-    A file that cannot be read is replaced by the next readable one of its list, and reported in the
-    item. Raises `UserError` where no file of a domain can be read, and for a picture smaller than
-    the crop, with its file's name. `loading` says how training pictures are read; previews are
-    always read exactly.
+    A file that cannot be read is replaced by the next readable one of its list, and listed in the
+    item. Raises `UserError` if no file of a side can be read, and for a picture smaller than the
+    crop, with its file's name. `loading` says how training pictures are read; previews are always
+    read exactly.
     """
 
     def __init__(
@@ -83,15 +83,15 @@ class UnpairedFolders(Dataset):
     def preview(self, count: int) -> TranslationBatch:
         """The first `count` pictures of each side, the same every time.
 
-        No jitter, no flip, crops centred. Where sizes differ (modes without a crop) each side is
-        cut about its centre to its smallest height and width. The smaller side repeats; `count`
-        beyond an epoch gives an epoch. Returns two float32 [count, 3, H, W].
+        No jitter, no flip, crops centred. If sizes differ (modes without a crop), each side is
+        centre-cropped to its smallest height and width. The smaller side repeats; there are never
+        more pictures than in an epoch. Returns two float32 [count, 3, H, W].
         """
         places = range(min(count, self.epoch_images))
         sides = []
         for files in (self.source_files, self.target_files):
             pictures = [self._picture(files, place % len(files), None, False) for place in places]
-            tell_preview([found for _, bad in pictures for found in bad])
+            report_preview([found for _, bad in pictures for found in bad])
             sides.append(stack_centres([tensor for tensor, _ in pictures]))
         return TranslationBatch(*sides)
 

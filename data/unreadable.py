@@ -1,4 +1,4 @@
-"""Files that cannot be read: skipped, remembered and reported."""
+"""Unreadable files: skipped, remembered and reported."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ Found = tuple[tuple[Path, str], ...]  # (file, reason) of each
 
 
 class UnreadableFiles:
-    """The unreadable files met so far; remembering them saves a second read, no more."""
+    """The unreadable files met so far, so that none is tried twice; results do not depend on it."""
 
     def __init__(self) -> None:
         self._reasons: dict[Path, str] = {}
@@ -27,10 +27,10 @@ class UnreadableFiles:
         read: Callable[[Entry], Read],
         noun: str,
     ) -> tuple[Entry, Read, Found]:
-        """The first entry from `place` on whose files can be read, going round the end.
+        """The first entry from `place` on whose files can be read, wrapping around at the end.
 
-        Returns it, what was read, and the files that were skipped. Raises `UserError`, which
-        calls the entries by `noun`, where none can be read.
+        Returns it, what was read, and the unreadable files that were skipped. Raises `UserError`,
+        which calls the entries `noun`, if none can be read.
         """
         found = []
         for step in range(len(entries)):
@@ -46,11 +46,11 @@ class UnreadableFiles:
         path, reason = found[0]
         raise UserError(
             f"{path.parent}: none of its {len(entries)} {noun} can be read, the first being "
-            f"{path.name} ({reason}); mend or replace them"
+            f"{path.name} ({reason}); repair or replace them"
         )
 
 
-def tell_preview(found: Sequence[tuple[Path, str]]) -> None:
-    """Name on stderr each file that a preview could not read."""
+def report_preview(found: Sequence[tuple[Path, str]]) -> None:
+    """Report on stderr each file that a preview could not read."""
     for path, reason in sorted(set(found)):
         print(f"preview: {path} cannot be read ({reason})", file=sys.stderr)

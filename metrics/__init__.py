@@ -1,4 +1,4 @@
-"""Sets of images to numbers: images -> features -> statistics -> FID, KID, IS and their kin."""
+"""Sets of images to numbers: images -> features -> statistics -> FID, KID, IS and others."""
 
 from metrics.collection import ALONE, Collection, Sharing
 from metrics.comparison import (

@@ -1,4 +1,4 @@
-"""What all metrics need of a set of pictures, kept in one pass over it."""
+"""What all metrics together need of a set of pictures, collected in one pass over it."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -17,11 +17,11 @@ from metrics.pairs import PairMeans
 from metrics.sliced_wasserstein import PatchDescriptors
 from metrics.structural import ms_ssim
 
-SWD_IMAGES = 16_384  # of each set; their patches are 1.15 GiB a level
+SWD_IMAGES = 16_384  # of each set; their patches take 1.15 GiB per level
 
 
 class Sharing(NamedTuple):
-    """How the processes that share a set bring their parts together."""
+    """How the processes that share a set combine their parts."""
 
     add: Callable[[Tensor], Tensor]  # replaces a tensor by its sum over the processes
     gather: Callable[[object], list]  # every process's value
@@ -31,10 +31,10 @@ ALONE = Sharing(lambda tensor: tensor, lambda value: [value])
 
 
 class KeptFeatures:
-    """Features of all pictures, or of a seeded choice of them, by index.
+    """Features of all pictures, or of a seeded random subset, by index.
 
-    The matrix is made at once: many small rows that stay would lie between the large tensors that
-    come and go, and the memory could not be used again.
+    The matrix is allocated at once: many small tensors that stay, between large ones that are
+    freed, would fragment the memory.
     """
 
     def __init__(self, images: int, at_most: int | None, seed: int, channels: int):
@@ -51,7 +51,7 @@ class KeptFeatures:
                 self.present[self.places[index]] = True
 
     def merge(self, gather: Callable[[object], list]) -> None:
-        """Take over the rows of all processes."""
+        """Add the rows of all processes."""
         for present, rows in gather((self.present.clone(), self.matrix())):
             self.features[present] = rows
             self.present |= present
@@ -62,7 +62,7 @@ class KeptFeatures:
 
 
 def _chosen(images: int, at_most: int | None, seed: int) -> dict[int, int]:
-    """Return a seeded choice of at most so many indices -> their places among these."""
+    """Return a seeded random subset of at most `at_most` indices -> their rows in it."""
     indices = range(images)
     if at_most is not None and images > at_most:
         indices = sorted(np.random.RandomState(seed).permutation(images)[:at_most].tolist())
@@ -70,14 +70,14 @@ def _chosen(images: int, at_most: int | None, seed: int) -> dict[int, int]:
 
 
 class Diversity:
-    """Mean MS-SSIM of the disjoint pairs of neighbours (0, 1), (2, 3), ... of one set."""
+    """Mean MS-SSIM of the disjoint pairs (0, 1), (2, 3), ... of one set."""
 
     def __init__(self) -> None:
         self.sums = torch.zeros(2, dtype=torch.double)  # of values, of pairs
         self.waiting: dict[int, Tensor] = {}
 
     def add(self, indices: Sequence[int], pictures: Sequence[Tensor]) -> None:
-        """Count in pictures uint8 [C, H, W]; raises UserError for a pair of unequal sizes."""
+        """Add pictures uint8 [C, H, W]; raises UserError for a pair of unequal sizes."""
         for index, picture in zip(indices, pictures, strict=True):
             partner = self.waiting.pop(index ^ 1, None)
             if partner is None:
@@ -99,12 +99,12 @@ class Diversity:
 
 
 class Collection:
-    """One set of pictures: features or their moments, and what other metrics keep of it.
+    """One set of pictures: features or their moments, and what other metrics need of it.
 
-    label: what messages call the set. names: one a picture. keep_at_most: features of that many
-    pictures are kept, None: of all. is_fake: the set gets the Inception score, and patch positions
-    of its own. moments: wanted even where the kept features say all of it. pairs: where each
-    picture has a partner.
+    label: the set's name in messages. names: one per picture. keep_at_most: the number of pictures
+    whose features are kept, None: all. is_fake: the set gets the Inception score, and patch
+    positions other than those of the reals. moments: collect them even where the kept features
+    contain them. pairs: for sets in which each picture has a partner.
     """
 
     def __init__(
@@ -134,11 +134,11 @@ class Collection:
             )
         if measures.needs("ms_ssim"):
             self.diversity = Diversity()
-        # Pictures of whose patches SWD sees some -> their place among these.
+        # Indices of the pictures from which SWD takes patches -> their rows in the descriptors.
         self.described = _chosen(len(names), SWD_IMAGES, seed)
 
     def add(self, indices: Sequence[int], pictures: Sequence[Tensor]) -> None:
-        """Count in pictures uint8 [3, H, W] of any size; raises UserError for NaN in features."""
+        """Add pictures uint8 [3, H, W] of any size; raises UserError for NaN in features."""
         self.count += len(indices)
         if self.kept or self.inception_score:
             scored = self.inception_score is not None
@@ -156,7 +156,7 @@ class Collection:
             self.diversity.add(indices, pictures)
 
     def add_pair(self, index: int, picture: Tensor, partner: Tensor) -> None:
-        """Count in a pair of pictures uint8 [3, H, W]; raises UserError for unequal sizes."""
+        """Add a pair of pictures uint8 [3, H, W]; raises UserError for unequal sizes."""
         if picture.shape != partner.shape:
             raise UserError(
                 f"{self.label}: {self.names[index]} has {_size(picture)} pixels and its partner "
@@ -165,7 +165,7 @@ class Collection:
         self.pairs.add(picture, partner)
 
     def merge(self, sharing: Sharing) -> None:
-        """Bring the parts of all processes together, in all of them."""
+        """Combine the parts of all processes; afterwards each process has the whole."""
         self.count = sum(sharing.gather(self.count))
         if self.kept:
             self.kept.merge(sharing.gather)
@@ -173,7 +173,7 @@ class Collection:
             sharing.add(tensor)
 
     def gaussian(self) -> Gaussian:
-        """Return the normal distribution of the features, from them or from their moments."""
+        """Return the normal distribution of the features, from the moments or from all features."""
         if self.moments:
             return self.moments.gaussian()
         return gaussian_of_features(self.features())
@@ -193,14 +193,14 @@ class Collection:
         if self.measures.needs("swd"):
             sides = sharing.gather(max(self.descriptors.levels) if self.descriptors else None)
             sides = sorted({side for side in sides if side})
-            if len(sides) > 1:  # of one process each, which saw no other size
+            if len(sides) > 1:  # within each process all pictures had one size
                 raise UserError(
                     f"`metrics` swd: pictures of {sides[0]} and {sides[-1]} pixels a side in "
                     f"{self.label}; leave swd out or resize all pictures to one size"
                 )
-            if sides and not self.descriptors:  # no picture fell to this process
+            if sides and not self.descriptors:  # this process had no picture
                 self.descriptors = self._patches(sides[0])
-            if self.descriptors:  # none where no picture could be read at all
+            if self.descriptors:  # None if no process could read a picture
                 sums += [*self.descriptors.levels.values(), self.descriptors.added]
         return sums
 
@@ -209,18 +209,18 @@ class Collection:
         if bad.any():
             name = self.names[indices[int(bad.nonzero()[0])]]
             raise UserError(
-                f"{self.label}: the features of {name} are not finite; mend the picture, or give "
+                f"{self.label}: the features of {name} are not finite; repair the picture, or give "
                 "other `weights` or `features`"
             )
 
     def _add_patches(self, indices: Sequence[int], pictures: Sequence[Tensor]) -> None:
-        """Take the patches of a seeded choice of pictures, as many as the paper's."""
+        """Take patches from a seeded random subset of the pictures, as large as the paper's."""
         if not self.descriptors:
             height, width = pictures[0].shape[1:]
             if height != width:
                 raise UserError(
-                    f"`metrics` swd: a picture of {_size(pictures[0])} pixels; it needs square "
-                    "ones: leave swd out or crop them"
+                    f"`metrics` swd: a picture of {_size(pictures[0])} pixels, and swd needs "
+                    "square ones; leave swd out or crop them"
                 )
             self.descriptors = self._patches(height)
         for index, picture in zip(indices, pictures, strict=True):

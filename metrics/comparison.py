@@ -22,17 +22,17 @@ from metrics.measures import MANY_IMAGES, OF_PAIRS, WITHOUT_REALS, Measures
 from metrics.sliced_wasserstein import sliced_wasserstein
 from metrics.statistics_file import SavedStatistics
 
-Found = Collection | SavedStatistics | None  # what is known of a set
+Found = Collection | SavedStatistics | None  # what is known about a set
 
 HIGHER_IS_BETTER = frozenset(
     ("is_mean", "precision", "recall", "density", "coverage", "psnr", "ssim")
 )
 COVERAGE_NEIGHBOURS = 5
-# Where c/N describes FID's excess over infinitely many pictures.
+# Pictures per channel from which on c/N describes FID's bias.
 IMAGES_A_CHANNEL = 2
-# The number that stands for a metric where one has to decide.
+# The number that represents a metric where a single one is needed.
 HEADLINES = {"kid": "kid_mean", "is": "is_mean", "prdc": "precision"}
-# No number of another network than FID's is called by FID's or KID's name.
+# Names of the numbers if the features are not those of FID's network.
 OTHER_NETWORK = {
     "fid": "frechet_distance",
     "fid_bias": "frechet_distance_bias",
@@ -46,7 +46,7 @@ OTHER_NETWORK = {
 
 
 def headline(metric: str) -> str:
-    """Return the name of the number that stands for a metric."""
+    """Return the name of the number that represents a metric."""
     return HEADLINES.get(metric, metric)
 
 
@@ -58,7 +58,7 @@ def is_better(name: str, new: float, old: float) -> bool:
 def compare(real: Found, fake: Found, measures: Measures) -> dict:
     """Return every number that `measures` asks for, by its name.
 
-    Raises UserError where a set does not hold what a metric needs: a file of statistics, too few
+    Raises UserError if a metric needs more than a set provides: a file of statistics, or too few
     pictures.
     """
     numbers: dict = {}
@@ -87,7 +87,7 @@ def _of_features(real: Found, fake: Found, measures: Measures) -> dict[str, floa
     if measures.needs("fid"):
         numbers["fid"] = frechet_distance(gaussian(real), gaussian(fake))
         if few:
-            numbers |= _excess(numbers["fid"], real, fake, measures.metric_seed)
+            numbers |= _bias(numbers["fid"], real, fake, measures.metric_seed)
     if measures.needs("fid_infinity"):
         features = _collected(fake, "fid_infinity").features()
         _check_line(len(features))
@@ -103,7 +103,7 @@ def _of_features(real: Found, fake: Found, measures: Measures) -> dict[str, floa
 
 
 def _of_kept(real: Tensor, fake: Tensor, measures: Measures) -> dict[str, float]:
-    """Return what needs the features of single pictures."""
+    """Return the metrics that need the features of single pictures."""
     numbers = {}
     if measures.needs("kid"):
         numbers |= _kid(real, fake, measures)
@@ -140,7 +140,7 @@ def _sliced_wasserstein(real: Collection, fake: Collection, measures: Measures) 
 def noise_floor(real: Collection, measures: Measures) -> dict[str, float]:
     """Return the metrics of features between two random halves of the reals.
 
-    Each half has half of the pictures: FID's excess is about twice that of the whole sets.
+    Each half has half of the pictures, so FID's bias is about twice that of the whole sets.
     """
     halves = _split(real.features(), measures.metric_seed)
     numbers: dict = {"n": len(halves[-1])}
@@ -150,18 +150,18 @@ def noise_floor(real: Collection, measures: Measures) -> dict[str, float]:
 
 
 def few_images(real: Found, fake: Found) -> int:
-    """Return the number of pictures of the smaller set, or 0 where both are large or unknown."""
+    """Return the number of pictures in the smaller set, or 0 if both are large or unknown."""
     counts = [found.count for found in (real, fake) if found and found.count]
     smallest = min(counts, default=MANY_IMAGES)
     return smallest if smallest < MANY_IMAGES else 0
 
 
-def _excess(fid: float, real: Found, fake: Found, seed: int) -> dict[str, float]:
-    """Return an estimate of FID's bias at its number of pictures.
+def _bias(fid: float, real: Found, fake: Found, seed: int) -> dict[str, float]:
+    """Return a number that shows how large the bias of FID is at this number of pictures.
 
-    c/N describes the excess where both sets have well more pictures than channels. Below that it
-    flattens out and an estimate would be several times too small: there the distance between two
-    halves of the reals, which is all excess, gives the scale.
+    The bias is c/N if both sets have well more pictures than channels. Below that it flattens out
+    and the estimate would be several times too small: then the distance between two halves of the
+    reals, which is nothing but bias, gives its order of magnitude.
     """
     sizes = [found.count / found.extractor.channels for found in (real, fake) if _all_kept(found)]
     if sizes and min(sizes) >= IMAGES_A_CHANNEL:
@@ -173,12 +173,12 @@ def _excess(fid: float, real: Found, fake: Found, seed: int) -> dict[str, float]
 
 
 def fid_bias(fid: float, real: Found, fake: Found, seed: int) -> float | None:
-    """Estimate how much too high the distance is for its number of pictures.
+    """Estimate the bias of the distance at this number of pictures.
 
-    It is about FID_infinity + c/N (Chong and Forsyth 2020), so half of the pictures have twice the
-    excess: c/N = FID(N/2) - FID(N), the first averaged over both halves, without which the noise
-    of their means would hide it. Where one side is a file of statistics the other one alone is
-    halved. None where no features are kept, or fewer than 4.
+    FID(N) is about FID_infinity + c/N (Chong and Forsyth 2020), so half of the pictures give twice
+    the bias: c/N = FID(N/2) - FID(N), the first averaged over both halves, since otherwise the
+    noise of their means would hide it. If one side is a file of statistics, only the other one is
+    halved. None if no features are kept, or fewer than 4.
     """
     sides = [
         _halves(found, seed) if _all_kept(found) and found.count >= 4 else None
@@ -204,20 +204,20 @@ def _split(features: Tensor, seed: int) -> list[Tensor]:
 
 
 def _holds_features(found: Found) -> bool:
-    """Return whether single features are kept; they are not for sets expected to be large."""
+    """Return whether features of single pictures are kept; for large sets they are not."""
     return isinstance(found, Collection) and bool(found.kept.present.any())
 
 
 def _check_channels(real: Found, fake: Found) -> None:
-    """Raise UserError for statistics of another network; a file may not say of which it is."""
+    """Raise UserError for statistics of another width; a file may not name its network."""
     for saved, other in ((real, fake), (fake, real)):
         if isinstance(saved, SavedStatistics):
             is_saved = isinstance(other, SavedStatistics)
             channels = len(other.mean) if is_saved else other.extractor.channels
             if len(saved.mean) != channels:
                 raise UserError(
-                    f"{saved.label}: statistics of {len(saved.mean)} channels beside features of "
-                    f"{channels}; give statistics that were made with the same `features`"
+                    f"{saved.label}: statistics of {len(saved.mean)} channels, compared with "
+                    f"features of {channels}; give statistics made with the same `features`"
                 )
 
 
@@ -233,9 +233,9 @@ def gaussian(found: Collection | SavedStatistics) -> Gaussian:
 
 
 def check_counts(measures: Measures, real: int | None, fake: int | None) -> None:
-    """Raise UserError where the sets have too few pictures for a metric; None: not pictures.
+    """Raise UserError if the sets have too few pictures for a metric, before any is read.
 
-    What is known from the names alone, before the first picture is read.
+    real, fake: numbers of files; None for a set that is not pictures.
     """
     if fake is not None and measures.needs("is"):
         check_splits(fake, measures.is_splits)
@@ -259,13 +259,13 @@ def check_counts(measures: Measures, real: int | None, fake: int | None) -> None
 def _check_line(fakes: int) -> None:
     if fakes < FEWEST_IMAGES:
         raise UserError(
-            f"`metrics` fid_infinity: a line through subsets of {fakes} fakes says nothing; give "
-            f"at least {FEWEST_IMAGES}, or leave fid_infinity out"
+            f"`metrics` fid_infinity: {fakes} fakes are too few to fit a line through subsets; "
+            f"give at least {FEWEST_IMAGES}, or leave fid_infinity out"
         )
 
 
 def check_statistics_suffice(measures: Measures, is_fake: bool) -> None:
-    """Raise UserError where a metric needs more of a set than a file of statistics holds."""
+    """Raise UserError if a metric needs more of a set than a file of statistics holds."""
     suffices = {"fid"} if is_fake else {"fid", "fid_infinity", *WITHOUT_REALS}
     needing = [name for name in measures.names if name not in suffices]
     if needing:
@@ -278,7 +278,7 @@ def _collected(found: Found, metric: str) -> Collection:
     if not isinstance(found, Collection):
         option = "`noise_floor`" if metric == "noise_floor" else f"`metrics` {metric}"
         raise UserError(
-            f"{option}: needs the pictures, and a file of statistics holds only mean and "
+            f"{option}: needs the pictures, but a file of statistics holds only mean and "
             "covariance; give a folder"
         )
     return found

@@ -10,8 +10,8 @@ from torch import Tensor
 class Gaussian(NamedTuple):
     """A normal distribution: its mean [D] and a factor [D, R] of its covariance S = F F^T.
 
-    Both float64. The factor may be the centred features themselves: no D x D matrix is needed
-    where there are fewer images than dimensions.
+    Both float64. The factor may be the centred features themselves: with fewer images than
+    dimensions no D x D matrix is needed.
     """
 
     mean: Tensor
@@ -30,7 +30,7 @@ def gaussian_of_features(features: Tensor) -> Gaussian:
 
 
 def gaussian_of_covariance(mean: Tensor, covariance: Tensor) -> Gaussian:
-    """Take a mean [D] and a symmetric covariance [D, D], singular or not."""
+    """Return the distribution with a mean [D] and a symmetric covariance [D, D], even singular."""
     covariance = covariance.double()
     return Gaussian(mean.double(), _factor((covariance + covariance.T) / 2))
 
@@ -54,9 +54,9 @@ def frechet_infinity(
 ) -> float:
     """Extrapolate the distance to infinitely many fakes: the intercept of a line over 1/n.
 
-    Distances of random subsets of `points` sizes n from min(5000, N/10) to N, fitted by least
-    squares; fake_features [N, D]. (Chong and Forsyth 2020, "Effectively Unbiased FID and Inception
-    Score and where to find them"; the reals stay as they are.)
+    A least-squares fit to the distances of random subsets of `points` sizes n from min(5000, N/10)
+    to N; fake_features [N, D]. All reals are always used. (Chong and Forsyth 2020, "Effectively
+    Unbiased FID and Inception Score and where to find them".)
     """
     count = len(fake_features)
     random = np.random.RandomState(seed)
@@ -69,10 +69,10 @@ def frechet_infinity(
 
 
 def _factor(covariance: Tensor) -> Tensor:
-    """Return F [D, R] with S = F F^T: Cholesky's where S is safely regular, else eigenvectors.
+    """Return F [D, R] with S = F F^T: by Cholesky if S is clearly regular, else by eigenvectors.
 
-    Eigenvalues that are rounding noise are left out: the root of a noise of 1e-16 is 1e-8, and a
-    singular covariance has hundreds of them.
+    Eigenvalues at the level of rounding errors are left out: the root of an error of 1e-16 is 1e-8,
+    and a singular covariance has hundreds of them.
     """
     noise = len(covariance) * torch.finfo(torch.float64).eps * covariance.diagonal().max()
     lower, failed = torch.linalg.cholesky_ex(covariance)

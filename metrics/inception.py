@@ -1,8 +1,8 @@
-"""The Inception network of FID: the graph of 2015-12-05, as everybody's numbers use it.
+"""The Inception network of FID: the graph of 2015-12-05, on which all published numbers rest.
 
 It is Inception v3 (Szegedy et al. 2016, "Rethinking the Inception Architecture") with 1008 classes
-and three quirks of that graph: average pools do not count their padding, the last block pools by
-maximum, and the head has a bias that the Inception score leaves out. Names are torchvision's, so
+and three quirks of that graph: average pools do not count their padding, the last block uses max
+pooling, and the head has a bias that the Inception score leaves out. Names are torchvision's, so
 that the published state dicts fit.
 """
 
@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 CLASSES = 1008
 SIDE_PX = 299
-LAYERS = (64, 192, 768, 2048)  # a layer's name is its number of channels
+LAYERS = (64, 192, 768, 2048)  # a layer is named by its number of channels
 LOGITS = "logits"
 LOGITS_WITHOUT_BIAS = "logits_unbiased"
 
@@ -40,7 +40,7 @@ class Convolution(nn.Module):
         return F.relu(self.bn(self.conv(x)), inplace=True)
 
     def fold(self) -> None:
-        """Multiply the norm into the convolution: one pass over the memory less."""
+        """Fold the norm into the convolution, which saves a pass over the memory."""
         self.conv, self.bn = fuse_conv_bn_eval(self.conv, self.bn), nn.Identity()
 
 
@@ -150,7 +150,7 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """8 x 8 with 3x3 convolutions spread into 1x3 beside 3x1; `pools_by_maximum`: the quirk."""
+    """8 x 8, 3x3 convolutions split into parallel 1x3 and 3x1; `pools_by_maximum`: the quirk."""
 
     def __init__(self, channels: int, pools_by_maximum: bool):
         super().__init__()
@@ -212,11 +212,11 @@ class FidInception(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor, wanted: Sequence[int | str]) -> dict[int | str, Tensor]:
-        """Return the named features, and stop after the last one that is wanted.
+        """Return the wanted features by name; layers after the last of them are not run.
 
-        x: float [B, 3, 299, 299] in the protocol's value range. wanted: of `LAYERS`, means over
-        the places of the maps with that many channels, float [B, layer]; LOGITS, float [B, 1008];
-        LOGITS_WITHOUT_BIAS, the same before the head's bias, which the Inception score uses.
+        x: float [B, 3, 299, 299] in the protocol's value range. wanted: any of `LAYERS`, the
+        spatial mean of the feature maps with that many channels, float [B, layer]; LOGITS, float
+        [B, 1008]; LOGITS_WITHOUT_BIAS, the same without the bias, for the Inception score.
         """
         found = {}
         last = max((layer for layer in wanted if isinstance(layer, int)), default=0)

@@ -1,4 +1,4 @@
-"""Inception score: classes that are sure for one image and spread over all of them."""
+"""Inception score: confident classes for each image, varied classes over all of them."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from metrics.inception import CLASSES
 def check_splits(images: int, splits: int) -> None:
     """Raise UserError for fewer than one split or fewer images than splits."""
     if splits < 1:
-        raise UserError(f"`is_splits` {splits}: below 1; give 10, as others do, or at least 1")
+        raise UserError(f"`is_splits` {splits}: below 1; give 10, the usual number, or at least 1")
     if images < splits:
         raise UserError(
             f"`is_splits` {splits}: more than the {images} images; give fewer splits or more "
@@ -28,14 +28,14 @@ class InceptionScore:
     logits and q the mean of p over the split; between 1 and the number of classes.
 
     Images are permuted by numpy's RandomState(seed); split i is the permuted rows
-    [i * images // splits, (i + 1) * images // splits). An image's split so depends on its index
-    only. Indices that are never added (files that cannot be read) do not count.
-    The sums are float64 on `device` and add up over processes: counts [splits] of images,
+    [i * images // splits, (i + 1) * images // splits). So an image's split depends only on its
+    index. Indices that are never added (unreadable files) do not count.
+    The sums are float64 on `device` and can be added over processes: counts [splits] of images,
     sums [splits, classes] of p, plogp [splits] of sum_c p_c log p_c.
 
     Raises UserError for fewer than one split or fewer images than splits.
 
-    Source: Salimans et al. 2016 (section 4); splits and permutation of torch-fidelity.
+    Source: Salimans et al. 2016 (section 4); splits and permutation as in torch-fidelity.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class InceptionScore:
         self.plogp = torch.zeros(splits, dtype=torch.float64, device=device)
 
     def add(self, indices: Sequence[int] | Tensor, logits: Tensor) -> None:
-        """Take the images of a batch: their indices [B] in 0 .. images - 1, each added only once.
+        """Add the images of a batch: their indices [B] in 0 .. images - 1, each index only once.
 
         logits: [B, classes] of any float dtype, before the softmax (and without the head's bias
-        for the score that everybody quotes). An empty batch changes nothing.
+        for the usual score). An empty batch changes nothing.
 
         Raises ValueError for other shapes or an index out of range.
         """
@@ -77,18 +77,18 @@ class InceptionScore:
         self.plogp += member @ torch.xlogy(p, p).sum(1)  # 0 where p = 0
 
     def state(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return counts, sums and plogp themselves: summed in place over processes they are all."""
+        """Return counts, sums and plogp, not copies: they may be summed in place over processes."""
         return self.counts, self.sums, self.plogp
 
     def merge(self, other: "InceptionScore") -> None:
-        """Add what another has gathered of the same images; ValueError if its splits differ."""
+        """Add the sums of another score over the same set; ValueError if its splits differ."""
         if other._plan != self._plan:
             raise ValueError(f"images, splits, seed {other._plan} are not {self._plan}")
         for mine, theirs in zip(self.state(), other.state(), strict=True):
             mine += theirs.to(mine.device)
 
     def result(self) -> tuple[float, float]:
-        """Return mean and standard deviation (divided by their number) of the splits' scores.
+        """Return mean and standard deviation (dividing by their number) of the splits' scores.
 
         Raises UserError if a split has no image, ValueError if images were added twice.
         """

@@ -1,4 +1,4 @@
-"""Kernel distance (KID): how far two sets of features lie apart, without a bias for few images."""
+"""Kernel distance (KID) between two sets of features, unbiased also for few images."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ _BLOCK = 1024
 
 
 class KernelDistance(NamedTuple):
-    """KID: mean and spread over subsets, and the ends of an interval from a bootstrap of images."""
+    """KID: mean and spread over subsets, and a bootstrap interval over images."""
 
     mean: float
     std: float
@@ -36,20 +36,20 @@ def kernel_distance(
     """Return the kernel distance of two sets of features: the squared MMD of a cubic kernel.
 
     MMD^2 = sum_{i != j} k(x_i, x_j) / (m (m - 1)) + the same of y - 2 sum_{i, j} k(x_i, y_j) / m^2,
-    k(x, y) = (x y / D + 1)^3. It is unbiased, and so below 0 at times where the sets are alike.
+    k(x, y) = (x y / D + 1)^3. It is unbiased, and so can be negative if the sets are alike.
 
-    real [N, D], fake [M, D]: floats, one row an image. Computed in float64 on fake's device.
-    subset_size: None takes 1000 where both sets have as many, else half of the smaller set.
-    seed, interval: of the draws; the share of the bootstrap between `low` and `high`, in (0, 1).
+    real [N, D], fake [M, D]: floats, one row per image. Computed in float64 on fake's device.
+    subset_size: None takes 1000 if both sets have as many, else half of the smaller set.
+    seed: of the draws. interval: the fraction of the bootstrap between `low` and `high`, in (0, 1).
 
     mean, std: over `subsets` pairs of subsets of m images, std with division by their number. The
     draws are torch-fidelity's with `fake` as its input1 and `real` as its input2: its values are
     the same up to its rounding to float32.
-    low, high: quantiles of the distance between all images of the two sets, each drawn anew with
-    replacement 1000 times (subsets overlap, their spread says little about other images). An image
-    drawn twice is not compared with itself. The interval is one of the distance, not of `mean`,
-    which has the draw of the subsets on top. Where the two sets hardly differ it is too wide rather
-    than too narrow.
+    low, high: quantiles of the distance between the whole sets, each resampled with replacement
+    1000 times (subsets overlap, so their spread says little about other images). An image drawn
+    twice is not compared with itself. The interval is for the distance, not for `mean`, which also
+    varies with the draw of the subsets. If the two sets hardly differ it is rather too wide than
+    too narrow.
     The memory grows with 1000 (N + M), not with N M.
 
     Raises UserError for fewer than 10 images in a set, no subsets, or a subset_size below 2 or
@@ -75,7 +75,7 @@ def kernel_distance(
 
 
 def checked_subset_size(real: int, fake: int, subsets: int, subset_size: int | None) -> int:
-    """Return the size of the subsets of so many images; UserError as `kernel_distance`."""
+    """Return the subset size for these numbers of images; UserError as in `kernel_distance`."""
     for name, images in (("real", real), ("fake", fake)):
         if images < FEWEST_IMAGES:
             raise UserError(
@@ -83,7 +83,9 @@ def checked_subset_size(real: int, fake: int, subsets: int, subset_size: int | N
                 "give more images or leave kid out"
             )
     if subsets < 1:
-        raise UserError(f"`kid_subsets` {subsets}: below 1; give 100, as others do, or at least 1")
+        raise UserError(
+            f"`kid_subsets` {subsets}: below 1; give 100, the usual number, or at least 1"
+        )
     smaller = min(real, fake)
     if subset_size is None:
         return LARGEST_DEFAULT_SUBSET if smaller >= LARGEST_DEFAULT_SUBSET else smaller // 2
@@ -98,9 +100,9 @@ def checked_subset_size(real: int, fake: int, subsets: int, subset_size: int | N
 def _subsets(
     first: int, second: int, subsets: int, subset_size: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Return weights [subsets, first] and [subsets, second]: 1 for an image that is in the subset.
+    """Return weights [subsets, first] and [subsets, second]: 1 for the images in the subset.
 
-    The order of the draws is torch-fidelity's: both sets in turn from one stream.
+    The order of the draws is torch-fidelity's: alternating between the sets, from one stream.
     """
     stream = np.random.RandomState(seed)
     weights = [torch.zeros(subsets, images, dtype=torch.int16) for images in (first, second)]
@@ -136,8 +138,8 @@ def _unbiased_mmd(
     - 2 sum_{i, j} w_i v_j k(x_i, y_j) / (n m), n = sum_i w_i, m = sum_j v_j.
 
     x [N, D], y [M, D]; x_weights [R, N], y_weights [R, M]: how often a row occurs; None for once
-    each (R = 1). Weights of 0 and 1 choose subsets, counts of a bootstrap leave out what compares
-    an image with itself.
+    each (R = 1). Weights of 0 and 1 select subsets; with the counts of a bootstrap, an image is not
+    compared with its own copies.
     """
     if x_weights is None:
         x_weights = torch.ones(1, len(x))

@@ -1,4 +1,4 @@
-"""LPIPS: the distance of two pictures in a classifier's features, weighted as people see it."""
+"""LPIPS: the perceptual distance of two pictures, in the features of a classifier."""
 
 import pickle
 import re
@@ -38,9 +38,9 @@ READING_ERRORS = (
 class Lpips(nn.Module):
     """LPIPS v0.1 on AlexNet, always in eval mode and without gradients; 2,470,848 parameters.
 
-    d(a, b) = sum over the five taps of the mean over places of w . (f(a) - f(b))^2, f the features
-    after a ReLU divided by their length over the channels (+ 1e-10), w one non-negative weight a
-    channel. Pictures are scaled to [-1, 1], shifted and scaled as the network was trained.
+    d(a, b) = sum over the five taps of the mean over positions of w . (f(a) - f(b))^2, f the
+    features after a ReLU divided by their length over the channels (+ 1e-10), w a non-negative
+    weight per channel. Pictures are scaled to [-1, 1] and normalised as for the network's training.
     The lpips package gives the same numbers, and torchmetrics contains a copy; both download
     AlexNet when they are built, while this network reads all weights from one file (`load_lpips`).
     Source: Zhang et al. 2018 (The Unreasonable Effectiveness of Deep Features), equation 1, in the
@@ -70,10 +70,10 @@ class Lpips(nn.Module):
 
     @torch.no_grad()
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the distance of each pair: uint8 [B, 3, H, W] twice -> float32 [B], 0 for equals.
+        """Return the distance of each pair: uint8 [B, 3, H, W] twice -> float32 [B], 0 if equal.
 
-        Computed in float32 without autocast. Raises UserError for a side below 31 pixels, which
-        the network's pools leave nothing of, ValueError for another type or unequal shapes.
+        Computed in float32 without autocast. Raises UserError for a side below 31 pixels, of which
+        the network's pooling leaves nothing, ValueError for another type or unequal shapes.
         """
         self._check(a, b)
         with torch.autocast(a.device.type, enabled=False):
@@ -92,8 +92,8 @@ class Lpips(nn.Module):
         height, width = a.shape[-2:]
         if min(height, width) < LOWEST_PX:
             raise UserError(
-                f"`metrics` lpips: a picture of {width}x{height} pixels; it needs at least "
-                f"{LOWEST_PX} a side: leave lpips out or name larger pictures"
+                f"`metrics` lpips: a picture of {width}x{height} pixels; lpips needs at least "
+                f"{LOWEST_PX} per side: leave lpips out or give larger pictures"
             )
 
     def _taps(self, pictures: Tensor) -> list[Tensor]:
@@ -114,12 +114,12 @@ def _unit_length(features: Tensor) -> Tensor:
 def load_lpips(path: str | Path, option: str) -> Lpips:
     """Read the weights of `Lpips` from one file and return the network on the CPU.
 
-    The file is a state dict as the `lpips` package names it (`net.slice1.0.weight`, ...,
-    `lin0.model.1.weight`, ...), or torchvision's AlexNet (`features.0.weight`, ...) with the linear
-    weights beside it; what else the two hold is left out. Only tensors are unpickled.
+    The file is a state dict with the names of the `lpips` package (`net.slice1.0.weight`, ...,
+    `lin0.model.1.weight`, ...), or of torchvision's AlexNet (`features.0.weight`, ...) together
+    with the linear weights; their other entries are ignored. Only tensors are unpickled.
 
     Raises UserError, which names `option` and says how to make the file, for a file that is
-    missing, damaged, or anything else.
+    missing, damaged, or holds anything else.
     """
     state = _read_state(Path(path), option)
     network = Lpips()
@@ -142,9 +142,9 @@ def _read_state(path: Path, option: str) -> dict[str, Tensor]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:  # PyTorch itself compares no checksums
                 if archive.testzip() is not None:
-                    raise zipfile.BadZipFile("a checksum does not fit")
+                    raise zipfile.BadZipFile("a checksum does not match")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # on the protocol of a foreign pickle
+            warnings.simplefilter("ignore", UserWarning)  # about the protocol of another's pickle
             content = torch.load(path, map_location="cpu", weights_only=True)
     except READING_ERRORS as error:
         raise UserError(

@@ -1,10 +1,10 @@
-"""Precision, recall, density, coverage: which images lie among the other set's neighbours.
+"""Precision, recall, density and coverage: which images lie in the other set's manifold.
 
-A set's manifold is the union of balls around its points, each as wide as the distance to the
-point's k-th nearest other point. Whether a point on the rim of a ball is inside decides much where
-sets share images, so distances near the rim are computed again without rounding of their own: the
-quick form |x|^2 + |y|^2 - 2 x y sorts out the clear cases, the differences of the coordinates the
-others, added in one fixed order, so that equal pairs have equal distances to the last bit.
+A set's manifold is the union of balls around its points; the radius of each is the distance to the
+point's k-th nearest other point. If sets share images, much depends on whether a point exactly on
+the rim counts as inside. So the fast form |x|^2 + |y|^2 - 2 x y decides only the clear cases; near
+the rim, squared differences of the coordinates are summed in one fixed order, so that equal pairs
+have equal distances to the last bit.
 """
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from errors import UserError
 
 _MARGIN = 8  # candidates for the k-th neighbour beyond k
-_EXACT_VALUES = 2**20  # coordinates of the pairs that are computed again at a time
+_EXACT_VALUES = 2**20  # coordinates per chunk of pairs whose distances are computed exactly
 
 
 def precision_recall(
@@ -22,12 +22,13 @@ def precision_recall(
 ) -> tuple[float, float]:
     """Return precision and recall, each in [0, 1].
 
-    precision = share of fakes y with |y - x| <= r(x) for some real x; recall = share of reals x
-    with |x - y| <= r(y) for some fake y; r = distance to the k-th nearest other point of the set.
+    precision = fraction of fakes y with |y - x| <= r(x) for some real x; recall = fraction of reals
+    x with |x - y| <= r(y) for some fake y; r = distance to the k-th nearest other point of the set.
 
-    real [N, D], fake [M, D]: finite floats, one row an image. Computed in float64 on fake's device,
-    in tiles of `block` x `block` pairs. The rim is inside, as in torch-fidelity (whose input1 is
-    `fake` and whose input2 is `real`): identical sets give 1 and 1, also with repeated images.
+    real [N, D], fake [M, D]: finite floats, one row per image. Computed in float64 on fake's
+    device, in tiles of `block` x `block` pairs. A point on the rim is inside, as in torch-fidelity
+    (its input1 is `fake`, its input2 `real`): identical sets give 1 and 1, also with repeated
+    images.
 
     Raises UserError for fewer than k + 1 images in a set; ValueError for other shapes, a value that
     is not finite, or k below 1.
@@ -40,7 +41,7 @@ def precision_recall(
     real_radii, fake_radii = (_radii(points, k, origin, block) for points in (real, fake))
     fakes_hit, _ = _count_inside(fake, real, real_radii, origin, block, rim=True)
     reals_hit, _ = _count_inside(real, fake, fake_radii, origin, block, rim=True)
-    return _share(fakes_hit), _share(reals_hit)
+    return _fraction(fakes_hit), _fraction(reals_hit)
 
 
 def density_coverage(
@@ -49,13 +50,14 @@ def density_coverage(
     """Return density (0 or more, may exceed 1) and coverage in [0, 1].
 
     density = sum over fakes y of the number of reals x with |y - x| < r(x), divided by k M;
-    coverage = share of reals x with |y - x| < r(x) for some fake y; r = distance to the k-th
+    coverage = fraction of reals x with |y - x| < r(x) for some fake y; r = distance to the k-th
     nearest other real.
 
-    real [N, D], fake [M, D]: finite floats, one row an image. Computed in float64 on fake's device,
-    in tiles of `block` x `block` pairs. The rim is outside, as in the prdc package: identical sets
-    without repeated images give 1 and 1, and a real with k copies of itself has an empty ball.
-    The prdc package asks for k + 2 images, for its way of sorting; k + 1 have a k-th neighbour.
+    real [N, D], fake [M, D]: finite floats, one row per image. Computed in float64 on fake's
+    device, in tiles of `block` x `block` pairs. A point on the rim is outside, as in the prdc
+    package: identical sets without repeated images give 1 and 1, and a real with k copies of itself
+    has an empty ball. The prdc package requires k + 2 images, since it sorts that many; k + 1 are
+    enough for a k-th neighbour.
 
     Raises UserError for fewer than k + 1 images in a set; ValueError for other shapes, a value that
     is not finite, or k below 1.
@@ -67,7 +69,7 @@ def density_coverage(
     origin = _origin(real, fake)
     radii = _radii(real, k, origin, block)
     balls_around_fakes, fakes_in_balls = _count_inside(fake, real, radii, origin, block, rim=False)
-    return balls_around_fakes.sum().item() / (k * len(fake)), _share(fakes_in_balls)
+    return balls_around_fakes.sum().item() / (k * len(fake)), _fraction(fakes_in_balls)
 
 
 def _check(real: Tensor, fake: Tensor, k: int) -> None:
@@ -86,25 +88,25 @@ def check_neighbours(real: int, fake: int, k: int) -> None:
     for name, images in (("real", real), ("fake", fake)):
         if images < k + 1:
             raise UserError(
-                f"`metrics` prdc: {images} {name} images, fewer than the {k + 1} that have "
+                f"`metrics` prdc: {images} {name} images, fewer than the {k + 1} needed for "
                 f"{k} neighbours each; give more images or leave prdc out"
             )
 
 
 def _origin(real: Tensor, fake: Tensor) -> Tensor:
-    """Return a point amid both sets: near it, the quick form of the distance rounds least."""
+    """Return a point in the middle of both sets: near it, the fast form has the least rounding."""
     return (real.mean(0, dtype=torch.float64) + fake.mean(0, dtype=torch.float64)) / 2
 
 
-def _share(counts: Tensor) -> float:
+def _fraction(counts: Tensor) -> float:
     return (counts > 0).double().mean().item()
 
 
 def _radii(points: Tensor, k: int, origin: Tensor, block: int) -> Tensor:
     """Return the squared distance of each point to its k-th nearest other point, [N] float64.
 
-    The quick form chooses candidates, the exact distance the k-th among them: exact unless more
-    than the margin of points lie within its rounding (about 1e-12 |x|^2) of one another.
+    The fast form selects candidates and exact distances the k-th among them. The result is exact
+    unless more than `_MARGIN` points lie within its rounding (about 1e-12 |x|^2) of one another.
     """
     radii = []
     for start in range(0, len(points), block):
@@ -117,7 +119,7 @@ def _radii(points: Tensor, k: int, origin: Tensor, block: int) -> Tensor:
 
 
 def _nearest(points: Tensor, rows: Tensor, k: int, origin: Tensor, block: int) -> Tensor:
-    """Return the k nearest others of some rows and a few more, indices [rows, k + few]."""
+    """Return the nearest others of some rows, k and a few more, indices [rows, k + few]."""
     wanted = min(k + _MARGIN, len(points) - 1)
     distances = torch.empty(len(rows), 0, dtype=torch.float64, device=points.device)
     indices = torch.empty(len(rows), 0, dtype=torch.int64, device=points.device)
@@ -135,10 +137,10 @@ def _nearest(points: Tensor, rows: Tensor, k: int, origin: Tensor, block: int) -
 def _count_inside(
     points: Tensor, centres: Tensor, radii: Tensor, origin: Tensor, block: int, *, rim: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return in how many balls each point lies and how many points each ball holds, int64.
+    """Return in how many balls each point lies and how many points each ball contains, int64.
 
-    radii: [len(centres)] squared; `rim`: whether a point at just that distance is inside. Rows that
-    are repeated are computed once and counted as often as they occur.
+    radii: [len(centres)], squared; rim: whether a point at exactly that distance is inside.
+    Repeated rows are computed once and counted as often as they occur.
     """
     points, point_of, points_alike = _distinct(points)
     centres, centre_of, centres_alike = _distinct(centres)
@@ -171,10 +173,10 @@ def _inside(points: Tensor, centres: Tensor, radii: Tensor, origin: Tensor, rim:
 
 
 def _quick_distances(x: Tensor, y: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
-    """Return squared distances [N, M] by a matrix product, and a bound of their error [N, M].
+    """Return squared distances [N, M] by a matrix product, and a bound on their error [N, M].
 
-    An inner product of D terms is off by at most D u sum |x_c y_c|, u = 2^-53; the bound takes it
-    for both norms and the product, with room for the shift to `origin` and the exact form's own.
+    An inner product of D terms is off by at most D u sum |x_c y_c|, u = 2^-53; the bound counts it
+    for both norms and the product, and includes the shift to `origin` and the exact form's error.
     """
     x, y = x.double() - origin, y.double() - origin
     norms = x.square().sum(1)[:, None] + y.square().sum(1)
@@ -190,7 +192,7 @@ def _exact_distances(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
 
 
 def _sum_in_order(values: Tensor) -> Tensor:
-    """Return the sum of the rows of [P, D] by halves: no library chooses the order of adding."""
+    """Return the row sums of [P, D], adding halves: an order that no library can change."""
     width = 1 << (values.shape[1] - 1).bit_length()
     values = F.pad(values, (0, width - values.shape[1]))
     while width > 1:

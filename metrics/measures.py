@@ -1,4 +1,4 @@
-"""What is to be measured, and how: the options that every command with metrics shares."""
+"""What to measure and how: the options that all commands with metrics share."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ OF_PAIRS = ("l1", "psnr", "ssim", "lpips")
 METRICS = OF_FEATURES + OF_LOGITS + OF_PICTURES + OF_PAIRS
 WITHOUT_REALS = ("is", "ms_ssim")
 
-# With fewer images FID is so much too high that KID is shown beside it.
+# With fewer images the bias of FID is so large that KID is reported with it.
 MANY_IMAGES = 10_000
 
 
@@ -25,28 +25,29 @@ class Measures:
 
     metrics: str = "fid"
     """Names with commas: fid, kid, is, prdc (precision, recall, density, coverage), fid_infinity,
-    swd, ms_ssim; for pictures of equal file names also l1, psnr, ssim, lpips."""
+    swd, ms_ssim; for pictures with equal file names also l1, psnr, ssim, lpips."""
     protocol: Literal["clean", "torch", "tf"] = "clean"
     """Resizing and value range before the network: those of clean-fid, of pytorch-fid, or of
     torch-fidelity and StyleGAN. Numbers of different protocols cannot be compared."""
     layer: int = 2048
     """Layer of the Inception network: 64, 192, 768 or 2048, which is its number of channels."""
     weights: Path | None = None
-    """File with the Inception network's weights (.pth or TorchScript); without it they are looked
-    for in the cache, then downloaded."""
+    """File with the Inception network's weights (.pth or TorchScript); by default they are searched
+    for in the cache, else downloaded."""
     features: str | None = None
     """Another network instead of FID's: a TorchScript file, or module:function that returns a
-    function of uint8 [B, 3, H, W] -> float [B, D]."""
+    function uint8 [B, 3, H, W] -> float [B, D]."""
     exact: bool = False
-    """Bit for bit the features of the tool that the protocol is named for; slower."""
+    """Features bit for bit as by the tool of the protocol; slower."""
     kid_subsets: int = 100
-    """Pairs of subsets that KID is averaged over."""
+    """Pairs of subsets over which KID is averaged."""
     kid_subset_size: int | None = None
-    """Images a subset; without it 1000, or half of the smaller set where that has fewer."""
+    """Images per subset; by default 1000, or half of the smaller set if that has fewer."""
     is_splits: int = 10
-    """Parts that the Inception score is averaged over."""
+    """Splits over which the Inception score is averaged."""
     noise_floor: bool = False
-    """Also measure two halves of the real pictures: no generator can score better."""
+    """Measure also between two halves of the real pictures: below that, a generator cannot be
+    distinguished from the reals."""
     lpips_weights: Path | None = None
     """File with the weights of LPIPS (AlexNet)."""
     metric_seed: int = 2020
@@ -58,16 +59,16 @@ class Measures:
         return tuple(dict.fromkeys(name.strip().lower() for name in self.metrics.split(",")))
 
     def needs(self, *kind: str) -> bool:
-        """Return whether any of these metrics is wanted."""
+        """Return whether any of these metrics is to be computed."""
         return bool(set(kind) & set(self.names))
 
     @property
     def needs_features(self) -> bool:
-        """Whether the network of features is needed at all."""
+        """Whether the feature network is needed at all."""
         return self.noise_floor or self.needs(*OF_FEATURES, *OF_LOGITS)
 
     def check(self) -> None:
-        """Raise UserError for names and values that do not exist or do not go together."""
+        """Raise UserError for invalid names and values, and for combinations that do not fit."""
         for name in self.names:
             if name not in METRICS:
                 raise UserError(
@@ -83,13 +84,13 @@ class Measures:
             raise UserError(f"`metric_seed` {self.metric_seed}: below 0; give 0 or more")
         if self.features and self.needs("is"):
             raise UserError(
-                f"`metrics` {self.metrics}: is needs the classes of FID's network; leave out "
-                "`features` or is"
+                f"`metrics` {self.metrics}: 'is' needs the classes of FID's network; leave out "
+                "`features` or 'is'"
             )
         if self.noise_floor and not self.needs("fid", "kid", "prdc"):
             raise UserError(
-                f"`noise_floor` is given, and `metrics` {self.metrics} has none of fid, kid and "
-                "prdc, which it is measured by; add one, or leave `noise_floor` out"
+                f"`noise_floor` is given, but `metrics` {self.metrics} has none of fid, kid and "
+                "prdc, by which it is measured; add one, or leave `noise_floor` out"
             )
         if self.needs("lpips") and self.lpips_weights is None:
-            raise UserError(f"`lpips_weights` is missing, and `metrics` has lpips; {REMEDY}")
+            raise UserError(f"`lpips_weights` is missing, but `metrics` has lpips; {REMEDY}")

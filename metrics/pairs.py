@@ -1,4 +1,4 @@
-"""Means of the metrics of pairs over a set."""
+"""Means over a set of the metrics that compare pairs of pictures."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,9 +11,9 @@ from metrics.structural import l1, psnr, ssim
 
 
 class PairMeans:
-    """Sums of a metric each over pairs of pictures; those of two shards add up.
+    """The sum of each metric over pairs of pictures; sums of shards can be added.
 
-    names: of l1, psnr, ssim, lpips; lpips: its network, where it is one of them. Pictures are
+    names: of l1, psnr, ssim, lpips; lpips: its network, if it is one of them. Pictures are
     compared on `device`, where the network is.
     """
 
@@ -30,16 +30,16 @@ class PairMeans:
         self.sums = torch.zeros(1 + len(names), dtype=torch.double)  # pairs, then each metric
 
     def add(self, first: Tensor, second: Tensor) -> None:
-        """Count in a pair of pictures uint8 [3, H, W] of one size."""
+        """Add a pair of pictures uint8 [3, H, W] of one size."""
         pair = first[None].to(self.device), second[None].to(self.device)
         values = [measure(*pair).item() for measure in self.measures.values()]
         self.sums += torch.tensor([1.0, *values], dtype=torch.double)
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each metric; psnr is infinite as soon as one pair is equal."""
+        """Return the mean of each metric; psnr is infinite if any pair is equal."""
         pairs, *sums = self.sums.tolist()
         if not pairs:
-            raise UserError("`metrics`: no pair of which both pictures can be read; mend them")
+            raise UserError("`metrics`: no pair of which both pictures can be read; repair them")
         return {"n_pairs": int(pairs)} | {
             name: total / pairs for name, total in zip(self.measures, sums, strict=True)
         }

@@ -16,8 +16,8 @@ class Protocol(NamedTuple):
     """From images to the network's input.
 
     Both functions take uint8 [B, 3, H, W] on any device and return float32 [B, 3, 299, 299] on the
-    same one. `prepare` works in batches and agrees with `prepare_exactly`, whose bits are those of
-    the tool that the protocol is named for, to 5e-5, and on photographs to 1e-5.
+    same one. `prepare_exactly` equals the protocol's tool bit for bit. `prepare` works in batches
+    and agrees with it to 5e-5, on photographs to 1e-5.
     """
 
     prepare: Callable[[Tensor], Tensor]
@@ -27,8 +27,8 @@ class Protocol(NamedTuple):
 def clean(images: Tensor) -> Tensor:
     """Bicubic with anti-aliasing, clipped to 0..255, then (v - 128) / 128 (Parmar et al. 2022).
 
-    Pillow's filter computed by PyTorch, whose filter's places are rounded to 32 bits: of 255 levels
-    within 3.5e-4 of Pillow's own on photographs, within 0.007 where every pixel is noise.
+    Pillow's filter computed by PyTorch, which rounds the filter's positions to 32 bits: within
+    3.5e-4 levels (of 255) of Pillow's result on photographs, within 0.007 on pixel noise.
     """
     resized = F.interpolate(
         images.float(), (SIDE_PX, SIDE_PX), mode="bicubic", antialias=True, align_corners=False
@@ -59,40 +59,40 @@ def tensorflow_bilinear(images: Tensor) -> Tensor:
     """Bilinear between pixel corners as TensorFlow 1 does it, then (v - 128) / 128.
 
     Output pixel i lies at i * size / 299, without the half pixel that other libraries add
-    (Heusel et al. 2017's program; torch-fidelity and StyleGAN compute the same). Each row is a
-    product with a matrix that has two weights a column: within 5e-5 of 255 levels of
+    (Heusel et al. 2017's program; torch-fidelity and StyleGAN compute the same). Rows are
+    multiplied by a matrix with two weights per column: within 5e-5 levels (of 255) of
     `tensorflow_bilinear_one_by_one`.
     """
-    low, high, share = _tensorflow_places(images.shape[2], images.device)
+    low, high, down = _tensorflow_places(images.shape[2], images.device)
     left, right, across = _tensorflow_places(images.shape[3], images.device)
     weights = torch.zeros(images.shape[3], SIDE_PX, device=images.device)
     columns = torch.arange(SIDE_PX, device=images.device)
     weights.index_put_((left, columns), 1 - across, accumulate=True)
     weights.index_put_((right, columns), across, accumulate=True)
     upper, lower = (images.index_select(2, rows).float() for rows in (low, high))
-    return _centred_at_128(_between(upper, lower, share[:, None]) @ weights)
+    return _centred_at_128(_between(upper, lower, down[:, None]) @ weights)
 
 
 def tensorflow_bilinear_one_by_one(images: Tensor) -> Tensor:
     """Return what `tensorflow_bilinear` computes in the order of TensorFlow 1, to the last bit."""
     images = images.float()
-    low, high, share = _tensorflow_places(images.shape[2], images.device)
+    low, high, down = _tensorflow_places(images.shape[2], images.device)
     left, right, across = _tensorflow_places(images.shape[3], images.device)
     # Along a row first: the order fixes the last bit.
     upper, lower = (
         _between(row.index_select(3, left), row.index_select(3, right), across)
         for row in (images.index_select(2, low), images.index_select(2, high))
     )
-    return _centred_at_128(_between(upper, lower, share[:, None]))
+    return _centred_at_128(_between(upper, lower, down[:, None]))
 
 
-def _between(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
-    """Return start + (end - start) * share; torch.lerp rounds differently."""
-    return start + (end - start) * share
+def _between(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    """Return start + (end - start) * weight; torch.lerp rounds differently."""
+    return start + (end - start) * weight
 
 
 def _tensorflow_places(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the two neighbours of each output pixel and the second one's share."""
+    """Return the two neighbours of each output pixel and the weight of the second."""
     scale = torch.tensor(size / SIDE_PX, dtype=torch.float32, device=device)
     places = torch.arange(SIDE_PX, dtype=torch.float32, device=device) * scale
     first = places.long()

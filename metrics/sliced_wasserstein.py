@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance between the patches of two sets of pictures, scale by scale."""
+"""Sliced Wasserstein distance between the patches of two sets of pictures, for each scale."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -29,17 +29,16 @@ class SlicedWasserstein(NamedTuple):
 class PatchDescriptors:
     """Random 7 x 7 patches of every level of the Laplacian pyramids of a set of pictures.
 
-    Holds images * patches * 147 float32 a level (1.15 GiB at 16,384 images and 128 patches), as
-    `levels[side_px]`, [images, patches, 3, 7, 7]. A patch's place is uniform over all that lie
-    inside the picture and a function of nothing but seed, image index, level and patch number:
-    batches, their order and the number of processes change nothing. `added`, int32 [images], is 1
-    where a picture came; elsewhere both are 0, so that the parts of several processes that share a
-    set add up.
+    Holds images * patches * 147 float32 per level (1.15 GiB at 16,384 images and 128 patches), as
+    `levels[side_px]`, [images, patches, 3, 7, 7]. A patch's position is uniform over the level and
+    depends only on seed, image index, level and patch number, not on batches, their order or the
+    number of processes. `added`, int32 [images], is 1 for each picture that was added. Both are 0
+    for all others, so the parts of several processes that share a set can be summed.
 
-    `images`: pictures in the set; `size_px`: their side, 16 times a power of two, which gives the
-    levels size, size / 2, ..., 16; `patches`: of each picture and level, 128 in the paper.
-    Give the two sets that are compared different seeds: patches at equal places of pictures that
-    belong together would be paired, where the paper draws two independent samples.
+    images: pictures in the set; size_px: their side, 16 times a power of two, which gives the
+    levels size, size / 2, ..., 16; patches: per picture and level, 128 in the paper.
+    Give two sets that are to be compared different seeds: the paper draws two independent samples,
+    and with equal seeds matching pictures would have their patches at the same positions.
 
     Raises UserError for a side that has no such pyramid.
     Source: Karras et al. 2018 (Progressive Growing of GANs), section 5, and their program.
@@ -52,10 +51,10 @@ class PatchDescriptors:
         self.added = torch.zeros(images, dtype=torch.int32)
 
     def add(self, indices: Sequence[int], pictures: Tensor) -> None:
-        """Take the patches of `pictures`, uint8 [B, 3, S, S], the set's images number `indices`.
+        """Take the patches of `pictures`, uint8 [B, 3, S, S], whose indices in the set are given.
 
         Grey pictures [B, 1, S, S] count as three equal channels. The pyramid is computed in float32
-        on the pictures' device. An index that comes again replaces what it gave before.
+        on the pictures' device. A repeated index replaces the earlier patches.
 
         Raises UserError for pictures of another size, ValueError for another type or number, and
         IndexError for an index outside the set.
@@ -102,18 +101,18 @@ def pyramid_sides_px(size_px: int) -> list[int]:
     doublings = (size_px // LOWEST_PX).bit_length() - 1
     if size_px < LOWEST_PX or size_px != LOWEST_PX << doublings:
         raise UserError(
-            f"`metrics` swd: pictures of {size_px} pixels a side; it needs square ones of 16, 32, "
-            "64, 128, ...: leave swd out or resize the pictures"
+            f"`metrics` swd: pictures of {size_px} pixels a side, and swd needs 16, 32, 64, 128, "
+            "...; leave swd out or resize the pictures"
         )
     return [size_px >> halvings for halvings in range(doublings + 1)]
 
 
 def laplacian_pyramid(pictures: Tensor, size_px: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield every level's side and pictures: g_i - up(g_(i+1)), and last the 16 pixels of g itself.
+    """Yield each level's side and pictures: g_i - up(g_(i+1)), and at 16 pixels g itself.
 
     g_0 = pictures, float32 [B, C, S, S]; g_(i+1) = every second pixel of filter(g_i); up(g) = 4
-    filter(zeros between the pixels of g); the filter is the square of [1, 4, 6, 4, 1] / 16 with
-    pictures mirrored about their outermost pixels. Source: Burt and Adelson 1983.
+    filter(g with zeros between its pixels); the filter is the outer square of [1, 4, 6, 4, 1] / 16
+    with reflection padding. Source: Burt and Adelson 1983.
     """
     for side in pyramid_sides_px(size_px)[:-1]:
         smaller = _binomial_filter(pictures)[:, :, ::2, ::2]
@@ -148,15 +147,16 @@ def sliced_wasserstein(
     """Return 1000 times the sliced Wasserstein distance of every level, and the levels' mean.
 
     SWD = mean over directions d and ranks r of |sort(R d)_r - sort(F d)_r|, R and F the sets'
-    descriptors [patches, 147], each set normalised by itself: its mean over all patches and pixels
-    of a colour channel is 0, its standard deviation 1. Directions are uniform on the sphere,
-    repeats * directions of them a level, a function of `seed` and the level.
+    descriptors [patches, 147]. Each set is normalised by its own statistics: per colour channel the
+    mean over all patches and pixels is 0 and the standard deviation 1. There are
+    repeats * directions directions per level, uniform on the sphere and drawn from `seed` and the
+    level.
 
     Sets of different sizes: the n images of lowest index of both, n the smaller number of images
-    that came. Projections are float32, statistics and means float64. Lower is better; compare with
+    added. Projections are float32, statistics and means float64. Lower is better; compare with
     the value of real pictures against other real pictures, which is not 0.
 
-    Raises UserError for sets of different picture sizes and for a set that is one flat colour,
+    Raises UserError for sets of different picture sizes and for a constant colour channel,
     ValueError for an empty set, an image that two processes added, or unequal numbers of patches.
     Source: Karras et al. 2018, section 5; Rabin et al. 2011 for the distance.
     """
@@ -193,14 +193,14 @@ def _check_sets(real: PatchDescriptors, fake: PatchDescriptors) -> None:
 
 
 def _first_images(descriptors: PatchDescriptors, side: int, images: int) -> Tensor:
-    """Return one level of the first `images` that came, a view where none is missing before."""
+    """Return one level of the first `images` that were added, as a view if none is missing."""
     if descriptors.added[:images].all():
         return descriptors.levels[side][:images]
     return descriptors.levels[side][descriptors.added.nonzero().flatten()[:images]]
 
 
 def _directions(seed: int, side: int, number: int) -> Iterator[np.ndarray]:
-    """Yield `number` unit vectors in pieces, float32 [some, 147]."""
+    """Yield `number` unit vectors in chunks, float32 [some, 147]."""
     components = CHANNELS * PATCH_PX**2
     vectors = _generator(seed, "directions", 0, side).standard_normal((number, components))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -209,10 +209,10 @@ def _directions(seed: int, side: int, number: int) -> Iterator[np.ndarray]:
 
 
 class _Normalized:
-    """One level's descriptors of one set, normalised while they are read, never as a copy."""
+    """One level's descriptors of one set, normalised in chunks as they are read, without a copy."""
 
     def __init__(self, level: Tensor):
-        """Measure the descriptors, float32 [images, patches, 3, 7, 7]."""
+        """Compute mean and deviation of the descriptors, float32 [images, patches, 3, 7, 7]."""
         self.rows = level.flatten(0, 1).flatten(2).numpy()  # [patches, 3, 49]
         values = self.rows.shape[0] * self.rows.shape[2]
         sums = (part.sum((0, 2), dtype=np.float64) for part in self._parts())
@@ -221,8 +221,8 @@ class _Normalized:
         self.deviation = np.sqrt(sum(squares) / values)[:, None]
         if not self.deviation.all():
             raise UserError(
-                "`metrics` swd: a colour channel is the same everywhere in all pictures of a set; "
-                "leave swd out or name other pictures"
+                "`metrics` swd: a colour channel is constant over all pictures of a set; "
+                "leave swd out or give other pictures"
             )
 
     def _parts(self) -> Iterator[np.ndarray]:
@@ -230,14 +230,14 @@ class _Normalized:
             yield self.rows[start : start + ROWS_AT_ONCE]
 
     def sorted_projections(self, directions: np.ndarray) -> np.ndarray:
-        """Return float32 [directions, patches], every row in rising order."""
+        """Return float32 [directions, patches], each row in ascending order."""
         mean, scale = self.mean.astype(np.float32), (1 / self.deviation).astype(np.float32)
         projections = np.empty((len(directions), len(self.rows)), np.float32)
         for number, part in enumerate(self._parts()):
             normalized = ((part - mean) * scale).reshape(len(part), -1)
             start = number * ROWS_AT_ONCE
             projections[:, start : start + len(part)] = directions @ normalized.T
-        projections.sort(axis=1)  # numpy's: some 20 times as fast as torch's on a CPU with AVX-512
+        projections.sort(axis=1)  # numpy's is about 20 times as fast as torch's with AVX-512
         return projections
 
 

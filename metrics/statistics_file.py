@@ -1,4 +1,4 @@
-"""Files that hold the mean and covariance of a set of images, ours and those of other tools."""
+"""Files with the mean and covariance of a set of images, ours and those of other tools."""
 
 import json
 import pickle
@@ -21,7 +21,7 @@ from metrics.weights import PUBLISHED_SHA256
 
 
 class Origin(NamedTuple):
-    """How features were made; what a file does not say is None."""
+    """How features were computed; None for what a file does not state."""
 
     protocol: str | None = None
     layer: int | None = None
@@ -36,11 +36,11 @@ class SavedStatistics(NamedTuple):
     covariance: Tensor
     count: int | None
     origin: Origin
-    label: str = ""  # what messages call it
+    label: str = ""  # its name in messages
 
 
 def save_statistics(path: Path, statistics: SavedStatistics) -> None:
-    """Write mu and sigma as pytorch-fid does, and beside them what they were made of."""
+    """Write mu and sigma as pytorch-fid does, and how they were computed."""
     about = {"n": statistics.count, **statistics.origin._asdict()}
     with open(path, "wb") as file:  # a path would get .npz appended
         np.savez_compressed(
@@ -54,9 +54,9 @@ def save_statistics(path: Path, statistics: SavedStatistics) -> None:
 def load_statistics(path: Path, option: str) -> SavedStatistics:
     """Read an .npz of ours, pytorch-fid, clean-fid, EDM or ADM, or a .pkl of StyleGAN2-ADA or 3.
 
-    Code in a file is never run: .npz files are read without pickled objects, and of a pickle only
-    arrays and plain values are built. StyleGAN divides its covariance by N; it is brought to N - 1.
-    Raises UserError, which names `option`, for everything else.
+    Code in a file is never run: .npz files are read without pickled objects, and from a pickle only
+    arrays and plain values are built. StyleGAN's covariance, divided by N, is rescaled to N - 1.
+    Raises UserError, which names `option`, for all other files.
     """
     try:
         entries = _read_pickle(path) if path.suffix.lower() == ".pkl" else _read_npz(path)
@@ -66,32 +66,32 @@ def load_statistics(path: Path, option: str) -> SavedStatistics:
             about = json.loads(str(entries["about"]))
             count, origin = about["n"], Origin(*(about[name] for name in Origin._fields))
     except OSError as error:
-        reason = error.strerror or "not a file of numpy's"
-        raise UserError(f"{option} {path}: cannot be read ({reason}); name another") from error
+        reason = error.strerror or "not a NumPy file"
+        raise UserError(f"{option} {path}: cannot be read ({reason}); give another") from error
     except _DAMAGES as error:
         words = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"{option} {path}: holds no statistics ({words}); give an .npz with mu and sigma"
+            f"{option} {path}: contains no statistics ({words}); give an .npz with mu and sigma"
         ) from error
     return SavedStatistics(mean, covariance, count, origin, f"{option} {path}")
 
 
 def check_comparable(saved: SavedStatistics, wanted: Origin, published: bool) -> None:
-    """Raise UserError where the statistics were made in another way than `wanted`.
+    """Raise UserError if the statistics were computed differently from `wanted`.
 
-    published: the weights of `wanted` are the published ones. What the file does not say is
-    assumed to agree, and a note on stderr says so.
+    published: whether the weights of `wanted` are the published ones. What the file does not state
+    is taken on trust, and a message on stderr says so.
     """
     made = saved.origin
     if made.features != wanted.features and (made.features or made.weights_sha256):
         raise UserError(
-            f"{saved.label}: made with {_network(made)}, and {_network(wanted)} is measured; give "
-            "the same `features`, or the statistics that fit"
+            f"{saved.label}: made with {_network(made)}, but {_network(wanted)} is requested; give "
+            "the same `features`, or matching statistics"
         )
     if len(saved.mean) != (wanted.layer or len(saved.mean)):
         raise UserError(
-            f"{saved.label}: statistics of {len(saved.mean)} channels, and `layer` {wanted.layer} "
-            "is measured; give the layer or the statistics that fit"
+            f"{saved.label}: statistics of {len(saved.mean)} channels, but `layer` {wanted.layer} "
+            "is requested; give that layer or matching statistics"
         )
     unknown = []
     for name, old, new in zip(Origin._fields, made, wanted, strict=True):
@@ -101,19 +101,17 @@ def check_comparable(saved: SavedStatistics, wanted: Origin, published: bool) ->
             unknown.append(name)
         elif old != new and not (old is None and name == "layer"):
             raise UserError(
-                f"{saved.label}: made with {name} {old}, and {new} is measured; numbers of two "
-                f"kinds cannot be compared: give {_OPTIONS[name]} or the statistics that fit"
+                f"{saved.label}: made with {name} {old}, but {new} is requested; numbers of two "
+                f"kinds cannot be compared: give {_OPTIONS[name]} or matching statistics"
             )
     if unknown:
         print(
-            f"{saved.label}: does not say its {' and '.join(unknown)}; trusted to be "
+            f"{saved.label}: does not state its {' and '.join(unknown)}; assumed to be "
             f"{wanted.protocol or wanted.features} with the same network",
             file=sys.stderr,
         )
 
 
-# What the readers raise for damaged files: RuntimeError for an unknown kind of compression,
-# TokenError for the header of an array.
 def _network(origin: Origin) -> str:
     return f"`features` {origin.features}" if origin.features else "FID's network"
 
@@ -125,6 +123,8 @@ _OPTIONS = {
     "features": "the `features`",
 }
 _ROUNDING = 1e-4  # of the largest entry; some tools accumulate in float32
+# What the readers raise for damaged files: RuntimeError for an unknown kind of compression,
+# TokenError for the header of an array.
 _DAMAGES = (
     *(ValueError, LookupError, TypeError, EOFError, AttributeError, ArithmeticError),
     *(MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
@@ -137,17 +137,17 @@ def _moments(entries: dict) -> tuple[Tensor, Tensor, int | None]:
     if "raw_mean" in entries:
         count = int(entries["num_items"])
         if count < 2:
-            raise ValueError(f"of {count} images; a covariance needs 2")
+            raise ValueError(f"of {count} images; a covariance needs at least 2")
         mean = np.asarray(entries["raw_mean"], np.float64) / count
         covariance = np.asarray(entries["raw_cov"], np.float64) / count - np.outer(mean, mean)
         covariance *= count / (count - 1)
     else:
         for name in ("mu", "sigma"):
             if name not in entries:
-                raise ValueError(f"no array {name} in it, but {', '.join(entries) or 'nothing'}")
+                raise ValueError(f"no array {name} among {', '.join(entries) or 'no arrays'}")
         mean, covariance = (np.asarray(entries[name], np.float64) for name in ("mu", "sigma"))
     if mean.ndim != 1 or covariance.shape != (mean.size, mean.size):
-        raise ValueError(f"mu of shape {mean.shape} beside sigma of shape {covariance.shape}")
+        raise ValueError(f"mu of shape {mean.shape} with sigma of shape {covariance.shape}")
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise ValueError("its values are not all finite")
     mean, covariance = torch.from_numpy(mean), torch.from_numpy(covariance)
@@ -162,17 +162,17 @@ def _moments(entries: dict) -> tuple[Tensor, Tensor, int | None]:
 def _read_npz(path: Path) -> dict:
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):
-            raise ValueError("no .npz file")
+            raise ValueError("not an .npz file")
     with np.load(path, allow_pickle=False) as file:
-        # Other tools' files may hold the images as well: read no more than is needed.
+        # Other tools' files may contain the images as well: read only what is needed.
         found = {name: file[name] for name in file.files if name in ("mu", "sigma", "about")}
         if not found:
-            raise ValueError(f"no array mu in it, but {', '.join(file.files) or 'nothing'}")
+            raise ValueError(f"no array mu among {', '.join(file.files) or 'no arrays'}")
         return found
 
 
 def _origin_by_name(path: Path) -> Origin:
-    """clean-fid says in a file's name how it was made."""
+    """Return what clean-fid's file names say about how the statistics were computed."""
     for mark, protocol in (
         ("_clean_", "clean"),
         ("_legacy_pytorch_", "torch"),
@@ -196,7 +196,7 @@ class _NumberType:
 
 
 class _PickledArray:
-    """Stands in for an array while it is unpickled, and turns into one from its bytes alone."""
+    """Stands in for an array during unpickling, and builds it from its bytes alone."""
 
     def __init__(self, values: np.ndarray):
         self.values = values
@@ -226,7 +226,7 @@ def _encode_latin1(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-# What pickled arrays and numpy's numbers ask for.
+# The names that pickled arrays and numpy's numbers refer to.
 _ALLOWED: dict[tuple[str, str], Callable] = {
     ("numpy", "ndarray"): _PickledArray,
     ("numpy", "dtype"): _NumberType,
@@ -245,14 +245,14 @@ class _ArraysOnly(pickle.Unpickler):
         try:
             return _ALLOWED[module.replace("numpy.core", "numpy._core"), name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}") from None
 
 
 def _read_pickle(path: Path) -> dict:
     with open(path, "rb") as file:
         entries = _ArraysOnly(file).load()
     if not isinstance(entries, dict):
-        raise ValueError("it is no table of arrays")
+        raise ValueError("it is not a dict of arrays")
     if isinstance(entries.get("fid"), dict):  # EDM2 keeps several metrics' statistics in a file
         return entries["fid"]
     return entries

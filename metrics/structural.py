@@ -1,4 +1,4 @@
-"""How alike two pictures are: L1, PSNR, SSIM and MS-SSIM, each a number a pair."""
+"""Similarity of two pictures: L1, PSNR, SSIM and MS-SSIM, one number per pair."""
 
 import torch
 from kornia.filters import filter2d_separable, get_gaussian_kernel1d
@@ -28,8 +28,8 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio of each pair in dB, infinite for equal pictures.
 
-    10 log10(255^2 / mean (a - b)^2), the mean over channels and pixels. kornia.metrics.psnr is the
-    same for one pair, and pools the pairs of a batch.
+    10 log10(255^2 / mean (a - b)^2), the mean over channels and pixels. kornia.metrics.psnr gives
+    the same for one pair, but one number for a whole batch.
 
     a, b: uint8 [B, C, H, W]; returns float64 [B]. Raises ValueError for another type or unequal
     shapes.
@@ -41,14 +41,14 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Return the structural similarity of each pair, 1 for equal pictures.
 
-    Mean over channels and places of l * cs, l = (2 ma mb + c1) / (ma^2 + mb^2 + c1) and
+    Mean over channels and positions of l * cs, l = (2 ma mb + c1) / (ma^2 + mb^2 + c1) and
     cs = (2 sab + c2) / (saa + sbb + c2), with moments under an 11 x 11 Gaussian window of sigma
-    1.5 that lies wholly inside the picture, c1 = (0.01 * 255)^2, c2 = (0.03 * 255)^2. Where a side
-    is shorter than 11 pixels, the window is as large as the side and sigma shrinks alike.
-    kornia.metrics.ssim (eps 0, "valid") is the same from 11 pixels on; it gives NaN or an error
-    below, and not cs alone, which `ms_ssim` needs.
+    1.5 that lies wholly inside the picture, c1 = (0.01 * 255)^2, c2 = (0.03 * 255)^2. If a side is
+    shorter than 11 pixels, the window is as large as that side, and sigma shrinks in proportion.
+    kornia.metrics.ssim (eps 0, "valid") gives the same from 11 pixels on; below, it gives NaN or an
+    error, and it does not return cs, which `ms_ssim` needs.
 
-    a, b: uint8 [B, C, H, W]; colour channels are compared one by one, where Wang et al. have grey
+    a, b: uint8 [B, C, H, W]; colour channels are compared separately, where Wang et al. have grey
     pictures. Returns float64 [B]. Raises ValueError for another type or unequal shapes.
     Source: Wang et al. 2004, equation 13 and section III.C.
     """
@@ -61,13 +61,13 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
 
     Product of mean(cs_i)^w_i over the four finer scales i, times mean(l_5 * cs_5)^w_5 at the
     coarsest, l and cs as in `ssim`, w = .0448 .2856 .3001 .2363 .1333; a mean below 0 counts as 0.
-    A scale is the one before averaged over 2 x 2 pixels; an odd last row or column is left out.
+    Each scale averages 2 x 2 pixels of the one before; an odd last row or column is left out.
 
-    a, b: uint8 [B, C, H, W], both sides at least 16 pixels; below 128 the coarsest scale has less
-    than 8 pixels and says little. Returns float64 [B].
-    As a measure of how varied one set is: the mean over the disjoint pairs (0, 1), (2, 3), ... of
-    its pictures (Karras et al. 2018); lower is more varied, and only the value of the real pictures
-    says what is low.
+    a, b: uint8 [B, C, H, W], both sides at least 16 pixels; below 128 the coarsest scale has fewer
+    than 8 pixels per side and means little. Returns float64 [B].
+    The variety of one set is measured by the mean over the disjoint pairs (0, 1), (2, 3), ... of
+    its pictures (Karras et al. 2018): lower is more varied, and the value of the real pictures is
+    the one to compare with.
 
     Raises UserError for a side below 16 pixels, ValueError for another type or unequal shapes.
     Source: Wang et al. 2003, equation 7; Odena et al. 2017 for the use on generated pictures.
@@ -77,7 +77,7 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     if min(height, width) < LOWEST_MS_SSIM_PX:
         raise UserError(
             f"`metrics` ms_ssim: a picture of {width}x{height} pixels; five scales need at least "
-            f"{LOWEST_MS_SSIM_PX} a side: leave ms_ssim out or name larger pictures"
+            f"{LOWEST_MS_SSIM_PX} per side: leave ms_ssim out or give larger pictures"
         )
     product = a.new_ones(len(a))
     for weight in SCALE_WEIGHTS[:-1]:

@@ -13,30 +13,30 @@ from metrics.inception import CLASSES
 
 
 class MisfitError(Exception):
-    """The file is intact but does not fit the network."""
+    """The file can be read, but its contents do not fit the network."""
 
 
 def load_tensors(file: Path | io.BytesIO) -> object:
-    """Read what torch.save wrote: tensors and plain values, never code."""
+    """Read a file of torch.save: tensors and plain values, never code."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on the protocol of a foreign pickle
+        warnings.simplefilter("ignore")  # about the protocol of another's pickle
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 class _ScriptObject:
-    """Stands for any class of an archive: it keeps the attributes and has no behaviour."""
+    """Stands in for any class of an archive: it keeps the attributes and has no methods."""
 
     def __setstate__(self, attributes: object) -> None:
         self.attributes = attributes
 
 
 def _keep(value: object, *_type: object) -> object:
-    """Stand for TorchScript's marks of typed lists and dicts."""
+    """Stand in for TorchScript's annotations of typed lists and dicts."""
     return value
 
 
 def is_torchscript(path: Path) -> bool:
-    """Return whether a file is one, by its content, not its name."""
+    """Return whether a file is a TorchScript archive, by its content, not by its name."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -44,12 +44,12 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Return its tensors under the names of `FidInception`; MisfitError where one is missing."""
+    """Return its tensors under the names of `FidInception`; MisfitError if one is missing."""
     return rename(_tensors_by_name(path))
 
 
 def _is_code(record: str) -> bool:
-    """Return whether a record is code or its constants; it begins with the archive's name."""
+    """Return whether a record is code or its constants; its first part is the archive's name."""
     inside = record.partition("/")[2]
     return inside == "constants.pkl" or inside.startswith(("code/", "constants/"))
 
@@ -58,7 +58,7 @@ def _tensors_by_name(path: Path) -> dict[str, Tensor]:
     """Read the tensors of an archive by their dotted names, and none of its code.
 
     torch.jit.load would run the archive's own `__setstate__`, which can write files. Without its
-    code an archive is what torch.save writes, whose classes only have to be known by name.
+    code an archive is a file of torch.save, whose classes only need stand-ins of the same names.
     """
     file = _without_code(path)
     unknown = torch.serialization.get_unsafe_globals_in_checkpoint(file)
@@ -70,7 +70,7 @@ def _tensors_by_name(path: Path) -> dict[str, Tensor]:
 
 
 def _without_code(path: Path) -> io.BytesIO:
-    """Return the archive as a file in memory, with the data alone."""
+    """Return the archive as a file in memory that contains only the data."""
     file = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(file, "w") as data:
         for record in archive.infolist():
@@ -91,12 +91,12 @@ def _tensors(module: object, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def _tower(tower: str, branch: str, length: int) -> dict[str, str]:
-    """Name the convolutions of a branch: conv, conv_1, ... there are _1, _2, ... here."""
+    """Map the convolutions of a branch: conv, conv_1, ... of the archive to our _1, _2, ..."""
     return {f"{tower}.{_numbered('conv', k)}": f"{branch}_{k + 1}" for k in range(length)}
 
 
 def _numbered(name: str, k: int) -> str:
-    """Return TensorFlow's name of the k-th of a kind; the first has no number."""
+    """Return TensorFlow's name of the k-th layer of a kind; the first has no number."""
     return f"{name}_{k}" if k else name
 
 
@@ -136,7 +136,7 @@ _PARTS = {
 
 
 def _convolutions() -> Iterator[tuple[str, str]]:
-    """Yield each convolution's name in the archive and here."""
+    """Yield each convolution's name in the archive and in `FidInception`."""
     for k, place in enumerate(_STEM):
         yield f"layers.{_numbered('conv', k)}", f"Conv2d_{place}"
     for k, (block, kind) in enumerate(zip(_BLOCKS, _KINDS, strict=True)):
@@ -145,7 +145,7 @@ def _convolutions() -> Iterator[tuple[str, str]]:
 
 
 def rename(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors of the archive our names; the norm's scale, which it lacks, is one."""
+    """Rename the archive's tensors to ours; the norms' scale, which it lacks, is one."""
     state = {}
     try:
         for theirs, ours in _convolutions():

@@ -1,8 +1,8 @@
 """The weights of FID's Inception network: found on this machine or downloaded, always checked.
 
 They are published twice, as a state dict (pytorch-fid, torch-fidelity) and as a TorchScript archive
-(StyleGAN2-ADA, clean-fid). Both hold the same numbers; the archive leaves out what is always one,
-the scale of the batch norms, whose eps is 1e-3 in both.
+(StyleGAN2-ADA, clean-fid), with the same numbers; the archive only lacks the scale of the batch
+norms, which is always one. Their eps is 1e-3 in both.
 """
 
 import logging
@@ -32,7 +32,7 @@ CHUNK_BYTES = 1 << 18
 
 
 class Source(NamedTuple):
-    """A published file: where it is, how long it is, and its checksum."""
+    """A published file: its address, size and checksum."""
 
     url: str
     size_bytes: int
@@ -60,11 +60,11 @@ PUBLISHED_SHA256 = frozenset((PUBLISHED.sha256, PUBLISHED_TORCHSCRIPT.sha256))
 
 
 class InceptionWeights(NamedTuple):
-    """What `FidInception` loads, and which file it came from."""
+    """The state dict for `FidInception`, and the checksum of its file."""
 
     state: dict[str, Tensor]
     sha256: str
-    published: bool  # one of the two files that everybody's numbers use
+    published: bool  # whether it is one of the two published files
 
 
 def load_inception_weights(
@@ -73,10 +73,10 @@ def load_inception_weights(
     """Read the weights from `path`; without one, find them on this machine or download `source`.
 
     The state fits `FidInception().load_state_dict` strictly: float32 on the CPU, in the network's
-    shapes, every value finite. A file under a published name must be the published one; under
-    another name any file that fits is taken, and `published` says which it was. No code of a file
-    is run. Raises UserError, which names `option`, for a file that is damaged or of another
-    network, and where the download fails.
+    shapes, every value finite. A file with a published name must be the published one; with
+    another name any file that fits is accepted, and `published` says which it is. No code of a
+    file is run. Raises UserError, which names `option`, for a file that is damaged or of another
+    network, and if the download fails.
     """
     if path is None:
         path, sha256 = find_or_download(source, option), source.sha256
@@ -86,28 +86,28 @@ def load_inception_weights(
     return InceptionWeights(state, sha256, sha256 in PUBLISHED_SHA256)
 
 
-# ---- Where the file is ----
+# ---- Finding the file ----
 
 
 def cache_folder() -> Path:
-    """Return the folder of downloads: PAIRLESS_CACHE, or the system's cache folder."""
+    """Return the folder for downloads: PAIRLESS_CACHE, or the system's cache folder."""
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("pairless")).expanduser()
 
 
 def find_or_download(source: Source = PUBLISHED, option: str = "`weights`") -> Path:
-    """Return a file with the checksum of `source`, downloaded only where none is at hand.
+    """Return a file with the checksum of `source`, downloaded only if none is found.
 
     Looks in the cache folder, then in torch.hub's, where other tools leave the same file. A wrong
-    file is named on stderr; only one in the cache is replaced. Raises UserError, which names
-    `option`, where the download fails.
+    file is reported on stderr; it is replaced only in the cache. Raises UserError, which names
+    `option`, if the download fails.
     """
     cache, hub = cache_folder(), Path(torch.hub.get_dir(), "checkpoints")
     for file in (folder / name for folder in (cache, hub) for name in STATE_DICT_NAMES):
-        if os.path.isfile(file):  # False, too, where the folder may not be read
+        if os.path.isfile(file):  # also False if the folder may not be read
             defect = _defect(file, source)
             if defect is None:
                 return file
-            print(f"warning: {file} {defect}; passed over", file=sys.stderr)
+            print(f"warning: {file} {defect}; ignored", file=sys.stderr)
     return _download(source, cache / STATE_DICT_NAMES[0], option)
 
 
@@ -118,14 +118,14 @@ def _download(source: Source, file: Path, option: str) -> Path:
         raise UserError(
             f"{option}: the Inception weights are not on this machine and {failure}; get "
             f"{source.url} (sha256 {source.sha256[:8]}...) and put it into {file.parent} "
-            f"(environment {CACHE_VARIABLE}: another folder), or name it by {option} FILE"
+            f"(environment {CACHE_VARIABLE}: another folder), or pass it by {option} FILE"
         )
-    file.chmod(0o644)  # a temporary file is its owner's alone, a cache may be shared
+    file.chmod(0o644)  # only its owner may read a temporary file, but a cache may be shared
     return file
 
 
 def _fetch(source: Source, file: Path) -> str | None:
-    """Download to a temporary file, check, rename; return what went wrong, if anything did."""
+    """Download to a temporary file, check, rename; return what went wrong, or None."""
     print(f"downloading {source.url} to {file.parent}", file=sys.stderr, flush=True)
     pooch.get_logger().setLevel(logging.WARNING)
     downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=CHUNK_BYTES)
@@ -136,12 +136,12 @@ def _fetch(source: Source, file: Path) -> str | None:
     except OSError as error:  # every error of the network and of the disk
         return f"cannot be downloaded ({_reason(error)})"
     except ValueError:
-        return "what was downloaded has another checksum (a damaged transfer or a proxy's page)"
+        return "the download has another checksum (a damaged transfer or a proxy's page)"
     return None
 
 
 def _defect(file: Path, expected: Source) -> str | None:
-    """Return what is wrong with a file that should be the expected one; None: nothing is."""
+    """Return what is wrong with a file that should be the expected one, or None."""
     try:
         size_bytes = file.stat().st_size
         if size_bytes < expected.size_bytes:
@@ -159,7 +159,7 @@ def _defect(file: Path, expected: Source) -> str | None:
 def _checked_sha256(path: Path, option: str) -> str:
     if not os.path.isfile(path):
         raise UserError(
-            f"{option} {path}: no such file; name a file of the Inception weights, or leave "
+            f"{option} {path}: no such file; give a file with the Inception weights, or leave "
             f"{option} out to download them"
         )
     expected = PUBLISHED_NAMES.get(path.name)
@@ -175,11 +175,11 @@ def _checked_sha256(path: Path, option: str) -> str:
         raise UserError(f"{option} {path}: cannot be read ({_reason(error)})") from error
 
 
-# ---- What the file holds ----
+# ---- Reading the file ----
 
 
-# What PyTorch's readers raise for damaged files; text that is not UTF-8 is a ValueError, nesting
-# without end a RuntimeError.
+# What PyTorch's readers raise for damaged files; ValueError for text that is not UTF-8,
+# RuntimeError for endless nesting.
 _DAMAGE = (
     AssertionError,
     AttributeError,
@@ -205,25 +205,25 @@ def _read(path: Path, option: str) -> dict[str, Tensor]:
         return _fit(_strip_prefix(load_tensors(path)))
     except MisfitError as error:
         raise UserError(
-            f"{option} {path}: not the weights of FID's Inception network ({error}); name a file "
+            f"{option} {path}: not the weights of FID's Inception network ({error}); give a file "
             f"such as {STATE_DICT_NAMES[0]}, or leave {option} out to download it"
         ) from error
     except _DAMAGE as error:
         raise UserError(
             f"{option} {path}: no weights can be read from it ({type(error).__name__}: damaged, "
-            "another format, or it holds code, which is not run); name another file, or leave "
+            "another format, or it contains code, which is not run); give another file, or leave "
             f"{option} out to download it"
         ) from error
 
 
 def _strip_prefix(content: object) -> dict[str, object]:
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise MisfitError("no state dict")
+        raise MisfitError("not a state dict")
     return {name.removeprefix("module."): value for name, value in content.items()}
 
 
 def _fit(state: dict[str, object]) -> dict[str, Tensor]:
-    """Return the state as the network wants it: every name, shape and type compared."""
+    """Return the state as the network expects it: every name, shape and type is checked."""
     with torch.device("meta"):
         wanted = FidInception().state_dict()
     fitting = {}
@@ -234,7 +234,7 @@ def _fit(state: dict[str, object]) -> dict[str, Tensor]:
             fitting[name] = _fit_tensor(name, state.get(name), like)
     unknown = next((name for name in state if name not in wanted), None)
     if unknown is not None:
-        raise MisfitError(f"{unknown} is no part of it")
+        raise MisfitError(f"{unknown} is not part of it")
     return fitting
 
 
@@ -242,18 +242,18 @@ def _fit_tensor(name: str, value: object, like: Tensor) -> Tensor:
     if value is None:
         raise MisfitError(f"{name} is missing")
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
-        raise MisfitError(f"{name} is no plain tensor")
+        raise MisfitError(f"{name} is not a plain tensor")
     if value.shape != like.shape:
         raise MisfitError(f"{name} is {list(value.shape)}, not {list(like.shape)}")
     if value.is_floating_point() != like.is_floating_point():
         raise MisfitError(f"{name} is {value.dtype}, not {like.dtype}")
     if not torch.isfinite(value).all():
-        raise MisfitError(f"{name} holds values that are not finite")
+        raise MisfitError(f"{name} has values that are not finite")
     return value.detach().to(like.dtype)
 
 
 def _reason(error: BaseException) -> str:
-    """Return the cause of an error in one short line."""
+    """Return the original cause of an error, in one short line."""
     while error.__context__ is not None:
         error = error.__context__
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -142,12 +142,12 @@ def test_black_and_white_files_are_two_classes_and_16_bit_ones_thousands(tmp_pat
 def test_files_that_hold_no_such_labels_are_told(tmp_path):
     remedy = "save label maps as palette or grey PNG whose values are the classes"
     path = saved(tmp_path / "a.png", noise(4, 4))
-    assert told(labels(3).decode, path) == f"{path}: mode RGB holds colours and no labels; {remedy}"
+    assert told(labels(3).decode, path) == f"{path}: mode RGB holds colours, not labels; {remedy}"
     path = saved(tmp_path / "b.jpg", grey_noise(highest=3))
     assert told(labels(3).decode, path) == f"{path}: JPEG files do not keep label values; {remedy}"
     path = saved(tmp_path / "c.png", np.array([[0, 7, 2]], dtype=np.uint8))
     assert told(labels(5).decode, path) == (
-        f"{path}: has label 7, and `source_classes` 5 of the training allows 0 to 4; mend the file"
+        f"{path}: has label 7, and `source_classes` 5 of the training allows 0 to 4; fix the file"
     )
     assert "has label 7, and `source_classes` 7" in told(labels(7).decode, path)
     assert labels(8).decode(path).getextrema() == (0, 7)
@@ -194,7 +194,7 @@ def test_tensors_and_pictures_of_another_kind_are_refused():
         RGBA.to_image(torch.zeros(3, 4, 4))
     with pytest.raises(ValueError, match="not finite"):
         GREY_16.to_image(torch.full((1, 2, 2), torch.nan))
-    with pytest.raises(ValueError, match="label maps are read, not made"):
+    with pytest.raises(ValueError, match="label maps can be sources only"):
         labels(3).to_image(torch.zeros(3, 4, 4))
     with pytest.raises(ValueError, match="expected a picture of mode L, got mode RGB"):
         GREY.to_tensor(noise(4, 4))
@@ -238,9 +238,9 @@ def test_descriptions_that_make_no_sense_are_told():
     ("options", "message"),
     [
         ({"kind": "depth"}, "kind depth: not known; give colour or labels"),
-        ({"channels": 2}, "channels 2: not read; give 1 (grey), 3 (RGB) or 4 (RGBA)"),
-        ({"bits": 12, "channels": 1}, "bits 12: not read; give 8, or 16 with"),
-        ({"bits": 16}, "bits 16: not read; give 8, or 16 with pictures of 1"),
+        ({"channels": 2}, "channels 2: not supported; give 1 (grey), 3 (RGB) or 4 (RGBA)"),
+        ({"bits": 12, "channels": 1}, "bits 12: not supported; give 8, or 16 with"),
+        ({"bits": 16}, "bits 16: not supported; give 8, or 16 with pictures of 1"),
         ({"kind": "labels", "classes": 1}, "classes 1: give 2 to 65536 for label maps"),
         ({"kind": "labels", "classes": 65537}, "classes 65537: give 2 to 65536"),
         ({"classes": 5}, "classes 5: for label maps only; give 0 for pictures"),

@@ -58,7 +58,7 @@ def test_a_folder_named_like_an_image_is_a_folder(tmp_path):
 def test_a_folder_without_images_or_no_folder_is_told(tmp_path):
     touch(tmp_path, "notes.txt")
     assert one_line(list_images, tmp_path, "`source_dir`") == (
-        f"`source_dir` {tmp_path}: no image in it; give a folder with images (read are: bmp jpeg "
+        f"`source_dir` {tmp_path}: no image in it; give a folder with images (extensions: bmp jpeg "
         "jpg png ppm tif tiff webp)"
     )
     gone = tmp_path / "gone"

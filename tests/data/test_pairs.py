@@ -58,7 +58,7 @@ def test_two_folders_by_option_are_train_and_test(tmp_path):
     train = [Pair(tmp_path / "x/1.png", tmp_path / "y/1.webp")]
     assert find_pairs(None, tmp_path / "x", tmp_path / "y") == Pairs(train, train)
     message = told(find_pairs, None, tmp_path / "x", tmp_path / "y", "BtoA")
-    assert message.startswith("`direction` BtoA: is for `dataroot`; exchange `source_dir` and")
+    assert message.startswith("`direction` BtoA: needs `dataroot`; exchange `source_dir` and")
 
 
 def test_the_same_folder_names_are_needed_all_the_way(tmp_path):
@@ -91,8 +91,8 @@ def test_two_files_of_one_name_are_told(tmp_path):
     touch(tmp_path, "trainA/1.png", "trainB/1.jpg", "trainB/1.png")
     b = tmp_path / "trainB"
     assert told(find_pairs, tmp_path, None, None) == (
-        f"`dataroot` {b}: {b / '1.jpg'} and {b / '1.png'} have one name but for the ending, so "
-        "their partner is in doubt; rename or remove one"
+        f"`dataroot` {b}: {b / '1.jpg'} and {b / '1.png'} differ only in their extension, so "
+        "their partner is ambiguous; rename or remove one"
     )
 
 
@@ -124,7 +124,7 @@ def test_pictures_are_pairs_with_themselves(tmp_path, phase):
 
 
 def test_pictures_without_a_folder_are_told(tmp_path):
-    remedy = "give a folder with train (pictures) and, to look at, test or val"
+    remedy = "give a folder with train (pictures) and, for previews, test or val"
     assert told(find_pictures, None) == f"`dataroot` is missing; {remedy}"
     assert (
         told(find_pictures, tmp_path) == f"`dataroot` {tmp_path}: no folder train in it; {remedy}"

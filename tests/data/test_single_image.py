@@ -193,4 +193,4 @@ def test_mistakes_are_told(files):
     assert "zoom_range 0.5: below 1" in told([a], [b], zoom_range=0.5)
     assert "zoom_range nan: below 1" in told([a], [b], zoom_range=float("nan"))
     b.write_text("no picture")
-    assert f"{b}: not an image of a known kind; mend or replace" in told([a], [b])
+    assert f"{b}: not an image of a known kind; repair or replace" in told([a], [b])

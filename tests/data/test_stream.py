@@ -122,7 +122,7 @@ def test_one_unreadable_file_in_10_ends_it(tmp_path, workers):
         path.write_text("no picture")
     message = told(take, Stream(dataset, batch_size=4, workers=workers), 3)
     assert message.startswith("2 of 20 images (10.0%) cannot be read, more than 1 in 100: ")
-    assert all(str(path) in message for path in bad) and "; mend or remove them" in message
+    assert all(str(path) in message for path in bad) and "; repair or remove them" in message
 
 
 def test_exactly_one_in_100_is_still_tolerated(tmp_path):

@@ -360,7 +360,7 @@ def test_the_noise_floor_has_the_metrics_of_features_between_halves_of_the_reals
 
 
 def test_a_noise_floor_without_metrics_of_features_is_refused():
-    with pytest.raises(UserError, match="`noise_floor` is given, and `metrics` is,swd has none"):
+    with pytest.raises(UserError, match="`noise_floor` is given, but `metrics` is,swd has none"):
         Measures(metrics="is,swd", noise_floor=True).check()
     Measures(metrics="is,kid", noise_floor=True).check()
 
@@ -428,7 +428,7 @@ def test_a_file_of_statistics_cannot_stand_for_pictures(metric):
     measures = Measures(metrics=metric)
     saved, found = statistics(pictures(20)), collected(pictures(20), measures)
     pair = (found, saved) if metric == "fid_infinity" else (saved, found)
-    with pytest.raises(UserError, match="needs the pictures, and a file of statistics holds only"):
+    with pytest.raises(UserError, match="needs the pictures, but a file of statistics holds only"):
         compare(*pair, measures)
 
 
@@ -463,13 +463,13 @@ def test_statistics_of_another_network_are_refused_where_the_file_does_not_say_s
     measures = Measures(features="clip.pt")
     other = SavedStatistics(torch.zeros(7), torch.eye(7), None, Origin(), "`real` a.npz")
     pair = [other, collected(pictures(20), measures)]
-    with pytest.raises(UserError, match=r"`real` a\.npz: statistics of 7 channels beside .* of 12"):
+    with pytest.raises(UserError, match=r"`real` a\.npz: statistics of 7 channels, .* of 12"):
         compare(*(pair if saved_first else pair[::-1]), measures)
 
 
 def test_a_line_through_too_few_pictures_is_refused():
     measures = Measures(metrics="fid_infinity")
-    with pytest.raises(UserError, match="`metrics` fid_infinity: .* 9 fakes"):
+    with pytest.raises(UserError, match="`metrics` fid_infinity: 9 fakes are too few"):
         compare(*both(measures, pictures(9), pictures(9, seed=1)), measures)
 
 

@@ -429,11 +429,11 @@ def changed(name, value):
 CHANGES = {
     "fc.bias is [1000], not [1008]": changed("fc.bias", torch.zeros(1000)),
     "fc.weight is missing": lambda state: state.pop("fc.weight"),
-    "AuxLogits.fc.bias is no part of it": changed("AuxLogits.fc.bias", torch.zeros(1)),
-    "fc.bias holds values that are not finite": changed("fc.bias", torch.full((1008,), torch.nan)),
+    "AuxLogits.fc.bias is not part of it": changed("AuxLogits.fc.bias", torch.zeros(1)),
+    "fc.bias has values that are not finite": changed("fc.bias", torch.full((1008,), torch.nan)),
     "fc.bias is torch.int64, not torch.float32": changed("fc.bias", torch.zeros(1008).long()),
-    "fc.bias is no plain tensor": changed("fc.bias", [0.0] * 1008),
-    "fc.weight is no plain tensor": changed("fc.weight", torch.zeros(1008, 2048).to_sparse()),
+    "fc.bias is not a plain tensor": changed("fc.bias", [0.0] * 1008),
+    "fc.weight is not a plain tensor": changed("fc.weight", torch.zeros(1008, 2048).to_sparse()),
 }
 
 
