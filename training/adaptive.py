@@ -1,4 +1,4 @@
-"""The probability of augmentation, turned by how much the discriminator overfits."""
+"""Adaptive augmentation: its probability follows the discriminator's overfitting."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ from training.distributed import add_over_processes
 
 
 class AdaptiveAugmentation:
-    """Augments the more, the more the discriminator overfits to the reals.
+    """Adjusts the augmentation probability to keep the discriminator from overfitting to the reals.
 
-    Every `every_steps` steps, with r = E sign(logits of reals) over them and over all processes:
+    Every `every_steps` steps, with r = E sign(logits of reals) over those steps and all processes:
     p <- clamp(p + sign(r - target) * images / ramp_images, 0, 1), images counted over those steps.
-    `probability` is p, a float32 scalar on the device, at first 0, a new tensor at each change;
-    nothing waits for the device.
+    `probability` is p, a float32 scalar on the device, initially 0, a new tensor at each change;
+    nothing synchronises with the device.
     Source: Karras et al. 2020 (ADA), section 3, the heuristic r_t.
 
     Raises ValueError for a target outside [-1, 1] and counts below 1.
@@ -26,7 +26,7 @@ class AdaptiveAugmentation:
         every_steps: int = 4,
     ):
         if not -1 <= target <= 1:
-            raise ValueError(f"target {target}: a mean of signs lies in [-1, 1]")
+            raise ValueError(f"target {target}: not in [-1, 1], as a mean of signs is")
         for name, count in (("ramp_images", ramp_images), ("every_steps", every_steps)):
             if count < 1:
                 raise ValueError(f"{name} {count} is below 1")
@@ -37,10 +37,10 @@ class AdaptiveAugmentation:
 
     @torch.no_grad()
     def observe(self, real_logits: Tensor, images: int) -> None:
-        """Count in a step of `images` images over all processes; turn p where it is due.
+        """Record a step of `images` images over all processes; update p if it is due.
 
-        real_logits: this process's, of any shape, minus the boundary between real and fake. A NaN
-        counts as neither. Raises ValueError where there are none.
+        real_logits: this process's, of any shape, minus the boundary between real and fake. NaN
+        counts as neither. Raises ValueError if they are empty.
         """
         if not real_logits.numel():
             raise ValueError("real_logits is empty; a step without reals has no sign")
@@ -54,7 +54,7 @@ class AdaptiveAugmentation:
             self._begin()
 
     def state_dict(self) -> dict:
-        """Return p and the counts since it was last turned; to be called in all processes."""
+        """Return p and the counts since its last update; must be called in all processes."""
         return {
             "probability": self.probability,
             "signs": self._over_processes(),
@@ -63,7 +63,7 @@ class AdaptiveAugmentation:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over what was saved."""
+        """Restore what `state_dict` returned."""
         self._begin()
         self.probability = state["probability"].to(self.device)
         self.restored_signs = state["signs"].to(self.device)
@@ -71,7 +71,8 @@ class AdaptiveAugmentation:
 
     def _begin(self) -> None:
         self.steps = self.images = 0
-        # Sum of signs and number of logits: this process's, and those of all before a resume.
+        # Sum of signs and number of logits: this process's, and those of all processes, saved
+        # before a resume.
         self.signs = torch.zeros(2, dtype=torch.int64, device=self.device)
         self.restored_signs = torch.zeros_like(self.signs)
 
