@@ -270,7 +270,7 @@ def test_a_full_disk_keeps_the_older_checkpoint(finished_run, command):
     )
     line = finished.stderr.strip().splitlines()[-1]
     assert finished.returncode == 2, finished.stderr
-    assert line.startswith("error: --run_dir") and "older checkpoint stays good" in line
+    assert line.startswith("error: --run_dir") and "previous checkpoint is intact" in line
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
     assert command("train_cut.py", *arguments(dataroot, run, "--total_images", 8)).returncode == 0
 

@@ -133,7 +133,7 @@ def test_weights_of_another_network_are_refused(fails, tmp_path):
     train(dataroot, tmp_path / "first", "sngan", "--total_images", 8)
     more = ["--total_images", 8, "--init_from", tmp_path / "first"]
     line = fails(train_gan, arguments(dataroot, tmp_path / "run", "r3gan", *more))
-    assert "is another network than this command's" in line and "--init_from" in line
+    assert "differs from this command's network" in line and "--init_from" in line
 
 
 def test_a_run_of_another_command_is_refused(fails, tmp_path):

@@ -304,7 +304,7 @@ def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(killer, tmp_path, c
     told = process.communicate(timeout=60)[1]
     assert process.returncode == ENDS[killer]
     if killer != signal.SIGKILL:
-        assert re.search(r"stopped and saved at \d+ images; the same command goes on", told)
+        assert re.search(r"stopped and saved at \d+ images; the same command resumes", told)
     reached = training.read_newest_checkpoint(run / "checkpoints").images_seen
     end = reached + 5
     for folder in (run, tmp_path / "whole"):
@@ -390,7 +390,7 @@ def test_a_process_that_dies_ends_the_run_and_one_process_resumes_it(tmp_path, c
     os.kill(int(children[-1]), signal.SIGKILL)
     told = process.communicate(timeout=60)[1]
     assert process.returncode != 0
-    assert "error: talking to the other processes of this run failed" in told
+    assert "error: communication with the other processes of this run failed" in told
     reached = training.read_newest_checkpoint(run / "checkpoints").images_seen
     train(dataroot, run, "cut", "--batch_size", "2", "--total_images", str(reached + 4))
     assert f"resumed at {reached} images" in capsys.readouterr().err

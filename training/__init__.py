@@ -1,4 +1,4 @@
-"""The loop and what it needs: checkpoints, logs, schedules, seeds, processes."""
+"""The training loop and its parts: checkpoints, logs, schedules, seeds, processes."""
 
 from training.adaptive import AdaptiveAugmentation
 from training.capture import Recording, StepCapture, can_capture

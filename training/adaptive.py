@@ -1,4 +1,4 @@
-"""The probability of augmentation, turned by how much the discriminator overfits."""
+"""Adaptive augmentation: its probability follows the discriminator's overfitting."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,9 @@ from training.distributed import add_over_processes
 
 
 class AdaptiveAugmentation:
-    """Augments the more, the more the discriminator overfits to the reals.
+    """Adjusts the augmentation probability to keep the discriminator from overfitting to the reals.
 
-    Every `every_steps` steps, with r = E sign(logits of reals) over them and over all processes:
+    Every `every_steps` steps, with r = E sign(logits of reals) over those steps and all processes:
     p <- clamp(p + sign(r - target) * images / ramp_images, 0, 1), images counted over those steps.
     `probability` is p, a float32 scalar on the device that is changed in place, at first 0; nothing
     waits for the device.
@@ -26,7 +26,7 @@ class AdaptiveAugmentation:
         every_steps: int = 4,
     ):
         if not -1 <= target <= 1:
-            raise ValueError(f"target {target}: a mean of signs lies in [-1, 1]")
+            raise ValueError(f"target {target}: not in [-1, 1], as a mean of signs is")
         for name, count in (("ramp_images", ramp_images), ("every_steps", every_steps)):
             if count < 1:
                 raise ValueError(f"{name} {count} is below 1")
@@ -41,8 +41,8 @@ class AdaptiveAugmentation:
     def observe(self, real_logits: Tensor) -> None:
         """Count in the logits of a step's reals, on the device alone.
 
-        real_logits: this process's, of any shape, minus the boundary between real and fake. A NaN
-        counts as neither. Raises ValueError where there are none.
+        real_logits: this process's, of any shape, minus the boundary between real and fake. NaN
+        counts as neither. Raises ValueError if they are empty.
         """
         if not real_logits.numel():
             raise ValueError("real_logits is empty; a step without reals has no sign")
@@ -60,7 +60,7 @@ class AdaptiveAugmentation:
             self._begin()
 
     def state_dict(self) -> dict:
-        """Return p and the counts since it was last turned; to be called in all processes."""
+        """Return p and the counts since its last update; must be called in all processes."""
         return {
             "probability": self.probability.clone(),
             "signs": self._over_processes(),
@@ -69,7 +69,7 @@ class AdaptiveAugmentation:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over what was saved."""
+        """Restore what `state_dict` returned."""
         self._begin()
         self.probability.copy_(state["probability"])
         self.restored_signs.copy_(state["signs"])

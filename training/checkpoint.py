@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on, the last two kept."""
+"""Checkpoints: everything needed to resume a run; the last two are kept."""
 
 import pickle
 import re
@@ -26,22 +26,22 @@ class Stateful(Protocol):
         """Return tensors and plain values, nested in dicts and lists."""
 
     def load_state_dict(self, state: dict) -> object:
-        """Take over what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
 
 
 class DamagedCheckpointError(Exception):
-    """A file that is no whole checkpoint."""
+    """A file that is not a complete checkpoint."""
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint file holds."""
+    """The content of a checkpoint file."""
 
     images_seen: int
     states: dict[str, dict]
 
 
 def checkpoint_path(folder: Path, images_seen: int) -> Path:
-    """Return the name of the checkpoint at `images_seen`."""
+    """Return the path of the checkpoint at `images_seen`."""
     return folder / f"{images_seen:012d}.pt"
 
 
@@ -52,9 +52,9 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def save_checkpoint(folder: Path, images_seen: int, states: Mapping[str, dict]) -> Path:
-    """Write the states of all parts at `images_seen`, then drop all but the last two checkpoints.
+    """Write the states of all parts at `images_seen`, then delete all but the last two checkpoints.
 
-    Raises OSError where the disk does not take it; the older checkpoints then stay.
+    Raises OSError if writing fails; the older checkpoints are then kept.
     """
     content = {"format": FORMAT, "images_seen": images_seen, "states": dict(states)}
     path = checkpoint_path(folder, images_seen)
@@ -65,7 +65,7 @@ def save_checkpoint(folder: Path, images_seen: int, states: Mapping[str, dict]) 
 
 
 def set_aside_beyond(folder: Path, images_seen: int) -> None:
-    """Rename checkpoints beyond `images_seen`, which a resume passed over as damaged."""
+    """Rename checkpoints beyond `images_seen`, which a resume skipped as damaged."""
     for path in list_checkpoints(folder):
         if path > checkpoint_path(folder, images_seen):
             path.rename(path.with_suffix(".damaged"))
@@ -74,12 +74,12 @@ def set_aside_beyond(folder: Path, images_seen: int) -> None:
 def _write(content: dict, path: Path) -> None:
     try:
         torch.save(content, path)
-    except RuntimeError as error:  # what PyTorch's writer makes of a full disk
+    except RuntimeError as error:  # raised by torch.save for a full disk
         raise OSError(str(error)) from error
 
 
 def first_not_finite(state: object, name: str = "") -> str | None:
-    """Return the name of the first floating-point tensor that holds NaN or infinity, if any."""
+    """Return the name of the first tensor that contains NaN or infinity, None if there is none."""
     if isinstance(state, torch.Tensor):
         good = not state.is_floating_point() or bool(torch.isfinite(state).all())
         return None if good else name
@@ -94,22 +94,22 @@ def first_not_finite(state: object, name: str = "") -> str | None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint to the CPU; nothing but tensors and plain values is ever unpickled.
+    """Read a checkpoint to the CPU; only tensors and plain values are unpickled.
 
     Raises DamagedCheckpointError with a short reason for any other file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # PyTorch itself compares no checksums
+        with zipfile.ZipFile(path) as archive:  # torch.load does not verify checksums
             if archive.testzip() is not None:
-                raise DamagedCheckpointError(f"{path}: damaged, a checksum does not fit")
+                raise DamagedCheckpointError(f"{path}: damaged, a checksum does not match")
         content = _load(path)
     except pickle.UnpicklingError as error:
         raise DamagedCheckpointError(
-            f"{path}: holds more than tensors and plain values; no code of it was run"
+            f"{path}: holds more than tensors and plain values; no code from it was run"
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:100]
-        raise DamagedCheckpointError(f"{path}: not a whole checkpoint ({reason})") from error
+        raise DamagedCheckpointError(f"{path}: not a complete checkpoint ({reason})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DamagedCheckpointError(f"{path}: not a checkpoint of this program")
     return Checkpoint(content["images_seen"], content["states"])
@@ -117,14 +117,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _load(path: Path) -> object:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # on the protocol of a foreign pickle
+        warnings.simplefilter("ignore", UserWarning)  # about old pickle protocols
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """Read the newest whole checkpoint; name each damaged one on stderr and try the one before.
+    """Read the newest checkpoint; report damaged ones on stderr and try the one before.
 
-    Returns None where there is none at all. Raises UserError where all are damaged.
+    Returns None if there is no checkpoint. Raises UserError if all are damaged.
     """
     paths = list_checkpoints(folder)
     for path in paths:
@@ -135,33 +135,33 @@ def read_newest_checkpoint(folder: Path) -> Checkpoint | None:
     if paths:
         raise UserError(
             f"`run_dir` {folder.parent}: none of its {len(paths)} checkpoints can be read; delete "
-            f"{folder} to start again, or name another `run_dir`"
+            f"{folder} to start again, or give another `run_dir`"
         )
     return None
 
 
 def read_weights(path: Path, option: str) -> Checkpoint:
-    """Read a checkpoint file, or the newest one of a run folder, to start another run from.
+    """Read a checkpoint file, or the newest one of a run folder, to initialise another run.
 
-    Raises UserError, which names `option`, where there is none.
+    Raises UserError, which names `option`, if there is none.
     """
     if not path.exists():
-        raise UserError(f"{option} {path}: no such file or folder; name a run or a checkpoint")
+        raise UserError(f"{option} {path}: no such file or folder; give a run or a checkpoint")
     if not path.is_dir():
         try:
             return read_checkpoint(path)
         except DamagedCheckpointError as error:
-            raise UserError(f"{option} {error}; name another") from error
+            raise UserError(f"{option} {error}; give another") from error
     checkpoint = read_newest_checkpoint(path / "checkpoints")
     if checkpoint is None:
-        raise UserError(f"{option} {path}: holds no checkpoint; name a run that has saved")
+        raise UserError(f"{option} {path}: holds no checkpoint; give a run that has saved one")
     return checkpoint
 
 
 def restore(parts: Mapping[str, Stateful], states: Mapping[str, dict], origin: str) -> None:
-    """Load saved states into the parts of the same names.
+    """Load saved states into the parts with the same names.
 
-    Raises UserError that names `origin` where names or sizes do not fit.
+    Raises UserError, which names `origin`, if names or sizes do not match.
     """
     if parts.keys() != states.keys():
         difference = ", ".join(sorted(parts.keys() ^ states.keys()))
@@ -171,7 +171,7 @@ def restore(parts: Mapping[str, Stateful], states: Mapping[str, dict], origin: s
             different = part.state_dict().keys() ^ states[name].keys()
             if different:
                 raise UserError(
-                    f"{origin}: {name} is another network than this command's "
+                    f"{origin}: {name} differs from this command's network "
                     f"({len(different)} weights have other names, first {min(different)}); give "
                     "the preset, networks and classes of that run"
                 )
@@ -180,5 +180,5 @@ def restore(parts: Mapping[str, Stateful], states: Mapping[str, dict], origin: s
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"{origin}: {name} has other sizes than this command's: {reason}"
+                f"{origin}: {name} differs in size from this command's: {reason}"
             ) from error

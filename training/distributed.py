@@ -1,7 +1,7 @@
-"""Several processes, one device each, started by torchrun; every function also serves one process.
+"""Several processes, one device each, started by torchrun; all functions also work with one.
 
-The global batch is split in equal parts, rank by rank. Losses are means, so the mean of the ranks'
-gradients is the gradient of the global batch.
+The global batch is split into equal parts in rank order. Losses are means, so the mean of the
+ranks' gradients is the gradient of the global batch.
 """
 
 import os
@@ -27,7 +27,7 @@ class LostProcessError(PairlessError):
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among those of the run."""
+    """This process's rank and the number of processes in the run."""
 
     rank: int = 0
     world_size: int = 1
@@ -35,12 +35,12 @@ class Processes:
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes files and talks to the terminal."""
+        """Whether this process writes files and to the terminal."""
         return self.rank == 0
 
 
 def places_from_environment() -> Processes:
-    """Read this process's place from the variables that torchrun sets."""
+    """Read this process's ranks from the environment variables that torchrun sets."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     if not all(name in os.environ for name in names):
         return Processes()
@@ -49,7 +49,7 @@ def places_from_environment() -> Processes:
 
 @contextmanager
 def process_group(processes: Processes, device: torch.device) -> Iterator[None]:
-    """Join the other processes for the length of the block: NCCL on GPUs, Gloo on the CPU."""
+    """Initialise the process group for the block: NCCL on GPUs, Gloo on the CPU."""
     if processes.world_size == 1:
         yield
         return
@@ -65,11 +65,11 @@ def process_group(processes: Processes, device: torch.device) -> Iterator[None]:
 def _lost_processes_named() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # Gloo's and NCCL's errors, DistBackendError among them
+    except RuntimeError as error:  # from Gloo or NCCL, including DistBackendError
         reason = " ".join(str(error).split())[:300]
         raise LostProcessError(
-            "talking to the other processes of this run failed, most likely because one of them "
-            f"ended ({reason}); the same command goes on from the last checkpoint"
+            "communication with the other processes of this run failed, most likely because one of "
+            f"them ended ({reason}); the same command resumes from the last checkpoint"
         ) from error
 
 
@@ -81,8 +81,7 @@ def average_gradients(network: nn.Module) -> None:
 def average_statistics(network: nn.Module) -> None:
     """Replace the running statistics of batch norms by their mean over the processes.
 
-    Each process gathers those of its own batches; without this, every process would translate by
-    statistics of its own.
+    Each process updates them from its own batches, so they would differ otherwise.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     _average_together([part for norm in norms for part in (norm.running_mean, norm.running_var)])
@@ -116,7 +115,7 @@ def add_over_processes(values: Tensor) -> Tensor:
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Return the rows [n, ...] of all processes, rank by rank, without gradient."""
+    """Return the rows [n, ...] of all processes in rank order, without gradient."""
     rows = rows.detach().contiguous()
     if not dist.is_initialized():
         return rows
@@ -127,7 +126,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def gather_objects(value: object) -> list:
-    """Return every process's `value`, rank by rank."""
+    """Return every process's `value` in rank order."""
     if not dist.is_initialized():
         return [value]
     values: list = [None] * dist.get_world_size()
@@ -138,7 +137,7 @@ def gather_objects(value: object) -> list:
 
 @contextmanager
 def first_process_first() -> Iterator[None]:
-    """Let the others begin the block when the first process has ended it."""
+    """Run the block in the first process, then in all others."""
     first = not dist.is_initialized() or dist.get_rank() == 0
     if not first:
         gather_objects("may begin")
@@ -178,7 +177,7 @@ class SharedFlag:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return the precision, fp32, tf32 or bf16, that `name` (one of them, or auto) means there.
+    """Resolve `name`, fp32, tf32, bf16 or auto, to fp32, tf32 or bf16 for this device.
 
     Raises UserError for tf32 on a device without it.
     """
@@ -186,8 +185,8 @@ def choose_precision(name: str, device: torch.device) -> str:
         device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     ):
         raise UserError(
-            f"`precision` tf32: {device} has no TF32 products; give fp32, or a GPU of the Ampere "
-            "generation or later"
+            f"`precision` tf32: {device} does not support TF32; give fp32, or use a GPU of the "
+            "Ampere generation or later"
         )
     if name != "auto":
         return name
@@ -196,9 +195,9 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def choose_device(name: str, processes: Processes) -> torch.device:
-    """Return the device that `name`, auto, cpu or cuda, means for this process.
+    """Resolve `name`, auto, cpu or cuda, to this process's device.
 
-    Raises UserError for `cuda` without a GPU for this process.
+    Raises UserError for `cuda` if there is no GPU for this process.
     """
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and found == 0):

@@ -7,20 +7,20 @@ from torch import nn
 
 
 def ema_decay(images: int, halflife_images: float) -> float:
-    """Return d = 0.5 ** (images / halflife_images), which does not depend on the batch size.
+    """Return d = 0.5 ** (images / halflife_images), so the half-life is independent of batch size.
 
-    images: of the step. A half-life of 0 gives 0: the average is the network.
+    images: per step. A half-life of 0 gives 0: the average equals the network.
     Source: Karras et al. 2020.
     """
     return 0.5 ** (images / halflife_images) if halflife_images else 0.0
 
 
 class MovingAverage:
-    """A copy of a network that follows it slowly.
+    """A copy of a network with exponentially averaged weights.
 
-    average <- d * average + (1 - d) * network, for the weights and for buffers of floating point
-    (batch norm's running statistics, which would else belong to other weights); counters are
-    copied. Source: Karras et al. 2018 (appendix A.1).
+    average <- d * average + (1 - d) * network, for the weights and floating-point buffers (else
+    batch norm's running statistics would not match the weights); integer buffers are copied.
+    Source: Karras et al. 2018 (appendix A.1).
     """
 
     def __init__(self, network: nn.Module):
@@ -28,7 +28,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, decay: float) -> None:
-        """Move the average towards `network`, keeping the share `decay` of itself."""
+        """Update the average: decay * average + (1 - decay) * network."""
         followed = {**dict(network.named_parameters()), **dict(network.named_buffers())}
         floating, current = [], []
         for name, average in (*self.network.named_parameters(), *self.network.named_buffers()):
@@ -44,5 +44,5 @@ class MovingAverage:
         return self.network.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over saved weights."""
+        """Restore saved weights."""
         self.network.load_state_dict(state)

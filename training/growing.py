@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GrowingSchedule:
-    """Resolutions as a pure function of the images seen: stable, fade to twice it, ...
+    """The level as a pure function of the images seen: stable, fade to twice the side, stable, ...
 
-    The last resolution has no end. Source: Karras et al. 2018, section 2 and appendix A.1.
-    A level is log2 of a resolution. Raises ValueError for levels below 0 or in the wrong order, and
-    for counts below 1.
+    The last resolution is stable for the rest of the run. Source: Karras et al. 2018, section 2 and
+    appendix A.1. A level is log2 of a resolution. Raises ValueError for levels below 0 or in the
+    wrong order, and for counts below 1.
     """
 
     first_level: int
     last_level: int
-    stable_images: int  # at each resolution but the last
+    stable_images: int  # at each resolution except the last
     fade_images: int  # from each resolution to twice its side
 
     def __post_init__(self):
@@ -30,13 +30,13 @@ class GrowingSchedule:
 
     @property
     def grown_at_images(self) -> int:
-        """The images seen when the last resolution is fully in."""
+        """The images seen when the last resolution is fully faded in."""
         return (self.last_level - self.first_level) * (self.stable_images + self.fade_images)
 
     def level(self, images_seen: int) -> float:
-        """Return log2 of the resolution: 2.0 is 4 x 4; 2.3 is 8 x 8, faded in by 0.3.
+        """Return the level: 2.0 is 4 x 4; 2.3 is 8 x 8 with weight 0.3, fading in.
 
-        A whole number while the resolution is stable, and only then.
+        A whole number exactly while the resolution is stable.
         """
         if images_seen >= self.grown_at_images:
             return float(self.last_level)
@@ -45,9 +45,9 @@ class GrowingSchedule:
         return self.first_level + grown + alpha
 
     def resets_optimizer(self, before: int, after: int) -> bool:
-        """Tell whether a fade began or ended between two steps, by the images seen at each.
+        """Return whether a fade began or ended between two steps, by the images seen at each.
 
-        The moments of an optimiser belong to the networks of before.
+        Adam's moments then no longer match the networks.
         """
         old, new = self.level(before), self.level(after)
         return (math.floor(old), math.ceil(old)) != (math.floor(new), math.ceil(new))

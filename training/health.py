@@ -1,4 +1,4 @@
-"""Signs that a game between two networks goes wrong."""
+"""Signs that the training of a GAN is failing."""
 
 from collections.abc import Mapping
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 WON = 0.99  # both accuracies
-COLLAPSED = 0.1  # the fakes' distance as a fraction of the reals'
+COLLAPSED = 0.1  # distance between fakes relative to that between reals
 
 
 def pairwise_distance(pictures: Tensor) -> Tensor:
-    """Return the root mean square difference of two different pictures, over pairs and values.
+    """Return the root mean square difference between two pictures of a batch.
 
-    sqrt(mean over i != j and values of (x_i - x_j)^2), which is sqrt(2 * unbiased variance over the
-    batch, mean over values). pictures: [B, ...]; a float32 scalar, detached; 0 for fewer than two.
+    sqrt(mean over i != j and pixels of (x_i - x_j)^2), which equals sqrt(2 * unbiased variance over
+    the batch, averaged over pixels). pictures: [B, ...]. Returns a float32 scalar, detached; 0 for
+    fewer than two.
     """
     if len(pictures) < 2:
         return torch.zeros((), device=pictures.device)
@@ -21,11 +22,11 @@ def pairwise_distance(pictures: Tensor) -> Tensor:
 
 
 def warnings(values: Mapping[str, float]) -> list[str]:
-    """Return a sentence for each sign of trouble in the means of a log line.
+    """Return a sentence for each sign of trouble in the mean values of a log line.
 
     values: `real_accuracy` and `fake_accuracy` (fractions classified correctly), `real_distance`
     and `fake_distance` (`pairwise_distance` of reals and fakes), `skipped_updates` (a fraction).
-    Others are not looked at; where one is missing or NaN its sign is not looked for.
+    Others are ignored, as are checks of values that are missing or NaN.
     """
     unknown = float("nan")  # compares false with everything
     real, fake = values.get("real_accuracy", unknown), values.get("fake_accuracy", unknown)
@@ -34,19 +35,19 @@ def warnings(values: Mapping[str, float]) -> list[str]:
     found = []
     if real >= WON and fake >= WON:
         found.append(
-            f"the discriminator has won: it tells {real:.1%} of the reals and {fake:.1%} of the "
-            "fakes, and the generator learns little; in a new run try a penalty (`r1`), a lower "
-            "`discriminator_learning_rate`, or `augment` if there are few pictures"
+            f"the discriminator has won: it classifies {real:.1%} of the reals and {fake:.1%} of "
+            "the fakes correctly, and the generator learns little; in a new run try a penalty "
+            "(`r1`), a lower `discriminator_learning_rate`, or `augment` if there are few pictures"
         )
     if fake_spread < COLLAPSED * spread:
         found.append(
             f"the generator has collapsed: two fakes differ by {fake_spread:.3g}, two reals by "
-            f"{spread:.3g}; in a new run try a penalty (`r1`), a lower `learning_rate`, or to "
-            "start from earlier weights (`init_from`)"
+            f"{spread:.3g}; in a new run try a penalty (`r1`), a lower `learning_rate`, or earlier "
+            "weights (`init_from`)"
         )
     if skipped > 0:
         found.append(
             f"{skipped:.2%} of the updates were skipped because a loss or gradient was not finite; "
-            "if it goes on, try a lower `learning_rate`, a smaller penalty, or `precision` fp32"
+            "if it persists, try a lower `learning_rate`, a smaller penalty, or `precision` fp32"
         )
     return found

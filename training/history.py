@@ -7,9 +7,9 @@ from torch import Tensor
 class RefinedHistory:
     """SimGAN's buffer: half of each discriminator batch comes from earlier refined pictures.
 
-    `mix` hands back the first half of the new batch and as many pictures from the buffer, then lets
-    half of the new batch replace random ones of the buffer. While the buffer is not yet full it
-    is filled instead, and the new batch comes back whole.
+    `mix` returns the first half of the new batch and as many pictures from the buffer, then
+    replaces random pictures of the buffer by half of the new batch. Until the buffer is full, new
+    batches are added to it and returned unchanged.
     Source: Shrivastava et al. 2017, section 2.3.
     """
 
@@ -24,13 +24,13 @@ class RefinedHistory:
     def mix(self, fakes: Tensor, generator: torch.Generator) -> Tensor:
         """Return [B, C, H, W] of new and old pictures for new `fakes` [B, C, H, W], B even.
 
-        Nothing carries a gradient. Pictures must keep their size over the run.
+        The result is detached. All pictures of a run must have the same size.
         """
         fakes = fakes.detach()
         half = len(fakes) // 2
         if self.stored is None:
             self.stored = fakes[:0].clone()
-        self.stored = self.stored.to(fakes.device)  # a checkpoint is read to the CPU
+        self.stored = self.stored.to(fakes.device)  # loaded on the CPU from a checkpoint
         if len(self.stored) < max(self.size, half):
             self.stored = torch.cat([self.stored, fakes])[: max(self.size, half)]
             return fakes
@@ -46,16 +46,16 @@ class RefinedHistory:
         return {"stored": self.stored}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over saved pictures."""
+        """Restore saved pictures."""
         self.stored = state["stored"]
 
 
 class FakePool:
-    """CycleGAN's pool: half of what the discriminator sees are earlier fakes.
+    """CycleGAN's pool: half of the fakes that the discriminator sees are earlier ones.
 
-    Picture by picture: while fewer than `size` are stored, the new one is stored and handed back;
-    afterwards, with probability one half, a random stored one is handed back and the new one takes
-    its place, else the new one is handed back and not stored.
+    For each picture: while fewer than `size` are stored, the new one is stored and returned;
+    afterwards, with probability 1/2, a random stored one is returned and replaced by the new one,
+    else the new one is returned and not stored.
     Source: Zhu et al. 2017, section 4, and their program; after Shrivastava et al. 2017.
     """
 
@@ -66,8 +66,8 @@ class FakePool:
     def mix(self, fakes: Tensor, generator: torch.Generator) -> Tensor:
         """Return [B, C, H, W] of new and old pictures for new `fakes` [B, C, H, W].
 
-        Nothing carries a gradient. generator: one of the CPU's, so that no device is waited for. A
-        stored picture of another size is not handed back: the new one takes its place unseen.
+        The result is detached. generator: on the CPU, so that nothing synchronises with a GPU. A
+        stored picture of another size is not returned; the new one replaces it and is returned.
         """
         mixed = []
         for fake in fakes.detach():
@@ -80,7 +80,7 @@ class FakePool:
             if coin <= 0.5:
                 mixed.append(fake)
                 continue
-            old = self.stored[place].to(fake.device)  # a checkpoint is read to the CPU
+            old = self.stored[place].to(fake.device)  # loaded on the CPU from a checkpoint
             self.stored[place] = fake.clone()
             mixed.append(old if old.shape == fake.shape else fake)
         return torch.stack(mixed)
@@ -90,5 +90,5 @@ class FakePool:
         return {"stored": list(self.stored)}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over saved pictures."""
+        """Restore saved pictures."""
         self.stored = list(state["stored"])

@@ -1,4 +1,4 @@
-"""What a run tells: log.jsonl, TensorBoard, and the terminal."""
+"""Logs of a run: log.jsonl, metrics.jsonl, TensorBoard, and the terminal."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from training.run_folder import RunFolder
 
 
 class NonFiniteLossError(Exception):
-    """A loss became NaN or infinite; holds its name and the images seen before that step."""
+    """A loss became NaN or infinite; has its name and the images seen before that step."""
 
     def __init__(self, name: str, images_seen: int, in_a_row: int = 1):
         times = f", the {in_a_row}th time in a row" if in_a_row > 1 else ""
@@ -30,10 +30,10 @@ class NonFiniteLossError(Exception):
 
 
 class LossMeans:
-    """Means of the losses since the last line, kept on the device: a step never waits for it.
+    """Means of the losses since the last line, kept on the device: a step never synchronises.
 
-    bad_steps: steps in a row in which a loss may not be finite before that is an error; 1: at once.
-    Until then such values are left out of the mean.
+    bad_steps: number of consecutive steps with a non-finite loss that is an error; 1: at once.
+    Until then such values are excluded from the mean.
     """
 
     def __init__(self, device: torch.device, bad_steps: int = 1):
@@ -42,7 +42,7 @@ class LossMeans:
         self.sums = self.counts = self.streaks = self.bad_at = torch.zeros(0, device=device)
 
     def add(self, losses: Mapping[str, Tensor], images_seen: int) -> None:
-        """Count in the losses (detached scalars) of the step that began at `images_seen`."""
+        """Add the losses (detached scalars) of the step that began at `images_seen`."""
         if not self.names:
             self._start(list(losses))
         if list(losses) != self.names:
@@ -56,10 +56,10 @@ class LossMeans:
         self.bad_at = torch.where(bad, float(images_seen), self.bad_at)
 
     def take(self) -> dict[str, float]:
-        """Return the means over steps and processes, and begin anew; NaN where none was finite.
+        """Return the means over steps and processes, and reset; NaN for a loss never finite.
 
-        Raises NonFiniteLossError, in all processes, where a loss of any of them was not finite in
-        too many steps in a row.
+        Raises NonFiniteLossError, in all processes, if a loss of any of them was not finite in
+        `bad_steps` consecutive steps.
         """
         found = self.state_dict()
         streaks = self.streaks
@@ -71,7 +71,7 @@ class LossMeans:
         }
 
     def state_dict(self) -> dict:
-        """Return sums and counts, averaged over the processes, and streaks; raises as `take`."""
+        """Return sums and counts, averaged over processes, and streaks; raises as `take` does."""
         is_bad = torch.isfinite(self.bad_at).double()
         found = average_tensor(torch.stack([self.sums, self.counts, is_bad])).tolist()
         sums, counts, is_bad = found
@@ -85,7 +85,7 @@ class LossMeans:
         return {key: dict(zip(self.names, row, strict=True)) for key, row in rows.items()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over what was saved."""
+        """Restore what `state_dict` returned."""
         self._start(list(state["sums"]))
         for kept, name in ((self.sums, "sums"), (self.counts, "counts"), (self.streaks, "streaks")):
             kept += torch.tensor(list(state[name].values()), dtype=torch.double).to(self.device)
@@ -98,7 +98,7 @@ class LossMeans:
 
 
 class RunLog:
-    """Writes the lines of a run and shows its progress. Used by the writing process alone."""
+    """Writes a run's logs and shows its progress. Used by the writing process only."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class RunLog:
         total_images: int,
         charts: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ):
-        """Open the files; charts: title -> names of values that TensorBoard draws together."""
+        """Open the files; charts: title -> names of values that TensorBoard plots together."""
         self.path, self.metrics_path = run.log, run.metrics
         for path in (self.path, self.metrics_path):
             _drop_lines_after(path, images_seen)
@@ -131,7 +131,7 @@ class RunLog:
         self.progress.start()
 
     def advance(self, images_seen: int) -> None:
-        """Move the progress bar."""
+        """Update the progress bar."""
         self.progress.update(self.task, completed=images_seen)
 
     def line(
@@ -143,7 +143,7 @@ class RunLog:
     ) -> None:
         """Write one line: losses, learning rate, speed since the last line, peak memory.
 
-        A value without a number becomes null. Warnings also go to the terminal.
+        Values that are not finite become null. Warnings are also printed to the terminal.
         """
         now = time.monotonic()
         seconds = max(now - self.started_at_seconds, 1e-9)
@@ -171,28 +171,28 @@ class RunLog:
             print(f"{images_seen} images  {losses}  {speed:.2f} images/s", file=sys.stderr)
 
     def metrics(self, images_seen: int, numbers: Mapping[str, object]) -> None:
-        """Write one line of metrics.jsonl: numbers, and words that say how they were made."""
+        """Write one line of metrics.jsonl: numbers, and strings that say how they were measured."""
         record = {"images": images_seen, **numbers}
         with open(self.metrics_path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         drawn = {name: value for name, value in numbers.items() if isinstance(value, float)}
         for name, value in drawn.items():
             self.tensorboard.add_scalar(f"metrics/{name}", value, images_seen)
-        told = " ".join(f"{name} {value:.4g}" for name, value in drawn.items())
-        print(f"{images_seen} images  {told}", file=sys.stderr)
+        shown = " ".join(f"{name} {value:.4g}" for name, value in drawn.items())
+        print(f"{images_seen} images  {shown}", file=sys.stderr)
 
     def picture(self, name: str, sheet: Tensor, images_seen: int) -> None:
-        """Hand a picture [3, H, W] in [0, 1] to TensorBoard."""
+        """Write a picture [3, H, W] in [0, 1] to TensorBoard."""
         self.tensorboard.add_image(name, sheet, images_seen)
 
     def close(self) -> None:
-        """Stop the bar and flush TensorBoard."""
+        """Stop the progress bar and flush TensorBoard."""
         self.progress.stop()
         self.tensorboard.close()
 
 
 def _drop_lines_after(path: Path, images_seen: int) -> None:
-    """Forget what a stopped run wrote after its checkpoint, a torn last line included."""
+    """Delete the lines that a stopped run wrote after its checkpoint, and an incomplete one."""
     if not path.exists():
         return
     kept = []
@@ -210,7 +210,7 @@ def _images_of(line: str) -> float:
 
 
 def peak_memory_gb(device: torch.device) -> float:
-    """Return the process's peak memory in GB (1e9 bytes): on the GPU, or else in RAM."""
+    """Return the process's peak memory in GB (1e9 bytes), on the GPU if `device` is one."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     unit = 1 if sys.platform == "darwin" else 1024

@@ -1,4 +1,4 @@
-"""The loop that every method shares, read downwards."""
+"""The training loop that all methods share."""
 
 import signal
 import sys
@@ -27,37 +27,37 @@ from training.log import LossMeans, NonFiniteLossError, RunLog
 from training.pictures import save_sheet
 from training.run_folder import RunFolder
 
-TOLD_FILES = 8  # of a batch with a loss that is not finite
+SHOWN_FILES = 8  # of a batch with a loss that is not finite
 
 
 class Method(Protocol):
-    """What a training script hands to the loop."""
+    """The interface between a training script and the loop."""
 
     def step(self, batch: NamedTuple, images_seen: int) -> dict[str, Tensor]:
-        """Make all updates for one batch; return detached scalars."""
+        """Make all updates for one batch; return detached scalars to be logged."""
 
     def preview(self, batch: NamedTuple) -> Tensor:
         """Return a sheet of pictures [3, H, W] in [-1, 1]."""
 
     def state(self) -> dict[str, Stateful]:
-        """Return everything that a resume needs."""
+        """Return everything needed to resume."""
 
 
 class Stream(Protocol):
-    """Where batches come from."""
+    """The source of batches."""
 
     def batches(self, first_image: int) -> Iterator[NamedTuple]:
-        """Return the endless batches from the global image number `first_image` on."""
+        """Return an endless iterator of batches, starting at global image number `first_image`."""
 
     def files_of_batch(self, first_image: int) -> list[Path]:
         """Return the files of the global batch that starts at `first_image`."""
 
 
 class Pace(NamedTuple):
-    """How far to go and how often to do what, all in images; 0 means never."""
+    """When to stop, save, preview, log and evaluate, all in images; 0 means never."""
 
     total_images: int
-    images_a_step: Callable[[int], int]  # of the step that begins at so many images seen
+    images_a_step: Callable[[int], int]  # images seen -> images of the step that begins there
     save_every: int
     preview_every: int
     log_every: int
@@ -65,19 +65,19 @@ class Pace(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """What a method wants to be stopped for, to warn of and to show together."""
+    """When a method's run is stopped or warned about, and what TensorBoard plots together."""
 
-    bad_steps: int = 1  # in a row in which a loss is not finite: they end the run
+    bad_steps: int = 1  # consecutive steps with a non-finite loss that end the run
     warnings: Callable[[Mapping[str, float]], Sequence[str]] = lambda values: ()  # of a log line
     charts: Mapping[str, Sequence[str]] = MappingProxyType({})  # for TensorBoard: title -> values
 
 
 class Reports(NamedTuple):
-    """What a run shows and gives away while it trains.
+    """The outputs of a run during training.
 
     exports: file name in the run folder -> function of (path, images seen) that writes it; called
-    at every save. evaluate: function of the images seen, called in all processes, that returns the
-    numbers for metrics.jsonl in the writing one.
+    at every save. evaluate: function of the images seen, called in all processes; in the writing
+    one it returns the numbers for metrics.jsonl.
     """
 
     preview_batch: NamedTuple
@@ -87,13 +87,13 @@ class Reports(NamedTuple):
 
 
 class StoppedError(PairlessError):
-    """The run was asked to stop, saved, and can go on."""
+    """The run was asked to stop; it was saved and can be resumed."""
 
-    prefix = ""  # no error
+    prefix = ""  # not an error
 
     def __init__(self, signal_number: int, images_seen: int):
-        super().__init__(f"stopped and saved at {images_seen} images; the same command goes on")
-        self.exit_code = 128 + signal_number  # as a shell reports it
+        super().__init__(f"stopped and saved at {images_seen} images; the same command resumes")
+        self.exit_code = 128 + signal_number  # the shell convention
 
 
 class DivergedError(PairlessError):
@@ -112,7 +112,7 @@ def fit(
     """Train until `pace.total_images`, from the newest checkpoint of the run folder if it has one.
 
     Raises StoppedError after SIGTERM or Ctrl-C (saved first), DivergedError for a loss that is not
-    finite, UserError where the disk does not take a file.
+    finite, UserError if a file cannot be written.
     """
     progress = _Progress(method, run, pace, reports, processes, device)
     batches = stream.batches(progress.images_seen)
@@ -127,18 +127,18 @@ def fit(
                 if crossed(before, progress.images_seen, pace.save_every):
                     progress.save()
                 progress.measure(before)
-            batches.close()  # no reading process outlives its use while the end is saved
+            batches.close()  # ends the loader's workers before the last save
             progress.save()
             progress.end(stop_signal[0] if stop_signal else signal.SIGTERM)
     except NonFiniteLossError as error:
-        raise DivergedError(_tell_divergence(error, stream, run)) from error
+        raise DivergedError(_describe_divergence(error, stream, run)) from error
     finally:
         batches.close()
         progress.close()
 
 
 class _Progress:
-    """A run under way: how far it is, what it saves and what it reports."""
+    """The state of a running training: images seen, saving, logging, evaluation."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class _Progress:
         processes: Processes,
         device: torch.device,
     ):
-        """Restore the newest checkpoint; open the log in the writing process."""
+        """Restore the newest checkpoint; in the writing process open the log."""
         self.method, self.run, self.pace, self.reports = method, run, pace, reports
         self.device = device
         self.means = LossMeans(device, reports.watch.bad_steps)
@@ -159,18 +159,21 @@ class _Progress:
         if processes.writes:
             self.log = RunLog(run, self.images_seen, pace.total_images, reports.watch.charts)
             if self.images_seen >= pace.total_images:
-                done = f"{self.images_seen} images are done; a larger `total_images` goes on"
+                done = (
+                    f"already trained on {self.images_seen} images; to continue, give a larger "
+                    "`total_images`"
+                )
                 print(done, file=sys.stderr)
             else:
                 print(f"training to {pace.total_images} images on {device}", file=sys.stderr)
 
     @property
     def at_end(self) -> bool:
-        """Whether all images are seen."""
+        """Whether the run has reached `total_images`."""
         return self.images_seen >= self.pace.total_images
 
     def step(self, batch: NamedTuple) -> int:
-        """Train on a batch; return the images seen before."""
+        """Train on a batch; return the images seen before it."""
         before = self.images_seen
         batch = type(batch)(*(part.to(self.device, non_blocking=True) for part in batch))
         with _out_of_memory_named(self.run, len(batch[0]), before):
@@ -180,7 +183,7 @@ class _Progress:
         return before
 
     def log_losses(self, before: int) -> None:
-        """Write a line of the log where one is due."""
+        """Write a line of the log if one is due."""
         if self.log:
             self.log.advance(self.images_seen)
         if not (self.at_end or crossed(before, self.images_seen, self.pace.log_every)):
@@ -188,31 +191,31 @@ class _Progress:
         values = self.means.take()
         warnings = self.reports.watch.warnings(values)
         if self.log:
-            with _disk_errors_told(self.run, self.images_seen):
+            with _disk_errors_reported(self.run, self.images_seen):
                 self.log.line(self.images_seen, values, self.device, warnings)
 
     def preview(self, before: int) -> None:
-        """Draw a sheet where one is due."""
+        """Write a preview if one is due."""
         every = self.pace.preview_every
         due = self.at_end or crossed(before, self.images_seen, every)
         if self.log and every and due:
             picture = self.method.preview(self.reports.preview_batch).cpu()
-            with _disk_errors_told(self.run, self.images_seen):
+            with _disk_errors_reported(self.run, self.images_seen):
                 save_sheet(self.run.previews / f"{self.images_seen:09d}.png", picture)
                 self.log.picture("preview", (picture + 1) / 2, self.images_seen)
 
     def measure(self, before: int) -> None:
-        """Measure where it is due."""
+        """Evaluate if it is due."""
         due = self.at_end or crossed(before, self.images_seen, self.pace.evaluate_every)
         if not (self.reports.evaluate and due):
             return
         numbers = self.reports.evaluate(self.images_seen)
         if self.log:
-            with _disk_errors_told(self.run, self.images_seen):
+            with _disk_errors_reported(self.run, self.images_seen):
                 self.log.metrics(self.images_seen, numbers)
 
     def save(self) -> None:
-        """Write the networks to use, then the checkpoint; what is not finite raises."""
+        """Write exports, then the checkpoint; DivergedError if any value is not finite."""
         if self.saved_at == self.images_seen:
             return
         states = {name: part.state_dict() for name, part in self.parts.items()}  # in all processes
@@ -223,15 +226,15 @@ class _Progress:
         self.saved_at = self.images_seen
         if not self.log:
             return
-        with _disk_errors_told(self.run, self.images_seen):
-            # The networks first: a run killed between the two makes both again.
+        with _disk_errors_reported(self.run, self.images_seen):
+            # Exports first: a run killed between the two writes both again when resumed.
             for name, export in self.reports.exports.items():
                 target = self.run.folder / name
                 write_atomically(target, lambda path, e=export: e(path, self.images_seen))
             save_checkpoint(self.run.checkpoints, self.images_seen, states)
 
     def end(self, signal_number: int) -> None:
-        """Say what was made; raise StoppedError where the run was stopped before its end."""
+        """Report what was written; raise StoppedError if the run was stopped before its end."""
         if not self.at_end:
             raise StoppedError(signal_number, self.images_seen)
         if self.log:
@@ -245,7 +248,7 @@ class _Progress:
 
 
 def _restore(parts: Mapping[str, Stateful], run: RunFolder, processes: Processes) -> int:
-    """Load the newest whole checkpoint, if there is one; return the images seen."""
+    """Load the newest undamaged checkpoint, if there is one; return the images seen."""
     images_seen = 0
     checkpoint = read_newest_checkpoint(run.checkpoints)
     if checkpoint:
@@ -254,8 +257,8 @@ def _restore(parts: Mapping[str, Stateful], run: RunFolder, processes: Processes
     starts = gather_objects(images_seen)
     if len(set(starts)) > 1:
         raise UserError(
-            f"`run_dir` {run.folder}: the processes read checkpoints of {starts} images; "
-            "give a folder that every machine sees"
+            f"`run_dir` {run.folder}: the processes read different checkpoints, at {starts} "
+            "images; give a folder that all machines share"
         )
     if processes.writes:
         set_aside_beyond(run.checkpoints, images_seen)
@@ -265,19 +268,19 @@ def _restore(parts: Mapping[str, Stateful], run: RunFolder, processes: Processes
 
 
 def crossed(before: int, after: int, every: int) -> bool:
-    """Tell whether a multiple of `every` lies in (before, after]; never for 0."""
+    """Return whether a multiple of `every` lies in (before, after]; False for `every` 0."""
     return every > 0 and before // every != after // every
 
 
 @contextmanager
-def _disk_errors_told(run: RunFolder, images_seen: int) -> Iterator[None]:
+def _disk_errors_reported(run: RunFolder, images_seen: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"`run_dir` {run.folder}: cannot save at {images_seen} images ({reason}); the older "
-            "checkpoint stays good: make room, then give the same command"
+            f"`run_dir` {run.folder}: cannot save at {images_seen} images ({reason}); the previous "
+            "checkpoint is intact: free disk space, then repeat the command"
         ) from error
 
 
@@ -298,9 +301,9 @@ def _out_of_memory_named(run: RunFolder, images: int, images_seen: int) -> Itera
 
 def _tell_divergence(error: NonFiniteLossError, stream: Stream, run: RunFolder) -> str:
     paths = stream.files_of_batch(error.images_seen)
-    files = ", ".join(str(path) for path in paths[:TOLD_FILES])
-    if len(paths) > TOLD_FILES:
-        files += f" and {len(paths) - TOLD_FILES} more"
+    files = ", ".join(str(path) for path in paths[:SHOWN_FILES])
+    if len(paths) > SHOWN_FILES:
+        files += f" and {len(paths) - SHOWN_FILES} more"
     return f"{error} (images: {files}); {_last_good(run)}"
 
 
@@ -311,7 +314,7 @@ def _last_good(run: RunFolder) -> str:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying; a second one ends the process at once."""
+    """Record SIGTERM and SIGINT instead of ending; a second one ends the process at once."""
     received: list[int] = []
     old = {}
 

@@ -1,4 +1,4 @@
-"""Small tools around networks and optimisers."""
+"""Helpers for networks and optimisers."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from training.distributed import average_gradients
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Keep gradients away from the network's weights; those of its inputs still flow."""
+    """Compute no gradients of the network's weights in the block; inputs still get theirs."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
@@ -41,14 +41,14 @@ class Adam(torch.optim.Adam):
 def adam(
     network: nn.Module, learning_rate: float, betas: tuple[float, float]
 ) -> torch.optim.Optimizer:
-    """Return Adam for all trained weights of the network, in PyTorch's fused form."""
+    """Return PyTorch's fused Adam for all trainable weights of the network."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     captured = capture.can_capture(trained[0].device)
     return Adam(trained, lr=learning_rate, betas=betas, fused=True, capturable=captured)
 
 
 def optimizer_step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Step the network's optimiser by the mean gradient of all processes; forget the gradient."""
+    """Make an optimiser step with the mean gradient of all processes, then clear the gradients."""
     average_gradients(network)
     optimizer.step()
     optimizer.zero_grad()
@@ -56,24 +56,24 @@ def optimizer_step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None
 
 
 def optimizer_step_if_finite(network: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
-    """Step like `optimizer_step`, but only if every entry of the mean gradient is finite.
+    """Like `optimizer_step`, but only if every entry of the mean gradient is finite.
 
-    Returns a scalar of bool on the device, whether the update was made: nothing waits for the
-    device. Otherwise weights, moments and step count stay as they are, in all processes alike.
-    Parameters without gradient are passed over.
+    Returns whether the step was made, a bool scalar on the device, without synchronising. If not,
+    weights, moments and step count are unchanged, in all processes alike. Parameters without a
+    gradient are ignored.
 
-    Raises ValueError for an optimiser that is not fused, which would step by NaN all the same, and
-    where no parameter has a gradient.
+    Raises ValueError for an optimiser that is not fused, which could not skip the step, and if no
+    parameter has a gradient.
     """
     if not optimizer.defaults.get("fused"):
-        raise ValueError(f"{type(optimizer).__name__} is not fused; make it with fused=True")
+        raise ValueError(f"{type(optimizer).__name__} is not fused; construct it with fused=True")
     average_gradients(network)
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     if not gradients:
         raise ValueError("no parameter of the network has a gradient; call backward first")
-    # The largest magnitude, which NaN and infinity make NaN or infinite; no sum can overflow.
+    # By the maximum norm, which is not finite if any entry is not; unlike a sum it cannot overflow.
     finite = torch.nn.utils.get_total_norm(gradients, math.inf).isfinite()
-    optimizer.found_inf = 1 - finite.float()  # 1: leave all as it is, like torch.amp.GradScaler
+    optimizer.found_inf = 1 - finite.float()  # 1: skip the step, as torch.amp.GradScaler does
     try:
         optimizer.step()
     finally:
@@ -84,16 +84,16 @@ def optimizer_step_if_finite(network: nn.Module, optimizer: torch.optim.Optimize
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which networks run for `precision` fp32 or bf16."""
+    """Return the autocast context for `precision`: bf16, or disabled for fp32 and tf32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 @contextmanager
 def weights_cast_once() -> Iterator[None]:
-    """Let autocast cast each weight once for the length of the block, not once a context.
+    """Let autocast cast each weight once in the block, not once per autocast context.
 
     The casts stay in autocast's cache until the block ends or an optimiser steps (`optimizer_step`
-    forgets them, since the weights are others then).
+    clears them, since the weights have changed).
     """
     torch.autocast_increment_nesting()
     try:
@@ -105,9 +105,9 @@ def weights_cast_once() -> Iterator[None]:
 
 @contextmanager
 def tf32_products(allowed: bool) -> Iterator[None]:
-    """Let GPUs round the factors of float32 products to TF32 (10 bits) in the block, or forbid it.
+    """Allow or forbid TF32 (10-bit mantissa) in float32 products on GPUs within the block.
 
-    PyTorch allows it for convolutions by default; here fp32 means float32.
+    PyTorch allows it for convolutions by default; here fp32 means true float32.
     """
     matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, convolution.allow_tf32

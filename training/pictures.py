@@ -14,7 +14,7 @@ GAP_PX = 2
 
 
 def sheet(rows: Sequence[Tensor]) -> Tensor:
-    """Lay out kinds of pictures below one another, one column a picture, on white.
+    """Arrange rows of pictures below one another, one picture per column, on white.
 
     rows: tensors [B, 3, H, W] in [-1, 1], clamped here; sizes may differ between rows.
     Returns [3, height, width] in [-1, 1].
@@ -30,7 +30,7 @@ def sheet(rows: Sequence[Tensor]) -> Tensor:
 
 
 def save_sheet(path: Path, picture: Tensor) -> None:
-    """Write a sheet [3, H, W] in [-1, 1] as PNG, whole or not at all."""
+    """Write a sheet [3, H, W] in [-1, 1] as PNG, atomically."""
     levels = ((picture + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     image = Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
     write_atomically(path, lambda temporary: image.save(temporary, "PNG"))

@@ -1,4 +1,4 @@
-"""Randomness as a pure function of the seed and the place in the stream."""
+"""Randomness as a pure function of the seed and the images seen."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import torch
 
 
 def seed_for(seed: int, images_seen: int, purpose: str) -> int:
-    """Return a 63-bit number that depends on nothing but the three arguments."""
+    """Return a 63-bit seed that depends only on the three arguments."""
     digest = hashlib.blake2b(f"{purpose}/{seed}/{images_seen}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

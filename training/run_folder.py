@@ -1,4 +1,4 @@
-"""The run folder: its files, and the options that it was started with."""
+"""The run folder: its files, and the options that the run was started with."""
 
 import fcntl
 import json
@@ -33,24 +33,23 @@ class RunFolder:
         may_change: Collection[str],
         before_options: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
-        """Compare with the run that already lives here, if one does; touch nothing.
+        """Compare `config` with the run in this folder, if there is one; write nothing.
 
-        config: {"options": {...}, "data": {...}, ...} of plain JSON values. Raises UserError where
-        the folder holds something else, cannot be written, or was started with other options than
-        these; options named in `may_change` do not change the result and are not compared.
-        before_options: what runs did before an option existed, by its name.
+        config: {"options": {...}, "data": {...}, ...} of plain JSON values. Raises UserError if the
+        folder holds something else, cannot be written, or holds a run with other options; options
+        in `may_change` do not change the result and are not compared. before_options: by option,
+        the value that corresponds to runs from before the option existed.
         """
-        with self._errors_told():
+        with self._disk_errors_reported():
             self._check(config, may_change, before_options)
 
     def create(self, config: Mapping) -> None:
-        """Make the folders and write `config.json`; a later start writes its own values over it.
+        """Create the folders and write `config.json`, overwriting that of an earlier start.
 
-        From here on the folder is this process's alone, until `release` or its end. Temporary files
-        of a process that was killed while it wrote are removed. Raises UserError
-        where the folder cannot be written.
+        Locks the folder for this process until `release` or its end. Temporary files of a process
+        that was killed while writing are removed. Raises UserError if the folder cannot be written.
         """
-        with self._errors_told():
+        with self._disk_errors_reported():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock()
             write_lines_atomically(self.config, [json.dumps(config, indent=2)])
@@ -61,7 +60,7 @@ class RunFolder:
                     left_over.unlink()
 
     def release(self) -> None:
-        """Let other processes train in this folder; does nothing where `create` was not called."""
+        """Unlock the folder; does nothing if `create` was not called."""
         if self._held:
             self._held.close()
             self._held = None
@@ -69,23 +68,23 @@ class RunFolder:
     def _lock(self) -> None:
         self._held = open(self.folder / ".lock", "w")  # noqa: SIM115  (held until `release`)
         try:
-            # A record lock goes with its process; reading processes, which may outlive a killed
-            # one by seconds, do not inherit it.
+            # A record lock ends with its process and is not inherited by the loader's workers,
+            # which may outlive a killed process by seconds.
             fcntl.lockf(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
             self.release()
             raise UserError(
-                f"`run_dir` {self.folder}: another process is training there; wait for its end or "
-                "name another folder"
+                f"`run_dir` {self.folder}: another process is training there; wait until it ends, "
+                "or give another folder"
             ) from error
 
     @contextmanager
-    def _errors_told(self) -> Iterator[None]:
+    def _disk_errors_reported(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise UserError(
-                f"`run_dir` {self.folder}: cannot be used ({error.strerror}); name another folder"
+                f"`run_dir` {self.folder}: cannot be used ({error.strerror}); give another folder"
             ) from error
 
     def _check(
@@ -93,22 +92,22 @@ class RunFolder:
     ) -> None:
         option = f"`run_dir` {self.folder}"
         if self.folder.exists() and not self.folder.is_dir():
-            raise UserError(f"{option}: is a file; name a folder")
+            raise UserError(f"{option}: is a file; give a folder")
         nearest = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
         if not os.access(nearest, os.W_OK) or not nearest.is_dir():
-            raise UserError(f"{option}: {nearest} cannot be written; name another folder")
+            raise UserError(f"{option}: {nearest} is not writable; give another folder")
         if not self.config.exists():
             if self.folder.exists() and not all(map(_is_left_over, self.folder.iterdir())):
-                raise UserError(f"{option}: holds files but no run; name a new or empty folder")
+                raise UserError(f"{option}: holds files but no run; give a new or empty folder")
             return
-        if not list_checkpoints(self.checkpoints):  # nothing is lost by other options
+        if not list_checkpoints(self.checkpoints):  # nothing to resume, so other options are fine
             return
         started_with = self._read_config(option)
         old, new = started_with.get("command"), config["command"]
         if old != new:
             raise UserError(
-                f"{option}: is a run of {old}, not of {new}; name another folder (`init_from` "
-                "takes weights along)"
+                f"{option}: is a run of {old}, not of {new}; give another folder (and `init_from` "
+                "to start from its weights)"
             )
         for section in ("options", "data"):
             old, new = started_with.get(section, {}), config[section]
@@ -119,8 +118,8 @@ class RunFolder:
                     shown = f"`{name}`" if section == "options" else f"the data ({name})"
                     raise UserError(
                         f"{shown}: this run was started with {old.get(name)!r}, now it is "
-                        f"{new.get(name)!r}; give the old value, or another `run_dir` to start "
-                        "anew (`init_from` takes this run's weights along)"
+                        f"{new.get(name)!r}; give the old value, or another `run_dir` for a new "
+                        "run (and `init_from` to start from this one's weights)"
                     )
 
     def _read_config(self, option: str) -> dict:
@@ -128,10 +127,10 @@ class RunFolder:
             return json.loads(self.config.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(
-                f"{option}: config.json is damaged ({error}); name another folder"
+                f"{option}: config.json is damaged ({error}); give another folder"
             ) from error
 
 
 def _is_left_over(path: Path) -> bool:
-    """Tell whether a killed process left this before it had written its config.json."""
+    """Return whether this may be left from a process killed before it wrote its config.json."""
     return path.name == ".lock" or (path.name.startswith(".") and path.suffix == ".tmp")

@@ -6,10 +6,11 @@ import math
 def linear_decay(
     images_seen: int, *, epoch_images: int, constant_epochs: float, decay_epochs: float
 ) -> float:
-    """Return the learning rate's factor in the epoch that `images_seen` lies in.
+    """Return the factor of the learning rate in the current epoch.
 
     In epoch e = 1, 2, ...: 1 - max(0, e - constant_epochs) / (decay_epochs + 1), the schedule of
-    CUT and of CycleGAN's program since 2025. It never reaches 0; past the last epoch it stays.
+    CUT and of CycleGAN's program since 2025. It never reaches 0 and is constant after the last
+    epoch.
     """
     epoch = images_seen // epoch_images + 1
     past = max(0.0, epoch - constant_epochs)
@@ -17,14 +18,14 @@ def linear_decay(
 
 
 def anneal(images_seen: int, start: float, end: float, *, over_images: int, shape: str) -> float:
-    """Return a setting that goes from `start` to `end` over `over_images`, then stays.
+    """Return a setting annealed from `start` to `end` over `over_images`, then constant.
 
     With t = min(1, images_seen / over_images): `linear` start + (end - start) t, `cosine`
-    end + (start - end) (1 + cos(pi t)) / 2, `constant` start for ever. over_images 0: `end` at
-    once. Both ends are met exactly.
-    Source: Huang et al. 2024 move all settings of a run by one such cosine.
+    end + (start - end) (1 + cos(pi t)) / 2, `constant` start. over_images 0: `end` at once. Both
+    end points are exact.
+    Source: Huang et al. 2024, who anneal all settings of a run by one such cosine.
 
-    Raises ValueError for another shape.
+    Raises ValueError for an unknown shape.
     """
     if shape not in ("constant", "linear", "cosine"):
         raise ValueError(f"shape {shape!r} is none of constant, linear, cosine")

@@ -1,4 +1,4 @@
-"""A loss of several terms, and how its gradient reaches the weights term by term."""
+"""Losses that are sums of terms, and their backward pass term by term."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
@@ -26,13 +26,13 @@ def total(terms: Iterable[Term]) -> Tensor:
 def backward(
     outputs: Sequence[Tensor], loss: Callable[..., Iterable[Sequence[Term]]]
 ) -> list[Term]:
-    """Add the gradient of a loss of a generator's outputs to all weights that it depends on.
+    """Backpropagate a loss of a generator's outputs, one group of terms at a time.
 
-    outputs: tensors with a graph. loss: function of as many tensors, which stand for the outputs
-    without their graph; it yields its terms in groups, where terms that share a graph come
-    together. Each group sends its gradient back to the outputs as soon as it is yielded, which
-    frees its graph before the next one is built; the sum goes through the generator once. The
-    gradient is that of the sum of all terms.
+    outputs: tensors with a graph. loss: a function of as many tensors, detached copies of the
+    outputs, that yields its terms in groups; terms that share a graph belong in one group. Each
+    group is backpropagated to the outputs when it is yielded, which frees its graph before the next
+    one is built; the accumulated gradient goes through the generator once. The gradients of all
+    weights are those of the sum of all terms.
 
     Returns the terms, detached. Raises ValueError for a loss without terms.
     """

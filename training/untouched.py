@@ -1,4 +1,4 @@
-"""Networks that are used and not changed, or not changed for the worse."""
+"""Use a network without changing its weights, statistics or spectral norm."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +12,10 @@ from training.modules import frozen
 
 @contextmanager
 def untouched(network: nn.Module) -> Iterator[None]:
-    """Let the network serve the other player's update, itself bitwise unchanged.
+    """Use the network in the other network's update and keep it bitwise unchanged.
 
-    Its weights get no gradient (those of its inputs still flow), running statistics stay as they
-    are, and spectral norm makes no iteration.
+    Its weights get no gradient (gradients still flow to its inputs), running statistics are not
+    updated, and spectral norm makes no iteration.
     """
     with ExitStack() as kept:
         kept.enter_context(frozen(network))
@@ -28,7 +28,7 @@ def untouched(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def untracked(network: nn.Module) -> Iterator[None]:
-    """Keep running statistics as they are, while batch norm goes on to use the batch's own."""
+    """Do not update running statistics; batch norm still uses those of the batch."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     tracked = [norm.track_running_stats for norm in norms]
     for norm in norms:
@@ -47,9 +47,9 @@ def running_statistics(network: nn.Module) -> list[Tensor]:
 
 @torch.no_grad()
 def restore_unless(made: Tensor, network: nn.Module, statistics: list[Tensor]) -> None:
-    """Give back what `running_statistics` returned unless `made`, a scalar of bool, is true.
+    """Restore what `running_statistics` returned unless `made`, a bool scalar, is true.
 
-    Nothing waits for the device.
+    Nothing synchronises with the device.
     """
     for buffer, before in zip(_statistics(network), statistics, strict=True):
         buffer.copy_(torch.where(made, buffer, before))

@@ -116,7 +116,7 @@ def test_restoring_names_what_does_not_fit():
     states = {"net": nn.Linear(2, 3).state_dict()}
     with pytest.raises(UserError, match="FILE: the saved parts differ.*other"):
         restore({"net": nn.Linear(2, 3), "other": nn.Linear(1, 1)}, states, "FILE")
-    with pytest.raises(UserError, match="FILE: net has other sizes"):
+    with pytest.raises(UserError, match="FILE: net differs in size"):
         restore({"net": nn.Linear(2, 4)}, states, "FILE")
 
 

@@ -118,7 +118,7 @@ def test_multiples_are_met_whatever_the_batch_size(before, after, every, answer)
 
 
 def test_tf32_is_for_gpus_that_have_it():
-    with pytest.raises(UserError, match="`precision` tf32: cpu has no TF32"):
+    with pytest.raises(UserError, match="`precision` tf32: cpu does not support TF32"):
         training.choose_precision("tf32", torch.device("cpu"))
     assert training.choose_precision("auto", torch.device("cpu")) == "fp32"
 
