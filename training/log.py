@@ -46,7 +46,7 @@ class LossMeans:
         if not self.names:
             self._start(list(losses))
         if list(losses) != self.names:
-            raise ValueError(f"losses {list(losses)} after {self.names}")
+            raise ValueError(f"losses {list(losses)} differ from {self.names}")
         values = torch.stack([value.detach() for value in losses.values()]).double()
         finite = torch.isfinite(values)
         self.sums += torch.where(finite, values, 0.0)

@@ -299,7 +299,7 @@ def _out_of_memory_named(run: RunFolder, images: int, images_seen: int) -> Itera
         ) from error
 
 
-def _tell_divergence(error: NonFiniteLossError, stream: Stream, run: RunFolder) -> str:
+def _describe_divergence(error: NonFiniteLossError, stream: Stream, run: RunFolder) -> str:
     paths = stream.files_of_batch(error.images_seen)
     files = ", ".join(str(path) for path in paths[:SHOWN_FILES])
     if len(paths) > SHOWN_FILES:
