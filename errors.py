@@ -1,4 +1,4 @@
-"""The ends of a command that are told in one line; every room may raise them.
+"""The errors that end a command with one line; every package may raise them.
 
 A room knows nothing of the command line: its messages name arguments in backticks, as `crop_size`.
 `commands.cli.run` shows such a name as the option that it is, as --crop_size.
@@ -6,7 +6,7 @@ A room knows nothing of the command line: its messages name arguments in backtic
 
 
 class PairlessError(Exception):
-    """Something that ends a command, told in one line on stderr without a traceback."""
+    """An error that ends a command with one line on stderr and no traceback."""
 
     exit_code = 1
     prefix = "error: "

@@ -1,6 +1,6 @@
 """Train a generator that makes pictures from noise, on a folder of pictures.
 
-Two players: a discriminator tells real pictures from generated ones, and the generator learns to
+Two players: a discriminator learns to tell real pictures from generated ones, the generator to
 fool it (Goodfellow et al. 2014). Presets: r3gan (the one to choose today; r3gan_32, r3gan_tiny),
 vanilla, vanilla_conv, dcgan, sngan, wgan_gp, progressive (progressive_paper, progressive_cifar10).
 """

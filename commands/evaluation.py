@@ -22,10 +22,10 @@ from errors import UserError
 
 
 def kept_features(real: Set, fake: Set) -> tuple[int, int]:
-    """Return of how many pictures of each set features are kept that no metric asks for.
+    """Return for how many pictures of each set features are kept beyond what the metrics need.
 
-    With few pictures KID is shown beside FID, which needs those of both sets, and FID's excess is
-    told, which needs all of one.
+    With few pictures KID is shown beside FID, which needs the features of both sets, and an
+    estimate of FID's bias, which needs all features of one.
     """
     sizes = [size(found) for found in (real, fake)]
     if None not in (real, fake) and not any(

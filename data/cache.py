@@ -89,9 +89,9 @@ class PictureCache:
             row[_STATE] = _BEING_WRITTEN
             row[_VERSION] += 1
             row[_DTYPE:] = _DTYPES.index(dtype), *shape, *prepared.full_size
-            told = row.tolist()
+            reserved = row.tolist()
         picture = prepared.picture
-        self._pixels(told).copy_(picture if isinstance(picture, Tensor) else planes(picture))
+        self._pixels(reserved).copy_(picture if isinstance(picture, Tensor) else planes(picture))
         with self._locked():
             self._table[number, _STATE] = _READY
 
