@@ -61,8 +61,8 @@ def parse_one_of(
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
     """Run a command and end the process with its exit code.
 
-    0 done; 2 the user's mistake and 1 a run that could not go on, each reported in one line on stderr;
-    128 + N after signal N. Any other exception is our bug: a traceback, exit code 1.
+    0 done; 2 the user's mistake and 1 a run that could not continue, each reported in one line on
+    stderr; 128 + N after signal N. Any other exception is our bug: a traceback, exit code 1.
     """
     try:
         main(None)
