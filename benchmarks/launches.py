@@ -1,9 +1,9 @@
-"""Kernels that one training step launches: ours against a transcription of the official step.
+"""Kernel launches of one training step: ours against a transcription of the official step.
 
-On a GPU a step of a small batch waits for its launches, of 4 to 6 microseconds each. They are
-counted on the CPU, where every operator that is neither a view nor an empty allocation counts as
-one; the count depends on the architecture and not on sizes. A multi-tensor operator (fused Adam, a
-`_foreach` operator) counts as one, which it nearly is on a GPU.
+On a GPU, the time of a step with a small batch is dominated by its launches, 4 to 6 microseconds
+each. They are counted on the CPU, where every operator that is neither a view nor an empty
+allocation counts as one; the count depends on the architecture, not on sizes. A multi-tensor
+operator (fused Adam, a `_foreach` operator) counts as one, which is nearly true on a GPU.
 
   python benchmarks/launches.py [--only cut cyclegan ...] [--most 10]
 """
@@ -42,7 +42,7 @@ KERNELS = {"instance_norm": 2, "instance_norm_backward": 2}  # of our own operat
 
 
 class LaunchCounter(TorchDispatchMode):
-    """Counts the operators that run inside it, by name, but views and empty allocations."""
+    """Counts the operators that run inside it, by name, except views and empty allocations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def translation_batch(size_px: int = SIZE_PX) -> data.TranslationBatch:
 
 
 def shared_options(precision: str, size_px: int = SIZE_PX) -> dict[str, object]:
-    """Return small sizes, which the counts do not depend on."""
+    """Return options with small sizes, on which the counts do not depend."""
     return {
         "base_channels": WIDTH,
         "discriminator_channels": WIDTH,
@@ -75,7 +75,7 @@ def shared_options(precision: str, size_px: int = SIZE_PX) -> dict[str, object]:
 
 
 def cut(preset: str, precision: str) -> Callable[[int], object]:
-    """Return the step of CUT or a relative, a function of its number."""
+    """Return the step of CUT or a variant, a function of its number."""
     values = {**train_cut.PRESETS[preset], "preset": preset, **shared_options(precision)}
     method = train_cut.Cut(train_cut.Options(**values), CPU, training.Processes())
     return lambda number: method.step(translation_batch(), number)
@@ -132,7 +132,7 @@ OURS = {
 
 
 def count(step: Callable[[int], object]) -> Counter[str]:
-    """Return what the third step launches: Adam's moments are there, weights are as they stay."""
+    """Return the launches of the third step; the first ones also set up Adam's state."""
     for number in range(2):
         step(number)
     with LaunchCounter() as counter:
@@ -156,7 +156,7 @@ def main() -> None:
     """Count and print a table, the most frequent operators, and a JSON object last."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(OURS), default=list(OURS))
-    parser.add_argument("--most", type=int, default=10, help="operators to name")
+    parser.add_argument("--most", type=int, default=10, help="operators to list")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = {}

@@ -1,4 +1,4 @@
-"""The picture of gaussian_mixture.py: the players' points, D, and how the game went."""
+"""The picture of gaussian_mixture.py: data, samples, D, and the value of the game."""
 
 import math
 from collections.abc import Callable
@@ -11,23 +11,23 @@ from torch import Tensor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-REACH = 3.0  # of the axes in the plane, both ways
-DATA, SAMPLES, TOLD = "0.25", "tab:orange", "tab:blue"  # colours
+REACH = 3.0  # the axes of the plane go from -REACH to REACH
+DATA, SAMPLES, DISCRIMINATOR = "0.25", "tab:orange", "tab:blue"  # colours
 
 
 class Outcome(NamedTuple):
-    """What is drawn of a game."""
+    """What the picture shows."""
 
     data: Tensor  # [n, dimensions]
     samples: Tensor  # [n, dimensions]
-    told: Callable[[Tensor], Tensor]  # D: points [n, dimensions] -> [n], in [0, 1]
+    discriminator: Callable[[Tensor], Tensor]  # D: points [n, dimensions] -> [n], in [0, 1]
     density: Callable[[Tensor], Tensor]  # of the data: points [n, dimensions] -> [n]
     values: Tensor  # V, [steps]
 
 
 def draw(path: Path, picture_format: str, title: str, found: str, outcome: Outcome) -> None:
     """Write the picture: data, samples and D on the left, the value of the game on the right."""
-    from matplotlib.figure import Figure  # needed by nothing else in this repository
+    from matplotlib.figure import Figure  # nothing else in this repository needs matplotlib
 
     figure = Figure(figsize=(13, 5.6), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
@@ -42,9 +42,9 @@ def draw(path: Path, picture_format: str, title: str, found: str, outcome: Outco
 def draw_plane(axes: "Axes", outcome: Outcome) -> None:
     """Draw 1,000 points of the data and 1,000 samples over D's values."""
     side = torch.linspace(-REACH, REACH, 200)
-    grid = torch.cartesian_prod(side, side)  # [200 * 200, 2], the first coordinate the slow one
+    grid = torch.cartesian_prod(side, side)  # [200 * 200, 2], the second coordinate varies fastest
     shown = axes.imshow(
-        outcome.told(grid).view(200, 200).T.numpy(),
+        outcome.discriminator(grid).view(200, 200).T.numpy(),
         extent=(-REACH, REACH, -REACH, REACH),
         origin="lower",
         cmap="RdBu",
@@ -63,7 +63,7 @@ def draw_plane(axes: "Axes", outcome: Outcome) -> None:
 def draw_line(axes: "Axes", outcome: Outcome) -> None:
     """Draw the density of the data, a histogram of the samples, D, and D* for these samples.
 
-    D* = p_data / (p_data + p_g), p_g from the histogram; only where there are points of either.
+    D* = p_data / (p_data + p_g), with p_g from the histogram; only where either has points.
     """
     bins, reach = 120, math.ceil(outcome.data.abs().max().item())
     edges = torch.linspace(-reach, reach, bins + 1)
@@ -74,7 +74,7 @@ def draw_line(axes: "Axes", outcome: Outcome) -> None:
     best = torch.where(p_data + p_samples > 0.01, p_data / (p_data + p_samples), math.nan)
     at = torch.linspace(-reach, reach, 1001)
 
-    p_data_at, told_at = outcome.density(at[:, None]), outcome.told(at[:, None])
+    p_data_at, real_at = outcome.density(at[:, None]), outcome.discriminator(at[:, None])
     axes.fill_between(at.numpy(), p_data_at.numpy(), color=DATA, alpha=0.3, label="data")
     axes.stairs(
         p_samples.numpy(), edges.numpy(), fill=True, color=SAMPLES, alpha=0.55, label="samples"
@@ -84,7 +84,7 @@ def draw_line(axes: "Axes", outcome: Outcome) -> None:
         0, 1.45 * max(p_samples.max().item(), p_data_at.max().item())
     )  # room for the legend
     right = axes.twinx()
-    right.plot(at.numpy(), told_at.numpy(), color=TOLD, linewidth=2, label="$D$")
+    right.plot(at.numpy(), real_at.numpy(), color=DISCRIMINATOR, linewidth=2, label="$D$")
     label = "$D^* = p_{data} / (p_{data} + p_g)$, estimated"
     style = {"color": "0.1", "linewidth": 0.8, "markersize": 4}
     right.plot(middles.numpy(), best.numpy(), ".-", label=label, **style)
@@ -95,16 +95,16 @@ def draw_line(axes: "Axes", outcome: Outcome) -> None:
 
 
 def draw_values(axes: "Axes", values: Tensor) -> None:
-    """Draw V of each step, and its mean over windows of a hundredth of the game."""
+    """Draw V at each step, and its mean over windows of 1 % of the steps."""
     window = max(1, len(values) // 100)
     means = values[: len(values) // window * window].view(-1, window).mean(1)
     centres = window * (torch.arange(len(means)) + 0.5)
-    axes.plot(values.numpy(), color=TOLD, alpha=0.25, linewidth=0.5, label="$V$ of each step")
-    axes.plot(
-        centres.numpy(), means.numpy(), color=TOLD, linewidth=2, label="mean over 1 % of the steps"
-    )
-    axes.axhline(0, color="0.2", linestyle=":", label="0: $D$ tells all")
-    axes.axhline(-math.log(4), color="0.2", linestyle="--", label="$-\\log 4$: $D$ cannot tell")
+    style = {"color": DISCRIMINATOR}
+    axes.plot(values.numpy(), alpha=0.25, linewidth=0.5, label="$V$ at each step", **style)
+    mean_label = "mean over 1 % of the steps"
+    axes.plot(centres.numpy(), means.numpy(), linewidth=2, label=mean_label, **style)
+    axes.axhline(0, color="0.2", linestyle=":", label="0: $D$ is always right")
+    axes.axhline(-math.log(4), color="0.2", linestyle="--", label="$-\\log 4$: $D$ at chance")
     bottom = min(-1.65, means.min().item() - 0.1)
     axes.set(xlim=(0, len(values)), ylim=(bottom, 0.08), xlabel="step", ylabel="$V$")
     axes.set_title("value of the game, $V = E\\,\\log D(x) + E\\,\\log(1 - D(G(z)))$")
