@@ -1,4 +1,4 @@
-"""Time several things in turns, so that a busy machine disturbs all of them alike."""
+"""Time several actions in turns, so that other load on the machine affects all of them alike."""
 
 import statistics
 import time
@@ -11,9 +11,9 @@ def alternate(
     warm_ups: int = 0,
     rest_seconds: float = 0,
 ) -> dict[str, list[float]]:
-    """Call each action with the round's number, round by round; return seconds by name.
+    """Call each action once per round, with the round's number; return seconds by name.
 
-    rest_seconds: between the actions, where one leaves threads behind that spin for a while.
+    rest_seconds: a pause before each action, for actions that leave threads spinning for a while.
     """
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(warm_ups + rounds):
@@ -26,7 +26,7 @@ def alternate(
 
 
 def compared(seconds: Mapping[str, list[float]], ours: str) -> dict[str, float | list[float]]:
-    """Return medians, and for every other the median and range of its time over that of `ours`."""
+    """Return medians, and for each other name the median and range of its time relative to ours."""
     found: dict[str, float | list[float]] = {
         f"{name}_seconds": statistics.median(values) for name, values in seconds.items()
     }

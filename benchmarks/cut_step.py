@@ -1,8 +1,8 @@
 """Time and memory of one CUT step: ours against a literal transcription of the official step.
 
 Same sizes, same pictures, alternating in one process; the peak memory of each in a process of its
-own. Prints one line a figure and a JSON object last. Presets with another comparison of patches
-(cut_monce, cut_hneg, cut_qs) are measured against the official CUT.
+own. Prints one figure per line and a JSON object last. Presets with another patch loss (cut_monce,
+cut_hneg, cut_qs) are compared with the official CUT.
 
   python benchmarks/cut_step.py [--size 128] [--batch_size 1] [--rounds 9] [--preset cut]
 """

@@ -1,12 +1,12 @@
-"""How many training pictures one process reads a second, against torchvision's transforms.
+"""Training pictures that one process reads per second, against torchvision's transforms.
 
   OMP_NUM_THREADS=1 python benchmarks/data.py [--sizes 512 1024] [--rounds 7] [--pictures 48]
 
-JPEGs of each size, drawn here, become 256 px crops of 286 px pictures: as the official programs do
-it (Pillow, then torchvision's Resize, RandomCrop, flip, ToTensor, Normalize), and by our
-`UnpairedFolders` and `Stream`: exact and fast decoding, and from the cache after one epoch. All in
-one process without reading workers, on one thread, in alternating rounds; batches of 16 are
-stacked in all of them. Prints medians, in pictures a second, and ratios to torchvision's as JSON.
+Drawn JPEGs of each size are resized to 286 px and cropped to 256 px: as in the official programs
+(Pillow, then torchvision's Resize, RandomCrop, flip, ToTensor, Normalize), and by our
+`UnpairedFolders` and `Stream`, with exact and fast decoding, and from the cache after the first
+epochs. All run in one process without workers, on one thread, in alternating rounds, and stack
+batches of 16. Prints medians in pictures per second, and ratios to torchvision's, as JSON.
 """
 
 import argparse
@@ -31,26 +31,26 @@ from benchmarks.alternating import alternate, compared
 
 LOAD_SIZE, CROP_SIZE, BATCH = 286, 256, 16
 CACHE_BYTES = 10**9
-SCALES = ((8, 0.6), (64, 0.3), (256, 0.1))  # cells a side, and their share
+SCALES = ((8, 0.6), (64, 0.3), (256, 0.1))  # cells per side, and their weight
 
 
 def draw(folder: Path, count: int, size: int) -> list[Path]:
-    """Draw JPEGs with shapes, texture and noise; at 512 px some 70 KB each, as photographs."""
+    """Draw JPEGs with shapes, texture and noise; about 70 KB each at 512 px, like photographs."""
     folder.mkdir()
     random = np.random.default_rng(size)
     for number in range(count):
         levels = random.normal(0, 4, (size, size, 3))
-        for cells, share in SCALES:
+        for cells, weight in SCALES:
             colours = random.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
             coarse = Image.fromarray(colours).resize((size, size), Image.Resampling.BICUBIC)
-            levels += share * np.asarray(coarse)
+            levels += weight * np.asarray(coarse)
         picture = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
         picture.save(folder / f"{number:04}.jpg", quality=90)
     return sorted(folder.iterdir())
 
 
 def torchvisions(files: Sequence[Path]) -> Callable[[int], None]:
-    """Return the reading of as many pictures as there are files by torchvision's transforms."""
+    """Return an action that reads every file once by torchvision's transforms."""
     transform = official.Compose(
         [
             official.Resize([LOAD_SIZE, LOAD_SIZE], official.InterpolationMode.BICUBIC),
@@ -70,7 +70,7 @@ def torchvisions(files: Sequence[Path]) -> Callable[[int], None]:
 
 
 def ours(files: Sequence[Path], decode: str, cache_bytes: int) -> Callable[[int], None]:
-    """Return the same by our stream of pairs, each of which reads two pictures."""
+    """Return an action that reads as many pictures by our stream, whose items have two pictures."""
     half = len(files) // 2
     dataset = data.UnpairedFolders(
         files[:half],
@@ -86,27 +86,27 @@ def ours(files: Sequence[Path], decode: str, cache_bytes: int) -> Callable[[int]
             for _ in islice(batches, half * 2 // BATCH):
                 pass
 
-    if cache_bytes:  # targets are drawn, so that an epoch may leave some out
+    if cache_bytes:  # targets are drawn at random, so several epochs are needed to fill the cache
         for number in range(10):
             read(number)
     return read
 
 
 def measure(size: int, pictures: int, rounds: int) -> dict[str, float | list[float]]:
-    """Return pictures a second of each way, and its rate over torchvision's."""
+    """Return the pictures per second of each variant, and their ratio to torchvision's."""
     with tempfile.TemporaryDirectory() as folder:
         files = draw(Path(folder) / "pictures", pictures, size)
         kilobytes = sum(path.stat().st_size for path in files) / pictures / 1000
-        ways = {
+        variants = {
             "torchvision": torchvisions(files),
             "exact": ours(files, "exact", 0),
             "fast": ours(files, "fast", 0),
             "exact_cached": ours(files, "exact", CACHE_BYTES),
             "fast_cached": ours(files, "fast", CACHE_BYTES),
         }
-        seconds = alternate(ways, rounds, warm_ups=1)
+        seconds = alternate(variants, rounds, warm_ups=1)
     found: dict[str, float | list[float]] = {"kilobytes_a_file": round(kilobytes, 1)}
-    for name in ways:
+    for name in variants:
         pair = compared({name: seconds[name], "torchvision": seconds["torchvision"]}, name)
         found[f"{name}_pictures_per_second"] = round(pictures / pair[f"{name}_seconds"], 1)
         if name != "torchvision":

@@ -3,9 +3,9 @@
   python benchmarks/fid.py [--images 200] [--size 256] [--rounds 3] [--layer 2048]
   python benchmarks/fid.py --memory 1000 20000
 
-Whole commands, each in a process of its own, in turns; each tool under its own protocol, with one
-set of random weights (no download) and two folders of smooth random JPEGs. Memory is the peak
-resident set of evaluate.py for so many pictures, against saved statistics.
+Whole commands, each in a process of its own, in turns; each tool under its own protocol, with the
+same random weights (no download) and two folders of smooth random JPEGs. Memory is the peak
+resident set of evaluate.py for the given numbers of pictures, against saved statistics.
 """
 
 import argparse
@@ -29,7 +29,7 @@ PUBLISHED_NAMES = (
     "pt_inception-2015-12-05-6726825d.pth",
     "weights-inception-2015-12-05-6726825d.pth",
 )
-# clean-fid has no command; its network, a TorchScript that it downloads, is pytorch-fid's here.
+# clean-fid has no command, and downloads its network as TorchScript; pytorch-fid's is used here.
 CLEAN_FID = """
 import sys, torch
 from cleanfid import fid
@@ -75,7 +75,7 @@ def run(command: list, environment: dict) -> tuple[str, float]:
 
 
 def commands(real: Path, fake: Path, weights: Path, layer: int) -> dict[str, list]:
-    """Return every tool's command, and ours under the same protocol beside it."""
+    """Return each tool's command, and ours under the same protocol."""
     scripts = Path(sys.executable).parent
     ours = [sys.executable, "evaluate.py", "--real", real, "--fake", fake, "--weights", weights]
     ours += ["--layer", layer, "--protocol"]
@@ -93,7 +93,7 @@ def commands(real: Path, fake: Path, weights: Path, layer: int) -> dict[str, lis
 
 
 def compare_times(arguments: argparse.Namespace, folder: Path, environment: dict) -> dict:
-    """Run all commands in turns; return medians, ratios and what each tool found."""
+    """Run all commands in turns; return medians, ratios and each tool's result."""
     weights = Path(environment["TORCH_HOME"]) / "random.pth"
     pair = [draw(folder / name, arguments.images, arguments.size, k) for k, name in enumerate("ab")]
     tools = commands(*pair, weights, arguments.layer)
@@ -119,7 +119,7 @@ def compare_times(arguments: argparse.Namespace, folder: Path, environment: dict
 
 
 def peak_memory(arguments: argparse.Namespace, folder: Path, environment: dict) -> dict:
-    """Return the peak of evaluate.py in GB by number of pictures."""
+    """Return the peak memory of evaluate.py in GB by number of pictures."""
     weights = Path(environment["TORCH_HOME"]) / "random.pth"
     command = [sys.executable, "evaluate.py", "--weights", weights, "--layer", arguments.layer]
     real, statistics = draw(folder / "real", 64, 64, 0), folder / "real.npz"

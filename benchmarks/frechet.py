@@ -1,10 +1,10 @@
-"""Time of the Fréchet distance: ours against the matrix square root that other tools take.
+"""Time of the Fréchet distance: ours against the matrix square root of other tools.
 
   python benchmarks/frechet.py [--dimensions 2048] [--images 5000 500] [--rounds 3]
 
 Features are rectified mixtures of normal numbers, the same for both. The square root is scipy's,
-called as pytorch-fid calls it; the time is that from features to the number. Prints one line a
-figure and a JSON object last.
+called as in pytorch-fid; the time is that from features to the distance. Prints one figure per line
+and a JSON object last.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def by_square_root(first: torch.Tensor, second: torch.Tensor) -> float:
         values = found.double().numpy()
         moments += [values.mean(axis=0), np.cov(values, rowvar=False)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scipy announces the end of an argument that it passes
+        warnings.simplefilter("ignore")  # scipy deprecates an argument that pytorch-fid passes
         return float(calculate_frechet_distance(*moments))
 
 

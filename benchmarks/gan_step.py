@@ -1,10 +1,10 @@
-"""Time of a GAN's step per preset and resolution, against the floor that its arithmetic sets.
+"""Time of a GAN's step per preset and resolution, against the lower bound set by its arithmetic.
 
 For each row: milliseconds of the discriminator's and the generator's update, images per second,
-seconds a thousand images, and the step's time over its multiplications at the rate of a large
-matrix product of the same run. Then the peak memory of progressive steps by resolution, each in a
-process of its own (networks that end at that size, batch 16), and pictures made per second. A JSON
-object last.
+seconds per thousand images, and the step's time relative to its multiply-adds at the rate of a
+large matrix product in the same run, and pictures generated per second. Then the same times for
+progressive networks that end at each of --sizes (batch 16), with the peak memory of a process of
+its own for each. A JSON object last.
 
   python benchmarks/gan_step.py [--rounds 5] [--device cpu|cuda] [--precision fp32|bf16]
       [--only r3gan_tiny ...] [--sizes 4 8 16 32]
@@ -58,7 +58,7 @@ def build(
 
 
 def batch_for(gan: train_gan.Gan) -> data.ImageBatch:
-    """Return noise as the batch of a step."""
+    """Return a batch of noise for one step."""
     options = gan.options
     images = options.batch_size * options.discriminator_steps
     random = torch.Generator().manual_seed(0)
@@ -70,7 +70,7 @@ def batch_for(gan: train_gan.Gan) -> data.ImageBatch:
 
 
 def seconds(action: Callable[[], object], device: torch.device, rounds: int) -> float:
-    """Return the median time of an action after one that is not counted."""
+    """Return the median time of an action, after one warm-up."""
     found = []
     for _ in range(rounds + 1):
         wait(device)
@@ -82,7 +82,7 @@ def seconds(action: Callable[[], object], device: torch.device, rounds: int) -> 
 
 
 def wait(device: torch.device) -> None:
-    """Wait for a GPU."""
+    """Wait for the GPU, if it is one."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -95,7 +95,7 @@ def matrix_rate(device: torch.device, precision: str, size: int = 2048) -> float
 
 
 def measure(gan: train_gan.Gan, rounds: int, rate: float) -> dict[str, float]:
-    """Measure both updates and the whole step."""
+    """Time both updates and the whole step."""
     batch, now = batch_for(gan), gan.plan.settings(0)
     own = data.ImageBatch(*(side[:: gan.options.discriminator_steps] for side in batch))
     noise = gan._noise("benchmark", len(own.images))
@@ -117,14 +117,14 @@ def measure(gan: train_gan.Gan, rounds: int, rate: float) -> dict[str, float]:
 
 
 def sampling(gan: train_gan.Gan, rounds: int) -> float:
-    """Return pictures per second, 64 at a time."""
+    """Return the pictures generated per second, 64 at a time."""
     sampler = models.Sampler(gan.generator, level=gan.level)
     latents = models.gan.draw_latents(0, SAMPLED, gan.options.latent_channels)
     return SAMPLED / seconds(lambda: sampler.pictures(latents), gan.device, rounds)
 
 
 def peak_memory(px: int) -> float:
-    """Run the same command for one size alone; return its peak memory in GB."""
+    """Run the same command for one size only; return its peak memory in GB."""
     command = [sys.executable, *sys.argv, "--memory_of", str(px)]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(finished.stdout.split()[-1])
@@ -149,7 +149,7 @@ def main() -> None:
         print(training.peak_memory_gb(device))
         return
     rate = matrix_rate(device, arguments.precision)
-    print(f"matrix product: {rate / 1e9:.0f} thousand million multiply-adds a second")
+    print(f"matrix product: {rate / 1e9:.0f} billion multiply-adds per second")
     found = {}
     for name in arguments.only:
         preset, px, batch = ROWS[name]

@@ -1,4 +1,4 @@
-"""Kernels that one training step launches: ours against a transcription of the official step.
+"""Kernel launches of one training step: ours against a transcription of the official step.
 
 On a GPU a step of a small batch waits for its launches, of 4 to 6 microseconds each. They are
 counted on the CPU (benchmarks/counted.py); the count depends on the architecture and not on sizes.
@@ -61,7 +61,7 @@ def translation_batch(
 
 
 def shared_options(precision: str, size_px: int = SIZE_PX) -> dict[str, object]:
-    """Return small sizes, which the counts do not depend on."""
+    """Return options with small sizes, on which the counts do not depend."""
     return {
         "base_channels": WIDTH,
         "discriminator_channels": WIDTH,
@@ -142,7 +142,7 @@ OURS = {
 
 
 def count(step: Callable[[int], object]) -> Counter[str]:
-    """Return what the third step launches: Adam's moments are there, weights are as they stay."""
+    """Return the launches of the third step; the first ones also set up Adam's state."""
     for number in range(2):
         step(number)
     return counted(lambda: step(2)).launches
@@ -164,7 +164,7 @@ def main() -> None:
     """Count and print a table, the most frequent operators, and a JSON object last."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(OURS), default=list(OURS))
-    parser.add_argument("--most", type=int, default=10, help="operators to name")
+    parser.add_argument("--most", type=int, default=10, help="operators to list")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = {}

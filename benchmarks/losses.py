@@ -1,14 +1,14 @@
-"""Time and memory of losses of embeddings: ours against pytorch-metric-learning and lightly.
+"""Time and memory of losses on embeddings: ours against pytorch-metric-learning and lightly.
 
   python benchmarks/losses.py [--losses nt_xent sup_con] [--rows 256 4096] [--seconds 10]
 
-Value and gradient of one batch, the same for all: ours and one peer in turns within one process,
-for about so many seconds (3 rounds at least); what one call adds to the memory at its peak, each in
-a process of its own (Linux).
-NT-Xent has two views of so many rows, SupCon so many rows in classes of eight, triplets rows of
-length 1 in classes of four, mined semi-hard with margin 0.2. lightly is left out where it is not
-installed (`pip install --no-deps lightly lightly_utils` is enough). Prints one line a figure and a
-JSON object last.
+Value and gradient of the same batch for all. Time: ours and one peer in turns within one process,
+for about --seconds (at least 3 rounds). Memory: what one call adds to the peak, each in a process
+of its own (Linux).
+NT-Xent has two views of --rows rows, SupCon --rows rows in classes of eight, triplets --rows rows
+of length 1 in classes of four, mined semi-hard with margin 0.2. lightly is left out if it is not
+installed (`pip install --no-deps lightly lightly_utils` is enough). Prints one figure per line and
+a JSON object last.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from torch import Tensor
 import losses
 from benchmarks.alternating import alternate, compared
 
-Sides = dict[str, Callable[[Tensor], Tensor]]  # by library, of embeddings with a gradient
+Sides = dict[str, Callable[[Tensor], Tensor]]  # library -> loss of embeddings with a gradient
 HAS_LIGHTLY = importlib.util.find_spec("lightly") is not None
 # pytorch-metric-learning compares every positive pair with all negative pairs of the batch, as
 # [2 N, 4 N^2] floats several times: 0.5 GB each at N = 256, 2,200 GB each at N = 4096.
@@ -40,7 +40,7 @@ PML_NT_XENT_ROWS = 256
 
 
 def nt_xent(rows: int) -> Sides:
-    """Return the sides of NT-Xent, of [2 rows, D]."""
+    """Return each library's NT-Xent, of [2 rows, D]."""
     sides: Sides = {"ours": lambda z: losses.nt_xent(*z.chunk(2), temperature=0.5)}
     if rows <= PML_NT_XENT_ROWS:
         peer, labels = pml.NTXentLoss(temperature=0.5), torch.arange(rows).repeat(2)
@@ -54,7 +54,7 @@ def nt_xent(rows: int) -> Sides:
 
 
 def sup_con(rows: int) -> Sides:
-    """Return the sides of SupCon, of [rows, D]; lightly has none."""
+    """Return each library's SupCon, of [rows, D]; lightly has none."""
     peer, labels = pml.SupConLoss(temperature=0.1), torch.arange(rows) // 8
     return {
         "ours": lambda z: losses.sup_con(z, labels, temperature=0.1),
@@ -63,7 +63,7 @@ def sup_con(rows: int) -> Sides:
 
 
 def triplets(rows: int) -> Sides:
-    """Return the sides of mined triplets, of [rows, D]; lightly has none."""
+    """Return each library's loss of mined triplets, of [rows, D]; lightly has none."""
     labels = torch.arange(rows) // 4
     plain = {"distance": LpDistance(normalize_embeddings=False)}
     miner = TripletMarginMiner(margin=0.2, type_of_triplets="semihard", **plain)
@@ -79,7 +79,7 @@ def triplets(rows: int) -> Sides:
     }
 
 
-# Name -> (its sides for a number of rows, embeddings a row).
+# Name -> (its losses for a number of rows, embeddings per row).
 LOSSES: dict[str, tuple[Callable[[int], Sides], int]] = {
     "nt_xent": (nt_xent, 2),
     "sup_con": (sup_con, 1),
@@ -111,8 +111,8 @@ def memory_mb(key: str) -> float:
 def memory_of(name: str, rows: int, dimensions: int, side: str) -> float:
     """Return the megabytes that one call adds to this process at its peak."""
     loss, z = LOSSES[name][0](rows)[side], embeddings(name, rows, dimensions)
-    call(LOSSES[name][0](8)[side], embeddings(name, 8, dimensions))  # what is loaded at first use
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+    call(LOSSES[name][0](8)[side], embeddings(name, 8, dimensions))  # loads what is loaded lazily
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = memory_mb("VmRSS")
     call(loss, z)
     return memory_mb("VmHWM") - before
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[256, 4096])
     parser.add_argument("--dimensions", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--memory_of", help="one side alone; prints its megabytes")
+    parser.add_argument("--memory_of", help="one library only; prints its megabytes")
     arguments = parser.parse_args()
     if arguments.memory_of:
         name, rows = arguments.losses[0], arguments.rows[0]

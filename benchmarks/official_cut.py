@@ -1,40 +1,40 @@
-"""The official CUT and FastCUT training step, written out again: the baseline of our timings.
+"""The official CUT and FastCUT training step, reimplemented literally: the baseline of our timings.
 
 Contrastive unpaired translation (Park, Efros, Zhang, Zhu, "Contrastive Learning for Unpaired
 Image-to-Image Translation", ECCV 2020). Nothing here is imported from the rest of the repository,
 so that no improvement of ours reaches the baseline by accident. It loads the official state dicts
-and follows the losses of the official program (tests/benchmarks/test_official_cut.py).
+and reproduces the losses of the official program (tests/benchmarks/test_official_cut.py).
 
-It is slower than it needs to be on purpose. Do not mend it; each of these is a thing that the
-official program does, and that a faster step is measured by leaving out:
+It is slow on purpose. Do not optimise it: each of these is something that the official program
+does, and that a faster step gains by avoiding:
 
-- Keys are encoded again. The main forward has already computed the features of real_A and real_B;
-  `contrast` encodes them once more for each NCE term, and keeps their graph although no gradient
-  flows through it: the detach comes only inside the loss.
+- Keys are encoded again. The main forward pass has already computed the features of real_A and
+  real_B; `contrast` encodes them once more for each NCE term, and keeps their graph although no
+  gradient flows through it: they are detached only inside the loss.
 - Fake and real images go through the discriminator, and queries and keys through the encoder, in
-  a pass each instead of in one batch.
+  separate passes instead of in one batch.
 - Patch positions are drawn on the CPU: every layer permutes all of its positions (68,644 in the
-  first at 256 px) to keep 256, and sends them to the device, which waits.
-- Features are picked from a channels-last view of the whole map. The view is free, but its
-  backward fills a channels-last gradient of the map's full size with zeros, for 256 rows.
-- Blur is a depthwise convolution with a stored filter behind an explicit padding layer; blurred
+  first at 256 px) to keep 256, and copies them to the device, which waits.
+- Features are gathered from a channels-last view of the whole map. The view is free, but its
+  backward pass allocates a channels-last gradient of the map's full size, zero but for 256 rows.
+- Blur is a depthwise convolution with a stored filter after an explicit padding layer; blurred
   upsampling computes a border of one pixel and cuts it off again.
-- Convolutions before an instance norm carry a bias that the norm cancels, and Adam updates it.
-- The discriminator is frozen and thawed by a loop over its parameters, in every step.
-- Arithmetic is float32 (TF32 where torch's own defaults say so) in NCHW order.
+- Convolutions before an instance norm have a bias that the norm cancels, and Adam updates it.
+- The discriminator is frozen and unfrozen by a loop over its parameters, in every step.
+- Arithmetic is float32 (TF32 where PyTorch's defaults allow it) in NCHW order.
 
 Where this differs from the official program, and in whose favour:
 
-- Heads are built at once, not in the first step from the features' sizes: no matter for the time.
-- No DataParallel shell around the networks, and no visualiser: in favour of the baseline.
+- Heads are built at once, not in the first step from the features' sizes: no effect on the time.
+- No DataParallel wrapper around the networks, and no visualiser: in favour of the baseline.
 - Losses are read from the device at the end of each step. The official program reads them every
   hundredth step but synchronises twice in every step, so it waits just as long.
-- Random numbers come from a generator of its own, made by `seed`, not from numpy's global one.
+- Random numbers come from generators of its own, seeded by `seed`, not from numpy's global one.
 
-A trap: on the CPU torch's `instance_norm` returns a wrong gradient for a batch of 1 when that
-gradient arrives in channels-last order, which is what the sampling of patches sends back. People
-run it so, and the baseline stays with it. To compare numbers pass `one_channel_group_norm`, the
-same function with the right gradient.
+A pitfall: on the CPU PyTorch's `instance_norm` returns a wrong gradient for a batch of 1 if the
+incoming gradient is in channels-last order, as it is from the sampling of patches. The official
+program is used this way, so the baseline keeps it. To compare numbers pass
+`one_channel_group_norm`, the same function with the correct gradient.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,7 +58,7 @@ instance_norm = partial(nn.InstanceNorm2d, affine=False, track_running_stats=Fal
 
 
 def one_channel_group_norm(channels: int) -> nn.Module:
-    """Return instance norm written as group norm: right gradients on the CPU (module docstring)."""
+    """Return instance norm as group norm: correct gradients on the CPU (see module docstring)."""
     return nn.GroupNorm(channels, channels, affine=False)
 
 
@@ -100,7 +100,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double the size: replicate, blur by [1, 3, 3, 1] while spreading out, cut the border off."""
+    """Double the size: replicate, transposed convolution by [1, 3, 3, 1], cut the border off."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -114,7 +114,7 @@ class Upsample(nn.Module):
 
 
 class ResnetBlock(nn.Module):
-    """x plus two reflected 3x3 convolutions with norm; no activation behind the sum."""
+    """x plus two 3x3 convolutions with reflection padding and norm; no activation after the sum."""
 
     def __init__(self, channels: int, norm_layer: NormLayer):
         super().__init__()
@@ -136,7 +136,7 @@ class ResnetBlock(nn.Module):
 def conv_norm_relu(
     inputs: int, outputs: int, norm_layer: NormLayer, size: int = 3, padding: int = 1
 ) -> list[nn.Module]:
-    """Return the three layers that stand at every change of width of the generator."""
+    """Return the three layers with which the generator changes its width."""
     conv = nn.Conv2d(inputs, outputs, size, padding=padding)
     return [conv, norm_layer(outputs), nn.ReLU(inplace=True)]
 
@@ -166,7 +166,7 @@ class ResnetGenerator(nn.Module):
     def forward(
         self, image: Tensor, layers: Sequence[int] = (), encode_only: bool = False
     ) -> Tensor | list[Tensor]:
-        """Translate [N, 3, H, W], or, with `encode_only`, return the features behind `layers`."""
+        """Translate [N, 3, H, W], or, with `encode_only`, return the features after `layers`."""
         if not encode_only:
             return self.model(image)
         x, features = image, []
@@ -180,13 +180,13 @@ class ResnetGenerator(nn.Module):
 
 
 def discriminator_stage(inputs: int, outputs: int, norm_layer: NormLayer) -> list[nn.Module]:
-    """Return a 4x4 convolution at full size with norm and leaky ReLU."""
+    """Return a 4x4 convolution of stride 1 with norm and leaky ReLU."""
     conv = nn.Conv2d(inputs, outputs, 4, padding=1)
     return [conv, norm_layer(outputs), nn.LeakyReLU(0.2, inplace=True)]
 
 
 class PatchDiscriminator(nn.Module):
-    """The anti-aliased PatchGAN of CUT with 3 layers: strides became blurred halvings."""
+    """The anti-aliased PatchGAN of CUT with 3 layers: blurred downsampling instead of strides."""
 
     def __init__(self, ndf: int, norm_layer: NormLayer):
         super().__init__()
@@ -208,7 +208,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class PatchSampleF(nn.Module):
-    """Picks features at random positions of each map and projects them by a head for each map."""
+    """Gathers features at random positions of each map and projects them by one head per map."""
 
     def __init__(self, channels: Sequence[int], width: int, rng: np.random.RandomState):
         super().__init__()
@@ -249,7 +249,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def patch_nce(queries: Tensor, keys: Tensor, batch_size: int) -> Tensor:
-    """Return the mean cross entropy of telling each query's key from its image's other keys.
+    """Return the mean cross-entropy of finding each query's key among the keys of its image.
 
     queries, keys: [N * P, width]; the keys are detached here and not before.
     """
@@ -275,7 +275,7 @@ def lsgan(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def set_requires_grad(network: nn.Module, value: bool) -> None:
-    """Freeze or thaw a network, parameter by parameter."""
+    """Freeze or unfreeze a network, parameter by parameter."""
     for parameter in network.parameters():
         parameter.requires_grad = value
 
@@ -285,7 +285,7 @@ class OfficialCut:
 
     mode: "CUT" or "FastCUT". norm_layer: builds the norm for a number of channels. The constructor
     turns on `torch.backends.cudnn.benchmark` for the whole process, as the official one does.
-    The three networks may be loaded with official state dicts; they stay on `device`.
+    Official state dicts can be loaded into the three networks, which stay on `device`.
     """
 
     def __init__(
@@ -330,8 +330,8 @@ class OfficialCut:
         """Update D, then G and F, from one batch; return the losses as the program reports them.
 
         real_A, real_B: float [N, 3, H, W] in [-1, 1]. patch_ids: the positions to use instead of
-        drawn ones, five arrays for real_A -> fake_B, then, for CUT, five for the identity.
-        flipped: FastCUT's coin. NCE and NCE_Y are reported before the factor 0.5.
+        random ones, five arrays for real_A -> fake_B, then, for CUT, five for the identity.
+        flipped: FastCUT's random flip. NCE and NCE_Y are reported before the factor 0.5.
         """
         if flipped is None:
             flipped = self.mode.flip_equivariance and self.rng.random_sample() < 0.5
@@ -388,7 +388,7 @@ class OfficialCut:
     def contrast(
         self, source: Tensor, target: Tensor, patch_ids: Sequence | None, flipped: bool
     ) -> Tensor:
-        """Encode both images anew and return the weighted PatchNCE loss, averaged over layers."""
+        """Encode both images again and return the weighted PatchNCE loss, averaged over layers."""
         feat_q = self.netG(target, NCE_LAYERS, encode_only=True)
         if flipped:
             feat_q = [torch.flip(feature, [3]) for feature in feat_q]

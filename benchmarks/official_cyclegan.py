@@ -1,37 +1,38 @@
-"""The official CycleGAN training step, written out again: the baseline of our timings.
+"""The official CycleGAN training step, reimplemented literally: the baseline of our timings.
 
 Cycle-consistent translation (Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using
 Cycle-Consistent Adversarial Networks", ICCV 2017). It imports only what the official programs
-share, from official_cut.py and official_networks.py beside it, so that no improvement of ours
-reaches the baseline by accident. It loads the official state dicts and follows the losses of the
+share, from official_cut.py and official_networks.py in this folder, so that no improvement of ours
+reaches the baseline by accident. It loads the official state dicts and reproduces the losses of the
 official program (tests/benchmarks/test_official_cyclegan.py).
 
-It is slower than it needs to be on purpose. Do not mend it; each of these is a thing that the
-official program does, and that a faster step is measured by leaving out:
+It is slow on purpose. Do not optimise it: each of these is something that the official program
+does, and that a faster step gains by avoiding:
 
-- Each generator sees its own domain's and the other's real image in a pass each: G_A(real_A) for
-  the translation, G_A(real_B) for the identity. Instance norm treats every image for itself, so
-  one batch would give the same numbers.
-- Real and fake images go through each discriminator in a pass each, and each discriminator's
-  update has a backward pass to itself: six passes of discriminators at batch size 1.
-- Convolutions before an instance norm carry a bias that the norm cancels, and Adam updates it.
-- Reflected padding is a layer that writes an enlarged copy of the map before the convolution.
-- The history pool takes a batch apart and joins it again, also when it holds a single image, and
-  copies the stored image that it gives back.
-- Both discriminators are frozen and thawed by a loop over their parameters, in every step.
-- Arithmetic is float32 (TF32 where torch's own defaults say so) in NCHW order.
+- Each generator processes the real images of both domains in separate passes: G_A(real_A) for the
+  translation, G_A(real_B) for the identity. Instance norm treats images independently, so one
+  batch would give the same numbers.
+- Real and fake images go through each discriminator in separate passes, and each discriminator's
+  update has a backward pass of its own: six discriminator passes at batch size 1.
+- Convolutions before an instance norm have a bias that the norm cancels, and Adam updates it.
+- Reflection padding is a layer that writes an enlarged copy of the map before the convolution.
+- The history pool splits a batch and concatenates it again, even for a single image, and copies
+  the stored image that it returns.
+- Both discriminators are frozen and unfrozen by a loop over their parameters, in every step.
+- Arithmetic is float32 (TF32 where PyTorch's defaults allow it) in NCHW order.
 
 Where this differs from the official program, and in whose favour:
 
-- No DataParallel shell around the networks, and no visualiser: in favour of the baseline.
-- Pictures are where they are needed when a step begins, instead of being copied from ordinary
-  memory by each step; the pictures of a step are let go at its end instead of being kept for
+- No DataParallel wrapper around the networks, and no visualiser: in favour of the baseline.
+- Pictures are already on the device when a step begins, instead of being copied from pageable
+  memory in each step; the pictures of a step are freed at its end instead of being kept for
   display: both in favour of the baseline.
-- Losses are read from the device at the end of each step, by the official program every hundredth
-  step: against the baseline where a step waits for nothing else, though the copies left out above
-  make the official one wait too. Time it against a step that reads its losses as well.
-- Random numbers come from a generator of its own, made by `seed`: the weights, and the pools'
-  choices, which the official program draws from python's global `random`. No matter for the time.
+- Losses are read from the device at the end of each step; the official program reads them every
+  hundredth step. This is to the baseline's disadvantage if a step waits for nothing else, but the
+  copies omitted above make the official one wait, too. Compare it with a step that also reads its
+  losses.
+- Random numbers come from generators of its own, seeded by `seed`: the weights, and the pools'
+  choices, which the official program draws from Python's global `random`. No effect on the time.
 
 The trap that official_cut.py describes, torch's instance norm on the CPU, needs a gradient in
 channels-last order; none arrives in that order here, and its gradients agree with float64's. The
@@ -97,12 +98,12 @@ class ResnetGenerator(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """[N, 3, H, W] -> the same shape, for H and W that divide by 4."""
+        """[N, 3, H, W] -> the same shape, for H and W divisible by 4."""
         return self.model(image)
 
 
 class ImagePool:
-    """The last fakes, of which a discriminator is shown one at random half of the time."""
+    """A history of fakes; half of the time a discriminator gets a random one of them."""
 
     def __init__(self, size: int, rng: random.Random):
         self.size = size
@@ -110,7 +111,7 @@ class ImagePool:
         self.images: list[Tensor] = []
 
     def query(self, images: Tensor) -> Tensor:
-        """Return for each new image [N, C, H, W] itself or a stored one, which it replaces."""
+        """Return each new image of [N, C, H, W] or a stored one, which the new one replaces."""
         if self.size == 0:
             return images
         shown = []
@@ -172,7 +173,7 @@ class OfficialCycleGan:
         self.optimizer_D = torch.optim.Adam(both_D, LEARNING_RATE, BETAS)
 
     def step(self, real_A: Tensor, real_B: Tensor) -> dict[str, float]:
-        """Update both G, then both D, from one batch; return the losses as the program reports.
+        """Update both G, then both D, from one batch; return the losses as officially reported.
 
         real_A, real_B: float [N, 3, H, W] in [-1, 1]. D_A and D_B are reported after their factor
         0.5, the cycle and identity terms after their weights.
@@ -227,7 +228,7 @@ class OfficialCycleGan:
         return {"D_A": loss_A, "D_B": loss_B}
 
     def freeze_discriminators(self, frozen: bool) -> None:
-        """Let no gradient, or all of them, into the parameters of both D."""
+        """Freeze or unfreeze the parameters of both D."""
         for network in (self.netD_A, self.netD_B):
             set_requires_grad(network, not frozen)
 

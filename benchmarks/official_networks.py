@@ -1,8 +1,8 @@
 """What the official CycleGAN and pix2pix share: their PatchGAN and their initial weights.
 
-Part of the two baselines (official_cyclegan.py, official_pix2pix.py), written out again as
-official_cut.py is: layer numbers and parameter names are the official ones, and nothing comes from
-the repository outside this folder's baselines. Slow things here are meant to stay.
+Part of the two baselines (official_cyclegan.py, official_pix2pix.py), reimplemented like
+official_cut.py: layer numbers and parameter names are the official ones, and nothing is imported
+from outside this folder's baselines. What is slow here is meant to stay slow.
 """
 
 import torch

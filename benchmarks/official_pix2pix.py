@@ -1,40 +1,41 @@
-"""The official pix2pix training step, written out again: the baseline of our timings.
+"""The official pix2pix training step, reimplemented literally: the baseline of our timings.
 
 Translation learned from pairs (Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with
 Conditional Adversarial Networks", CVPR 2017). It imports only what the official programs share,
-from official_cut.py and official_networks.py beside it, so that no improvement of ours reaches the
-baseline by accident. It loads the official state dicts and follows the losses of the official
-program (tests/benchmarks/test_official_pix2pix.py).
+from official_cut.py and official_networks.py in this folder, so that no improvement of ours reaches
+the baseline by accident. It loads the official state dicts and reproduces the losses of the
+official program (tests/benchmarks/test_official_pix2pix.py).
 
-It is slower than it needs to be on purpose. Do not mend it; each of these is a thing that the
-official program does, and that a faster step is measured by leaving out:
+It is slow on purpose. Do not optimise it: each of these is something that the official program
+does, and that a faster step gains by avoiding:
 
-- Every skip of the U-Net is a copy: a level's input and output are written once more into a joined
-  map, instead of into their halves of it from the start.
-- Source and target are joined to six channels for the discriminator, three times in a step, the
+- Every skip connection of the U-Net is a copy: a level's input and output are written once more
+  into a concatenated map, instead of directly into its halves.
+- Source and target are concatenated to six channels for the discriminator three times per step, the
   pair with the fake twice.
-- Running means and variances of batch norm are updated by every pass, also by the discriminator's
-  pass in the generator's update; nothing in training reads them.
-- Dropout, where on, is a layer of its own with a mask that it stores.
-- The discriminator is frozen and thawed by a loop over its parameters, in every step.
-- Arithmetic is float32 (TF32 where torch's own defaults say so) in NCHW order.
+- The running means and variances of batch norm are updated in every forward pass, also in the
+  discriminator's pass for the generator's update; nothing in training reads them.
+- Dropout, if used, is a layer of its own that stores its mask.
+- The discriminator is frozen and unfrozen by a loop over its parameters, in every step.
+- Arithmetic is float32 (TF32 where PyTorch's defaults allow it) in NCHW order.
 
-Not waste, though it looks so: real and fake pairs go through the discriminator in a pass each.
-Batch norm takes its statistics from the pass, so one batch of both would be another function. And
-the fake pair goes through it a second time because it has changed in between.
+Not waste, although it looks like it: real and fake pairs go through the discriminator in separate
+passes. Batch norm takes its statistics from the pass, so one batch of both would compute another
+function. And the fake pair goes through it a second time because its weights have changed.
 
 Where this differs from the official program, and in whose favour:
 
-- No DataParallel shell around the networks, and no visualiser: in favour of the baseline.
-- No history pool, which pix2pix sets to a size of 0: no matter for the time.
-- Pictures are where they are needed when a step begins, instead of being copied from ordinary
-  memory by each step; the pictures of a step are let go at its end instead of being kept for
+- No DataParallel wrapper around the networks, and no visualiser: in favour of the baseline.
+- No history pool, which pix2pix sets to a size of 0: no effect on the time.
+- Pictures are already on the device when a step begins, instead of being copied from pageable
+  memory in each step; the pictures of a step are freed at its end instead of being kept for
   display: both in favour of the baseline.
-- Losses are read from the device at the end of each step, by the official program every hundredth
-  step: against the baseline where a step waits for nothing else, though the copies left out above
-  make the official one wait too. Time it against a step that reads its losses as well.
-- Initial weights come from a generator of its own, made by `seed`, not from torch's global one.
-  Dropout draws from the global one, as it does there.
+- Losses are read from the device at the end of each step; the official program reads them every
+  hundredth step. This is to the baseline's disadvantage if a step waits for nothing else, but the
+  copies omitted above make the official one wait, too. Compare it with a step that also reads its
+  losses.
+- Initial weights come from a generator of its own, seeded by `seed`, not from PyTorch's global one.
+  Dropout draws from the global one, as in the official program.
 """
 
 import torch
@@ -48,20 +49,20 @@ from benchmarks.official_networks import PatchDiscriminator, initialise
 
 
 def halve(inputs: int, outputs: int) -> nn.Module:
-    """Return the convolution of the way down; it has no bias."""
+    """Return a convolution of the contracting path; it has no bias."""
     return nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
 
 
 def double(inputs: int, outputs: int, bias: bool = False) -> nn.Module:
-    """Return the transposed convolution of the way up."""
+    """Return a transposed convolution of the expanding path."""
     return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
 
 
 class SkipBlock(nn.Module):
-    """A level of the U-Net below the outermost: its input joined to what it makes of it.
+    """A level of the U-Net below the outermost: its input concatenated with its output.
 
-    outer, inner: channels outside and inside of the level. inside: the next level, none for the
-    innermost. The first layer changes the input in place before the skip reads it.
+    outer, inner: channels outside and inside the level. inside: the next level, None for the
+    innermost. The first layer modifies the input in place before the skip connection reads it.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class SkipBlock(nn.Module):
 
 
 class OutermostBlock(nn.Module):
-    """The first convolution and the last; the only level without norm and skip."""
+    """The first and the last convolution; the only level without norm and skip connection."""
 
     def __init__(self, ngf: int, inside: nn.Module):
         super().__init__()
@@ -109,7 +110,7 @@ class UnetGenerator(nn.Module):
         self.model = OutermostBlock(ngf, block)
 
     def forward(self, image: Tensor) -> Tensor:
-        """[N, 3, H, W] -> the same shape, for H and W that divide by 2 ** num_downs."""
+        """[N, 3, H, W] -> the same shape, for H and W divisible by 2 ** num_downs."""
         return self.model(image)
 
 
@@ -121,10 +122,9 @@ def vanilla(logits: Tensor, label: Tensor) -> Tensor:
 class OfficialPix2Pix:
     """Networks, optimisers and the training step of the official program.
 
-    num_downs: 8 for pictures of 256 pixels, 7 for 128; dropout: on at the num_downs - 5 levels
-    around the innermost. The constructor turns on `torch.backends.cudnn.benchmark` for the whole
-    process, as the official one does. The networks may be loaded with official state dicts; they
-    stay on `device`.
+    num_downs: 8 for pictures of 256 pixels, 7 for 128; dropout: in the num_downs - 5 levels around
+    the innermost. The constructor turns on `torch.backends.cudnn.benchmark` for the whole process,
+    as the official one does. Official state dicts can be loaded; the networks stay on `device`.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class OfficialPix2Pix:
         self.optimizer_D = torch.optim.Adam(self.netD.parameters(), LEARNING_RATE, BETAS)
 
     def step(self, real_A: Tensor, real_B: Tensor) -> dict[str, float]:
-        """Update D, then G, from one batch of pairs; return the losses as the program reports.
+        """Update D, then G, from one batch of pairs; return the losses as the program reports them.
 
         real_A, real_B: float [N, 3, H, W] in [-1, 1]. G_L1 is reported after its weight, D_real
         and D_fake before their factor 0.5.

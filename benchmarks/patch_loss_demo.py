@@ -1,9 +1,9 @@
-"""What each comparison of patches makes of the demo of docs/runs.md: its three numbers, over seeds.
+"""The demo of docs/runs.md with each patch loss: its three numbers, over several seeds.
 
-Draws the demo's pictures, trains CUT with each comparison on the same number of images (the options
-of the Makefile's demo, its schedule stretched to that number), translates the test scenes and
-measures as `pocket.py score` does. One run at a time; what has been finished is not done again, and
-what was interrupted goes on. Prints a markdown table of means over the seeds.
+Draws the demo's pictures, trains CUT with each patch loss on the same number of images (with the
+options of the Makefile's demo, the schedule scaled to that number), translates the test scenes and
+measures as `pocket.py score` does. One run at a time; finished runs are not repeated, interrupted
+ones are resumed. Prints a Markdown table of means over the seeds.
 
   python benchmarks/patch_loss_demo.py --output DIR [--epochs 20 | --total_images N]
       [--seeds 0 1 2] [--only patch_nce cut_qs]
@@ -25,7 +25,7 @@ import pocket
 import training
 
 ROOT = Path(__file__).parents[1]
-# Name -> options of train_cut.py. The decoupled loss has the weight that its authors give hDCE.
+# Name -> options of train_cut.py. The decoupled loss has the weight that the authors use for hDCE.
 ROWS = {
     "patch_nce": [],
     "mo_nce": ["--preset", "cut_monce"],
@@ -34,12 +34,12 @@ ROWS = {
     "cut_qs": ["--preset", "cut_qs"],
 }
 MEASURES = ("colours inside the body", "pixel by pixel inside", "background")
-TRAINING_PICTURES = 256  # what `pocket.py draw` draws of each kind
-CONSTANT = 13 / 20  # the demo's share of epochs at the full learning rate
+TRAINING_PICTURES = 256  # that `pocket.py draw` draws of each kind
+CONSTANT = 13 / 20  # the demo's fraction of epochs at the full learning rate
 
 
 def main() -> None:
-    """Train, translate and measure what is not done yet; print the table."""
+    """Train, translate and measure what is not finished; print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for all runs")
     length = parser.add_mutually_exclusive_group()
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="these rows")
     arguments = parser.parse_args()
     images = arguments.total_images or round(arguments.epochs * TRAINING_PICTURES)
-    output = arguments.output.resolve()  # the scripts run elsewhere
+    output = arguments.output.resolve()  # the scripts run in another folder
     pictures = output / "data"
     if not (pictures / "testMask").is_dir():
         run("pocket.py", "draw", "--output", pictures)
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def measured(folder: Path, pictures: Path, images: int, options: Sequence[object]) -> list[float]:
-    """Return the three numbers of one run, from its file where it has been finished."""
+    """Return the three numbers of one run, from its file if the run is finished."""
     finished = folder / "score.json"
     if not finished.is_file():
         places = ["--dataroot", pictures, "--run_dir", folder / "run"]
@@ -75,7 +75,7 @@ def measured(folder: Path, pictures: Path, images: int, options: Sequence[object
 
 
 def demo_options(images: int) -> list[object]:
-    """Return the Makefile's options of the demo, its epochs replaced by a schedule of `images`."""
+    """Return the demo's options from the Makefile, with a schedule of `images` for its epochs."""
     text = (ROOT / "Makefile").read_text()
     options = re.search(r"^DEMO := ((?:.*\\\n)*.*)$", text, re.MULTILINE)[1].replace("\\\n", " ")
     epochs = images / TRAINING_PICTURES
@@ -107,7 +107,7 @@ def table(
     images: int,
     seeds: Sequence[int],
 ) -> str:
-    """Return a markdown table: means over the seeds, and least and most where there are several."""
+    """Return a Markdown table: means over the seeds, with the range if there are several."""
     lines = [
         f"| {images:,} images, seeds {' '.join(map(str, seeds))} | {' | '.join(MEASURES)} |",
         "|---" * (1 + len(MEASURES)) + "|",
@@ -119,13 +119,13 @@ def table(
 
 
 def shown(values: Sequence[float]) -> str:
-    """Return the mean, and the range of several values."""
+    """Return the mean, with the range if there are several values."""
     mean = f"{statistics.mean(values):.1f}"
     return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
 
 
 def run(*command: object) -> None:
-    """Run a root script to its end."""
+    """Run a root script until it ends."""
     subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True)
 
 

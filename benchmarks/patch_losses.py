@@ -1,8 +1,8 @@
-"""Time of one CUT step with each comparison of patches, over that with PatchNCE.
+"""Time of one CUT step with each patch loss, relative to that with PatchNCE.
 
 Same networks, same pictures, alternating in one process. A ratio is the median over the rounds of a
-step's time over that of the step with PatchNCE in the same round. Prints one line a figure and a
-JSON object last.
+step's time, divided by that of the step with PatchNCE in the same round. Prints one figure per line
+and a JSON object last.
 
   python benchmarks/patch_losses.py [--size 128] [--batch_size 1] [--rounds 9]
       [--only cut_monce cut_qs]
@@ -24,7 +24,7 @@ from benchmarks import steps
 from benchmarks.alternating import alternate, compared
 
 BASELINE = "patch_nce"
-# Name -> preset, what differs from it.
+# Name -> preset, options that differ from it.
 ROWS = {
     BASELINE: ("cut", {}),
     "cut_monce": ("cut_monce", {}),
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="pixels of a side")
     parser.add_argument("--batch_size", type=int, default=1)
     parser.add_argument("--channels", type=int, default=64, help="width of all networks")
-    parser.add_argument("--rounds", type=int, default=9, help="counted steps of each")
+    parser.add_argument("--rounds", type=int, default=9, help="timed steps of each")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="these rows")

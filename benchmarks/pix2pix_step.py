@@ -1,7 +1,7 @@
 """Time and memory of one pix2pix step: ours against a transcription of the official step.
 
 Same sizes, same pictures, alternating in one process; the peak memory of each in a process of its
-own. Prints one line a figure and a JSON object last.
+own. Prints one figure per line and a JSON object last.
 
   python benchmarks/pix2pix_step.py [--size 256] [--batch_size 1] [--rounds 9]
 """

@@ -1,4 +1,4 @@
-"""What the benchmarks of training steps share: times in turns, memory in processes of their own."""
+"""What the benchmarks of training steps share: alternating times, memory in separate processes."""
 
 import argparse
 import json
@@ -13,18 +13,18 @@ import data
 import training
 from benchmarks.alternating import alternate, compared
 
-# A step on a batch that began at so many images; it waits for its losses.
+# A step on a batch, given the images seen before it; it waits for its losses.
 Step = Callable[[data.TranslationBatch, int], object]
 Builder = Callable[[argparse.Namespace, torch.device], Step]
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Return the options that all of them have."""
+    """Return a parser with the options that all of them have."""
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--size", type=int, default=128, help="pixels of a side")
     options.add_argument("--batch_size", type=int, default=1)
     options.add_argument("--channels", type=int, default=64, help="width of all networks")
-    options.add_argument("--rounds", type=int, default=9, help="counted steps of each")
+    options.add_argument("--rounds", type=int, default=9, help="timed steps of each")
     options.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of ours")
     options.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options.add_argument("--memory_of", choices=["ours", "official"], help="only its peak memory")
@@ -54,7 +54,7 @@ def step_of(method: training.Method) -> Step:
 
 
 def run(arguments: argparse.Namespace, builders: Mapping[str, Builder]) -> None:
-    """Measure and print one line a figure, and a JSON object last."""
+    """Measure, and print one figure per line and a JSON object last."""
     device = torch.device(arguments.device)
     batch = _batch(arguments, device)
     if arguments.memory_of:
@@ -96,7 +96,7 @@ def _batch(arguments: argparse.Namespace, device: torch.device) -> data.Translat
 
 
 def _peak_memory(side: str) -> float:
-    """Run the same command again for one side alone; return its peak memory in GB."""
+    """Run the same command again for one side only; return its peak memory in GB."""
     command = [sys.executable, *sys.argv, "--memory_of", side]
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(finished.stdout.split()[-1])

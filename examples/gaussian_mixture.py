@@ -1,8 +1,8 @@
-"""Two small networks play for a mixture of Gaussians; a picture of how the game went.
+"""Train a small GAN on a mixture of Gaussians, and draw a picture of the result.
 
-In 2-D the Gaussians stand on a ring, in 1-D on a line, where --modes 3 is a good start. The preset
-`r3gan` (relativistic, R1 and R2) finds all eight of the ring; `vanilla` (the game of 2014) often
-loses some. About half a minute on one core.
+In 2-D the Gaussians are on a ring, in 1-D on a line, where --modes 3 is a good start. The preset
+`r3gan` (relativistic, R1 and R2) covers all eight modes of the ring; `vanilla` (the GAN of 2014)
+often loses some. Takes about half a minute on one core.
 """
 
 import json
@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the rooms lie one folder above
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the packages are one folder above
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from examples import mixture_drawing
 
 CPU = torch.device("cpu")
 LATENT = 8
-EVALUATED = 2000  # samples that modes are counted on
+EVALUATED = 2000  # samples for counting the modes
 LOG_4 = math.log(4)
 PRESETS = {
     # Huang et al. 2024.
@@ -51,7 +51,7 @@ class Options:
     )
     """The two players' losses."""
     r1: float = 0.1
-    """Weight of the penalty on D's gradient at the data; falls to a tenth. 0: none."""
+    """Weight of the penalty on D's gradient at the data, annealed to a tenth. 0: none."""
     r2: float = 0.1
     """The same at the samples."""
     dimensions: Literal[1, 2] = 2
@@ -61,15 +61,15 @@ class Options:
     steps: int = 4000
     """Updates of each player."""
     batch_size: int = 256
-    """Points a step."""
+    """Points per step."""
     learning_rate: float = 1e-3
-    """Adam's step size, for both players; falls to a tenth."""
+    """Adam's step size for both players, annealed to a tenth."""
     seed: int = 0
-    """All randomness follows from it."""
+    """Seed of everything random."""
 
 
 class Mixture:
-    """Gaussians of one width and one weight: on a ring of radius 2, or 1 apart on a line."""
+    """Gaussians of equal width and weight, on a ring of radius 2, or 1 apart on a line."""
 
     def __init__(self, dimensions: int, modes: int):
         places = torch.arange(modes)
@@ -93,10 +93,10 @@ class Mixture:
         return peak * (-distances.square() / 2).exp().mean(1)
 
     def covered(self, samples: Tensor) -> tuple[int, float]:
-        """Return how many modes the samples [n, dimensions] cover, and the share near any mode.
+        """Return how many modes the samples [n, dimensions] cover, and the fraction near any mode.
 
         A sample is near its nearest mode if it is within 3 standard deviations of the centre. A
-        mode is covered if at least 1/4 of its fair share of the samples, n / modes, is near it.
+        mode is covered if at least 1/4 of the expected number of samples, n / modes, are near it.
         """
         distances, nearest = torch.cdist(samples, self.centres).min(1)
         near = distances <= 3 * self.deviation
@@ -106,7 +106,7 @@ class Mixture:
 
 
 class Game(NamedTuple):
-    """What is left of a game: the players, and V of each step."""
+    """The result of a training: both players, and V at each step."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -114,11 +114,11 @@ class Game(NamedTuple):
 
 
 def small_network(inputs: int, outputs: int, random: torch.Generator) -> nn.Sequential:
-    """Return three hidden layers of 64; the biases spread their kinks over the points."""
+    """Return an MLP with three hidden layers of 64; random biases spread the kinks over space."""
     sizes = (inputs, 64, 64, 64, outputs)
     layers: list[nn.Module] = []
     for before, after in zip(sizes, sizes[1:], strict=False):
-        layer = nn.utils.skip_init(nn.Linear, before, after)  # draws nothing
+        layer = nn.utils.skip_init(nn.Linear, before, after)  # leaves the global generator alone
         nn.init.kaiming_normal_(layer.weight, generator=random)
         nn.init.normal_(layer.bias, generator=random)
         layers += [layer, nn.LeakyReLU(0.2)]
@@ -128,7 +128,7 @@ def small_network(inputs: int, outputs: int, random: torch.Generator) -> nn.Sequ
 def play(options: Options, mixture: Mixture, random: torch.Generator) -> Game:
     """Train both players, one update each in turn.
 
-    The learning rate and the penalties fall to a tenth along a cosine, as in Huang et al. 2024.
+    The learning rate and the penalties are annealed to a tenth by a cosine (Huang et al. 2024).
     """
     objective = losses.OBJECTIVES[options.objective]
     generator = small_network(LATENT, options.dimensions, random)
@@ -168,7 +168,7 @@ def play(options: Options, mixture: Mixture, random: torch.Generator) -> Game:
 
 
 def limit_of(real_logits: Tensor, fake_logits: Tensor, boundary: float | None) -> Tensor:
-    """Return the logit at which D says 1/2: the middle of the two means where there is no other."""
+    """Return the logit at which D = 1/2: `boundary`, or the midpoint of the two mean logits."""
     middle = (real_logits.mean() + fake_logits.mean()) / 2
     return middle if boundary is None else torch.full_like(middle, boundary)
 
@@ -183,9 +183,9 @@ def value_of(real_logits: Tensor, fake_logits: Tensor, boundary: float | None) -
 def evaluate(
     options: Options, mixture: Mixture, game: Game, random: torch.Generator
 ) -> tuple[mixture_drawing.Outcome, dict]:
-    """Return what is drawn of the game, and its numbers, on fresh points of both kinds.
+    """Return what is to be drawn, and the numbers, on fresh data and samples.
 
-    Raises PairlessError where the game diverged.
+    Raises PairlessError if the game diverged.
     """
     boundary = losses.OBJECTIVES[options.objective].boundary
     data = mixture.sample(EVALUATED, random)
@@ -213,7 +213,7 @@ def evaluate(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Play, count the modes, draw."""
+    """Train, count the modes, draw."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
     torch.set_num_threads(1)  # the networks are too small for more
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--output",
         lambda path: mixture_drawing.draw(path, picture_format, title, found, outcome),
     )
-    print(f"{found}; {numbers['share_near_a_mode']:.1%} of the samples lie near one")
+    print(f"{found}; {numbers['share_near_a_mode']:.1%} of the samples are near one")
     print(
         f"value of the game: {numbers['value']:.3f}, where D is at chance -log 4 = {-LOG_4:.3f}; "
         f"implied Jensen-Shannon divergence, a lower bound: "
@@ -243,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def check(options: Options) -> None:
-    """Raise UserError for what cannot be played or drawn, before any time is spent."""
+    """Raise UserError for options that cannot work, before any time is spent."""
     check_ranges(
         options,
         above_zero=("modes", "steps", "batch_size", "learning_rate"),

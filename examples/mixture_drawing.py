@@ -1,4 +1,4 @@
-"""The picture of gaussian_mixture.py: the players' points, D, and how the game went."""
+"""The picture of gaussian_mixture.py: data, samples, D, and the value of the game."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ DATA, SAMPLES, SCORE = "0.25", "tab:orange", "tab:blue"  # colours
 
 
 class Outcome(NamedTuple):
-    """What is drawn of a game."""
+    """What the picture shows."""
 
     data: Tensor  # [n, dimensions]
     samples: Tensor  # [n, dimensions]
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 def draw(path: Path, picture_format: str, title: str, found: str, outcome: Outcome) -> None:
     """Write the picture: data, samples and D on the left, the value of the game on the right."""
-    from matplotlib.figure import Figure  # needed by nothing else in this repository
+    from matplotlib.figure import Figure  # nothing else in this repository needs matplotlib
 
     figure = Figure(figsize=(13, 5.6), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
@@ -42,7 +42,7 @@ def draw(path: Path, picture_format: str, title: str, found: str, outcome: Outco
 def draw_plane(axes: "Axes", outcome: Outcome) -> None:
     """Draw 1,000 points of the data and 1,000 samples over D's values."""
     side = torch.linspace(-REACH, REACH, 200)
-    grid = torch.cartesian_prod(side, side)  # [200 * 200, 2], the first coordinate the slow one
+    grid = torch.cartesian_prod(side, side)  # [200 * 200, 2], the second coordinate varies fastest
     shown = axes.imshow(
         outcome.score(grid).view(200, 200).T.numpy(),
         extent=(-REACH, REACH, -REACH, REACH),
@@ -63,7 +63,7 @@ def draw_plane(axes: "Axes", outcome: Outcome) -> None:
 def draw_line(axes: "Axes", outcome: Outcome) -> None:
     """Draw the density of the data, a histogram of the samples, D, and D* for these samples.
 
-    D* = p_data / (p_data + p_g), p_g from the histogram; only where there are points of either.
+    D* = p_data / (p_data + p_g), with p_g from the histogram; only where either has points.
     """
     bins, reach = 120, math.ceil(outcome.data.abs().max().item())
     edges = torch.linspace(-reach, reach, bins + 1)
@@ -95,7 +95,7 @@ def draw_line(axes: "Axes", outcome: Outcome) -> None:
 
 
 def draw_values(axes: "Axes", values: Tensor) -> None:
-    """Draw V of each step, and its mean over windows of a hundredth of the game."""
+    """Draw V at each step, and its mean over windows of 1 % of the steps."""
     window = max(1, len(values) // 100)
     means = values[: len(values) // window * window].view(-1, window).mean(1)
     centres = window * (torch.arange(len(means)) + 0.5)

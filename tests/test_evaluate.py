@@ -220,7 +220,7 @@ def test_saved_statistics_stand_for_their_folder(quick, quick_numbers, tmp_path)
     finished = measure(**{**quick, "real": saved})
     assert finished.numbers["fid"] == pytest.approx(quick_numbers["fid"], rel=1e-9)
     assert finished.numbers["n_real"] == COUNT
-    assert "does not say" not in finished.err
+    assert "does not state" not in finished.err
     with np.load(saved) as file:
         assert file["mu"].dtype == file["sigma"].dtype == np.float64
 

@@ -203,5 +203,5 @@ def test_statistics_of_pytorch_fid_stand_for_their_folder(peer, square, inceptio
     of_file = measure(real=saved, fake=fake, **common)
     assert of_file.numbers["fid"] == pytest.approx(of_folders.numbers["fid"], rel=1e-6)
     assert of_file.numbers["n_real"] is None  # the file does not say
-    told = [line for line in of_file.err.splitlines() if "does not say" in line]
+    told = [line for line in of_file.err.splitlines() if "does not state" in line]
     assert len(told) == 1 and str(saved) in told[0] and "protocol" in told[0]
