@@ -1,0 +1,54 @@
+"""What is wrong with a folder of pictures, before a training finds out."""
+
+from data.inspection.alignment import PairFits, alignment_findings, measure_fits
+from data.inspection.domains import MEASURES, Summary, domain_findings, summaries
+from data.inspection.duplicates import duplicates, look_alikes
+from data.inspection.files import file_findings
+from data.inspection.finding import (
+    HARMS,
+    LOOK,
+    STOPS,
+    Finding,
+    by_severity,
+    plural,
+    shown_name,
+)
+from data.inspection.label_maps import LabelClass, classes, label_findings
+from data.inspection.layout import Group, Layout, Wanted, find_layout, sample
+from data.inspection.near import near_pairs
+from data.inspection.outliers import outlier_findings
+from data.inspection.picture import small_rgb
+from data.inspection.survey import Survey, survey
+
+__all__ = [
+    "HARMS",
+    "LOOK",
+    "MEASURES",
+    "STOPS",
+    "Finding",
+    "Group",
+    "LabelClass",
+    "Layout",
+    "PairFits",
+    "Summary",
+    "Survey",
+    "Wanted",
+    "alignment_findings",
+    "by_severity",
+    "classes",
+    "domain_findings",
+    "duplicates",
+    "file_findings",
+    "find_layout",
+    "label_findings",
+    "look_alikes",
+    "measure_fits",
+    "near_pairs",
+    "outlier_findings",
+    "plural",
+    "sample",
+    "shown_name",
+    "small_rgb",
+    "summaries",
+    "survey",
+]
