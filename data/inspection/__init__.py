@@ -1,6 +1,6 @@
 """What is wrong with a folder of pictures, before a training finds out."""
 
-from data.inspection.alignment import PairFits, alignment_findings, measure_fits
+from data.inspection.alignment import PairFits, alignment_findings, coloured_labels, measure_fits
 from data.inspection.domains import MEASURES, Summary, domain_findings, summaries
 from data.inspection.duplicates import duplicates, look_alikes
 from data.inspection.files import file_findings
@@ -11,6 +11,7 @@ from data.inspection.finding import (
     Finding,
     by_severity,
     plural,
+    printable,
     shown_name,
 )
 from data.inspection.label_maps import LabelClass, classes, label_findings
@@ -36,6 +37,7 @@ __all__ = [
     "alignment_findings",
     "by_severity",
     "classes",
+    "coloured_labels",
     "domain_findings",
     "duplicates",
     "file_findings",
@@ -46,6 +48,7 @@ __all__ = [
     "near_pairs",
     "outlier_findings",
     "plural",
+    "printable",
     "sample",
     "shown_name",
     "small_rgb",

@@ -151,15 +151,17 @@ def edges_of(path: Path, half: str | None, is_labels: bool) -> np.ndarray:
 
     Of label maps the classes' colours are taken. Raises `UnreadableImageError`.
     """
-    if is_labels:
-        values = np.asarray(cut(open_upright(path), half)).astype(np.int64)
-        image = Image.fromarray(label_colours(int(values.max()) + 1)[values])
-    else:
-        image = small_rgb(path, half, SIDE)
+    image = coloured_labels(path, half) if is_labels else small_rgb(path, half, SIDE)
     square = image.resize((SIDE + 1, SIDE + 1), Image.Resampling.BOX if is_labels else None)
     grey = np.asarray(square, dtype=np.float32) @ LUMA
     strength = np.hypot(np.diff(grey, axis=1)[:-1], np.diff(grey, axis=0)[:, :-1])
     return _blurred(np.sqrt(strength))  # the root: a few strong edges must not decide alone
+
+
+def coloured_labels(path: Path, half: str | None) -> Image.Image:
+    """Return a label map in the colours of its classes. Raises `UnreadableImageError`."""
+    values = np.asarray(cut(open_upright(path), half)).astype(np.int64)
+    return Image.fromarray(label_colours(int(values.max()) + 1)[values])
 
 
 Place = tuple[Path, str | None, bool]

@@ -42,8 +42,8 @@ def look_alikes(survey: Survey) -> NearPairs:
     """Return the pairs of different files whose pictures look alike, one for each set of copies.
 
     Two pictures do where their perceptual hashes (`imagehash.phash`) differ in at most 6 of 64 bits
-    and their 16 x 16 grey levels correlate by 0.95 or more. Another quality of JPEG, another size or
-    brightness and small crops are alike; mirrored pictures are not.
+    and their 16 x 16 grey levels correlate by 0.95 or more. Copies of another JPEG
+    quality, size or brightness are alike; mirrored pictures are not.
     """
     rows = survey.rows
     usable = rows["readable"] & (rows["contrast"] >= LEAST_CONTRAST)

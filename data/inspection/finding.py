@@ -35,16 +35,20 @@ def examples(groups: Iterable[Sequence[Path]]) -> tuple[tuple[Path, ...], ...]:
     return tuple(found)
 
 
+def printable(text: str) -> str:
+    """Return a text on one line; signs without a form of their own are escaped as in Python."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 def shown_name(path: Path, folder: Path | None = None) -> str:
     """Return a file's place below a folder as one short printable line.
 
-    Line breaks and other characters without a form of their own are escaped as Python does; of a
-    very long name the middle is left out.
+    It is `printable`, and of a very long name the middle is left out.
     """
     name = str(path)
     if folder is not None and path.is_relative_to(folder):
         name = str(path.relative_to(folder))
-    name = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
+    name = printable(name)
     if len(name) > _LONGEST_NAME:
         half = _LONGEST_NAME // 2
         name = f"{name[: half - 2]}...{name[-half:]}"
