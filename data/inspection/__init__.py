@@ -1,10 +1,6 @@
 """What is wrong with a folder of pictures, before a training finds out."""
 
-from data.inspection.alignment import PairFits, alignment_findings, coloured_labels, measure_fits
-from data.inspection.domains import MEASURES, Summary, domain_findings, summaries
-from data.inspection.duplicates import duplicates, look_alikes
-from data.inspection.files import file_findings
-from data.inspection.finding import (
+from data.finding import (
     HARMS,
     LOOK,
     STOPS,
@@ -14,8 +10,12 @@ from data.inspection.finding import (
     printable,
     shown_name,
 )
+from data.inspection.alignment import PairFits, alignment_findings, coloured_labels, measure_fits
+from data.inspection.domains import MEASURES, Summary, domain_findings, summaries
+from data.inspection.duplicates import duplicates, look_alikes
+from data.inspection.files import file_findings
 from data.inspection.label_maps import LabelClass, classes, label_findings
-from data.inspection.layout import Group, Layout, Wanted, find_layout, sample
+from data.inspection.layout import Group, Layout, Wanted, find_layout
 from data.inspection.near import near_pairs
 from data.inspection.outliers import outlier_findings
 from data.inspection.picture import small_rgb
@@ -49,7 +49,6 @@ __all__ = [
     "outlier_findings",
     "plural",
     "printable",
-    "sample",
     "shown_name",
     "small_rgb",
     "summaries",

@@ -10,7 +10,7 @@ from PIL import Image
 
 from data.content import label_colours
 from data.decode import UnreadableImageError, open_upright
-from data.inspection.finding import HARMS, STOPS, Finding, examples, plural
+from data.finding import HARMS, STOPS, Finding, examples, plural
 from data.inspection.picture import LUMA, cut, small_rgb
 from data.inspection.survey import Survey
 from data.inspection.work import in_processes
@@ -22,6 +22,8 @@ _BLUR = 3
 _STRANGERS = 200  # pairs that do not belong together, to compare with
 _LEAST_PAIRS = 8
 _BETTER = 0.1  # correlation that a shift must add
+_SPREADS = 3.0  # below the usual correlation
+_NORMAL = 1.4826  # standard deviation of a normal distribution by its median deviation
 
 
 class Fit(NamedTuple):
@@ -115,12 +117,14 @@ def alignment_findings(survey: Survey, measured: PairFits) -> Iterator[Finding]:
         )
         yield Finding("shifted", HARMS, words, len(shifted), _shown(survey, shifted))
     strange = {pair: fit for pair, fit in fits.items() if pair not in shifted}
-    limit = float(np.median([fit.here for fit in strangers]))
-    usual = float(np.median([fit.here for fit in fits.values()]))
+    limit = float(np.quantile([fit.here for fit in strangers], 0.95))
+    here = np.array([fit.here for fit in fits.values()])
+    usual = float(np.median(here))
+    limit = min(limit, usual - _SPREADS * _NORMAL * float(np.median(np.abs(here - usual))))
     wrong = [
         pair
         for pair, fit in sorted(strange.items(), key=lambda item: item[1].here)
-        if fit.here <= limit and fit.best <= chance and usual > chance
+        if fit.here <= limit and fit.best <= chance
     ]
     if wrong:
         words = (

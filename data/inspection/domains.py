@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.inspection.finding import HARMS, LOOK, Finding
+from data.finding import HARMS, LOOK, Finding
 from data.inspection.survey import Survey
 
 MEASURES = {
@@ -59,15 +59,19 @@ def _difference(survey: Survey, one: int, other: int, *, sides: bool) -> Iterato
         return
     names = [survey.layout.groups[number].name for number in (one, other)]
     first, second = (_values(survey, side) for side in members)
-    if sides and (first["saturation"].max() < 1) != (second["saturation"].max() < 1):
-        grey, coloured = names if first["saturation"].max() < 1 else names[::-1]
+    is_grey = [side["saturation"].max() < 1 for side in (first, second)]
+    has_grey_side = sides and is_grey[0] != is_grey[1]
+    if has_grey_side:
+        grey, coloured = names if is_grey[0] else names[::-1]
         words = (
             f"all of {grey} is grey and {coloured} is not: the discriminator tells them apart by "
             "that alone, and the colours have to be made up"
         )
         yield Finding("grey_domain", LOOK, words)
-    told = []
-    for name in ("brightness", "saturation", "red", "green", "blue"):
+    told, compared = [], ("brightness", "saturation", "red", "green", "blue")
+    if has_grey_side:
+        compared = ("brightness",)
+    for name in compared:
         difference = second[name].mean() - first[name].mean()
         spread = np.sqrt((second[name].var() + first[name].var()) / 2)
         limit = _DOMAINS_EFFECT if sides else _PHASES_EFFECT

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.inspection.finding import HARMS, LOOK, STOPS, Finding, examples, plural
+from data.finding import HARMS, LOOK, STOPS, Finding, examples, plural
 from data.inspection.near import near_pairs
 from data.inspection.survey import Survey
 

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data.inspection.finding import HARMS, LOOK, STOPS, Finding, examples, plural
+from data.finding import HARMS, LOOK, STOPS, Finding, examples, plural
+from data.glance import count_findings
 from data.inspection.survey import Survey
 
 TOLERATED_ONE_IN = 100  # unreadable files, more of which stop a training
 _PLAIN = 1.0  # grey levels of contrast
 _RANGE = 4.0  # of sizes in one group
 _ASPECT_RANGE = 1.5
-_FEW = {"unpaired": 100, "pairs": 50, "side_by_side": 50, "pictures": 1000, "classes": 1000}
-_UNEVEN = 20
 
 
 def file_findings(survey: Survey) -> Iterator[Finding]:
@@ -49,24 +48,6 @@ def _counts(survey: Survey) -> Iterator[Finding]:
     if of_sides and all(group.phase == "train" for group in layout.groups):
         words = "no test pictures: measurements would be made on the training pictures"
         yield Finding("no_test", LOOK, words)
-
-
-def count_findings(kind: str, train: Sequence[tuple[str, int]]) -> Iterator[Finding]:
-    """Yield what the numbers of training pictures, by group, let expect of a layout."""
-    few = [f"{name} {count:,}" for name, count in train if count < _FEW[kind]]
-    if few:
-        words = (
-            f"few training pictures ({', '.join(few)}; {_FEW[kind]:,} or more are usual): the "
-            "discriminator will soon know them by heart"
-        )
-        yield Finding("few", LOOK, words, min(count for _, count in train))
-    (name, least), (other, most) = (edge(train, key=lambda one: one[1]) for edge in (min, max))
-    if kind == "unpaired" and most > _UNEVEN * least:
-        words = (
-            f"{other} has {most:,} pictures and {name} {least:,}: in one epoch each of the latter "
-            f"is seen {most / least:.0f} times"
-        )
-        yield Finding("uneven", HARMS, words, least)
 
 
 def _unreadable(name: str, files: Sequence[Path], reasons: dict[Path, str]) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from data.inspection.finding import HARMS, LOOK, Finding
+from data.finding import HARMS, LOOK, Finding
 from data.inspection.survey import LabelCounts, Survey
 
 _RARE_PIXELS = 1e-4  # of all

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple, get_args
 
 from data.decode import header_size
 from data.files import find_folders, folder_options, list_images, names_below
-from data.inspection.finding import HARMS, STOPS, Finding, examples, plural
+from data.finding import HARMS, STOPS, Finding, examples, plural
+from data.glance import sample
 from data.labels import Labels, read_labels
 from errors import UserError
 
@@ -182,12 +183,6 @@ def _are_wide(files: Sequence[Path]) -> bool:
     return bool(known) and all(
         width % 2 == 0 and width >= _WIDE * height for width, height in known
     )
-
-
-def sample(files: Sequence[Path], count: int) -> list[Path]:
-    """Return so many files, or all if there are fewer, evenly from the whole list."""
-    count = min(count, len(files))
-    return [files[number * len(files) // count] for number in range(count)]
 
 
 def _of_pictures(

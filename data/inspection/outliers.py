@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data.inspection.finding import LOOK, Finding, examples, plural
+from data.finding import LOOK, Finding, examples, plural
 from data.inspection.survey import Survey
 
 LEAST_PICTURES = 50
