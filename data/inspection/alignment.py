@@ -86,8 +86,8 @@ def alignment_findings(survey: Survey, measured: PairFits) -> Iterator[Finding]:
     ]
     if unequal:
         words = (
-            f"{len(unequal):,} of {plural(len(layout.pairs), 'pair')} have pictures of unequal "
-            "sizes; training on pairs refuses that, so resize one or remove both"
+            f"unequal sizes: {len(unequal):,} of {plural(len(layout.pairs), 'pair')}; "
+            "training on pairs refuses that, so resize one or remove both"
         )
         yield Finding("unequal_sizes", STOPS, words, len(unequal), _shown(survey, unequal))
     fits, strangers = measured
@@ -111,25 +111,28 @@ def alignment_findings(survey: Survey, measured: PairFits) -> Iterator[Finding]:
     if shifted:
         x, y = np.median([fit.shift for fit in shifted.values()], axis=0)
         words = (
-            f"{len(shifted):,} of {plural(len(fits), 'pair')} fit better when B is moved (usually "
-            f"by {x:+.1%} of the width and {y:+.1%} of the height): pix2pix learns blur from that, "
-            "so align them"
+            f"edges that fit better when B is moved: {len(shifted):,} of "
+            f"{plural(len(fits), 'pair')}, usually by {x:+.1%} of the width and {y:+.1%} of the "
+            "height; pix2pix learns blur from that, so align them"
         )
         yield Finding("shifted", HARMS, words, len(shifted), _shown(survey, shifted))
     strange = {pair: fit for pair, fit in fits.items() if pair not in shifted}
-    limit = float(np.quantile([fit.here for fit in strangers], 0.95))
+    strange_here = float(np.median([fit.here for fit in strangers]))
     here = np.array([fit.here for fit in fits.values()])
     usual = float(np.median(here))
-    limit = min(limit, usual - _SPREADS * _NORMAL * float(np.median(np.abs(here - usual))))
+    limit = min(
+        (usual + strange_here) / 2,
+        usual - _SPREADS * _NORMAL * float(np.median(np.abs(here - usual))),
+    )
     wrong = [
         pair
         for pair, fit in sorted(strange.items(), key=lambda item: item[1].here)
-        if fit.here <= limit and fit.best <= chance
+        if fit.here <= limit
     ]
     if wrong:
         words = (
-            f"{len(wrong):,} of {plural(len(fits), 'pair')} have edges that fit no better than "
-            "those of strangers; see whether they are partners"
+            f"edges that fit far worse than usual: {len(wrong):,} of {plural(len(fits), 'pair')}; "
+            "see whether they are partners"
         )
         yield Finding("wrong_partner", HARMS, words, len(wrong), _shown(survey, wrong))
 

@@ -13,6 +13,7 @@ NEAR_BITS = 6  # of 64; independent photographs differ in 32
 NEAR_CORRELATION = 0.95  # of 16 x 16 grey levels, which keeps simple drawings apart
 LEAST_CONTRAST = 2.0  # grey levels; the hash of a plain surface is noise
 MOST_PAIRS = 1_000_000
+_AT_ONCE = 10_000
 _SHOWN_TOGETHER = 4
 
 
@@ -54,21 +55,32 @@ def look_alikes(survey: Survey) -> NearPairs:
     # Of a file that is there many times one stands for all in each group.
     keys = np.stack([rows["digest"][numbers], survey.group[numbers].astype(np.uint64)])
     numbers = np.sort(numbers[np.unique(keys, axis=1, return_index=True)[1]])
-    grey = rows["thumbnail"][numbers].reshape(len(numbers), -1).astype(np.float32)
-    grey -= grey.mean(1, keepdims=True)
-    grey /= np.maximum(np.linalg.norm(grey, axis=1, keepdims=True), 1e-6)
+    thumbnails = rows["thumbnail"].reshape(len(rows), -1)
     kept, count, more = [np.zeros((0, 2), np.int64)], 0, False
     digests = rows["digest"][numbers]
     for pairs in near_pairs(rows["hash"][numbers], NEAR_BITS):
         first, second = pairs.T
-        alike = (grey[first] * grey[second]).sum(1) >= NEAR_CORRELATION
-        alike &= digests[first] != digests[second]
-        kept.append(numbers[pairs[alike]])
-        count += int(alike.sum())
+        pairs = numbers[pairs[digests[first] != digests[second]]]
+        alike = [
+            correlation(*(thumbnails[some[:, side]] for side in (0, 1))) >= NEAR_CORRELATION
+            for some in np.split(pairs, range(_AT_ONCE, len(pairs), _AT_ONCE))
+        ]
+        kept.append(pairs[np.concatenate(alike)])
+        count += len(kept[-1])
         if count > MOST_PAIRS:
             more = True
             break
     return NearPairs(np.concatenate(kept)[:MOST_PAIRS], more)
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the correlation of the rows of two arrays [K, P], float32 [K]; 0 for constant ones."""
+    sides = []
+    for values in (first, second):
+        values = values.astype(np.float32)
+        values -= values.mean(1, keepdims=True)
+        sides.append(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6))
+    return (sides[0] * sides[1]).sum(1)
 
 
 def _exact(survey: Survey) -> Iterator[Finding]:
@@ -82,9 +94,8 @@ def _exact(survey: Survey) -> Iterator[Finding]:
         extra = sum(len(same) - 1 for same in sets)
         if extra:
             words = (
-                f"{group.name}: {extra:,} of {plural(len(group.files), 'file')} are copies of "
-                f"another, byte for byte ({plural(len(sets), 'set')}); they are seen as much more "
-                "often"
+                f"{group.name}: copies of another file, byte for byte: {extra:,} of "
+                f"{len(group.files):,} ({plural(len(sets), 'set')}); they are seen more often"
             )
             shown = examples(_paths(survey, same[:_SHOWN_TOGETHER]) for same in sets)
             severity = HARMS if 50 * extra > len(group.files) else LOOK
@@ -109,8 +120,8 @@ def _near(survey: Survey, near: NearPairs) -> Iterator[Finding]:
             sets = clusters(within)
             extra = sum(len(alike) - 1 for alike in sets)
             words = (
-                f"{group.name}: {extra:,} of {plural(len(group.files), 'picture')} look almost "
-                f"like another one ({plural(len(sets), 'set')}): saved twice, or frames of a film"
+                f"{group.name}: almost like another picture: {extra:,} of {len(group.files):,} "
+                f"({plural(len(sets), 'set')}); saved twice, or frames of a film"
             )
             shown = examples(_paths(survey, alike[:_SHOWN_TOGETHER]) for alike in sets)
             severity = HARMS if 10 * extra > len(group.files) else LOOK
@@ -141,8 +152,7 @@ def _across(
 ) -> Finding:
     first, second = survey.layout.groups[one], survey.layout.groups[other]
     near = "near_" if how == "or almost so" else ""
-    total = plural(len(second.files), "picture")
-    words = f"{count:,} of {total} in {second.name} are in {first.name} too, {how}; "
+    words = f"{second.name}: in {first.name} too, {how}: {count:,} of {len(second.files):,}; "
     if across == "phases":
         words += "measurements on the test pictures then reward remembering, so remove them"
     else:

@@ -86,17 +86,17 @@ def _modes(survey: Survey, name: str, group: int, members: np.ndarray) -> Iterat
         (
             "transparent",
             rows["transparent"],
-            "have transparency, which is laid over white (`source_channels` 4 of train_pix2pix.py "
+            "with transparency, which is laid over white (`source_channels` 4 of train_pix2pix.py "
             "keeps it)",
         ),
         (
             "deep",
             rows["bits"] > 8,
-            "have 16 bits a channel, which become 8 (`source_bits` 16 of train_pix2pix.py keeps "
+            "with 16 bits a channel, which become 8 (`source_bits` 16 of train_pix2pix.py keeps "
             "those of grey ones)",
         ),
-        ("cmyk", rows["mode"] == "CMYK", "are CMYK, whose colours become RGB without a profile"),
-        ("palette", rows["mode"] == "P", "have a palette of colours and become RGB"),
+        ("cmyk", rows["mode"] == "CMYK", "in CMYK, whose colours become RGB without a profile"),
+        ("palette", rows["mode"] == "P", "with a palette of colours, which become RGB"),
     ):
         if which.any():
             count = int(which.sum())
@@ -105,9 +105,9 @@ def _modes(survey: Survey, name: str, group: int, members: np.ndarray) -> Iterat
     grey = rows["saturation"] < 1.0
     share = grey.mean()
     if 0 < share < 1:
-        few, what = (grey, "are grey and the others coloured")
+        few, what = (grey, "grey, the others coloured")
         if share > 0.5:
-            few, what = (~grey, "are coloured and the others grey")
+            few, what = (~grey, "coloured, the others grey")
         words = f"{name}: {int(few.sum()):,} of {total} {what}"
         yield Finding("grey_and_colour", LOOK, words, int(few.sum()), _each(survey, members[few]))
 
@@ -119,7 +119,7 @@ def _sizes(survey: Survey, name: str, members: np.ndarray) -> Iterator[Finding]:
     small = short * _RANGE / 2 < usual
     if small.any():
         words = (
-            f"{name}: {plural(int(small.sum()), 'picture')} have less than half the usual size "
+            f"{name}: {plural(int(small.sum()), 'picture')} of less than half the usual size "
             f"({short.min():.0f} px on the short side, usually {usual:.0f}); resized, they are "
             "blurred among sharp ones"
         )

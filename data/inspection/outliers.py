@@ -11,7 +11,7 @@ LEAST_PICTURES = 50
 _NEIGHBOUR = 3  # the distance to the third nearest: a few odd ones do not hide each other
 _FACTOR = 3.0  # times the distance that 99 of 100 pictures stay below
 _REFERENCES = 2000
-_AT_ONCE = 2000
+_AT_ONCE = 500
 # Least scale of each feature, so that a group of almost equal pictures has no outliers by noise.
 _LEAST_SCALES = {
     "brightness": 8.0,
@@ -42,8 +42,8 @@ def outlier_findings(survey: Survey) -> Iterator[Finding]:
             strongest = np.abs(values[apart] - np.median(values, axis=0)).argmax(1)
             why = ", ".join(dict.fromkeys(names[at] for at in strongest))
             words = (
-                f"{group.name}: {plural(len(apart), 'picture')} stand apart from all others "
-                f"(by {why}); see whether they belong here"
+                f"{group.name}: {plural(len(apart), 'picture')} apart from all others (by {why}); "
+                "see whether they belong here"
             )
             shown = examples((survey.path(number),) for number in members[apart])
             yield Finding("apart", LOOK, words, len(apart), shown)

@@ -49,7 +49,7 @@ def survey(
     """Measure all pictures in `workers` processes (0: in this one).
 
     progress: called with the files done and the number of files, now and then. Memory grows by
-    about 0.6 kB a picture; no pixels are kept but 16 x 16 grey levels.
+    about 0.7 kB a picture; no pixels are kept but 16 x 16 grey levels.
     """
     items = _items(layout)
     rows = np.zeros(layout.starts[-1], dtype=ROW)
