@@ -93,7 +93,9 @@ def inspect(options: Options) -> Result:
     )
     with progress_bar() as progress:
         survey = inspection.survey(layout, options.workers, progress)
-    kind = layout.kind
+    if options.layout == "auto":
+        survey = decided(survey, options.workers)
+    layout = survey.layout
     findings = [
         *inspection.file_findings(survey),
         *inspection.duplicates(survey),
@@ -101,22 +103,29 @@ def inspect(options: Options) -> Result:
         *inspection.outlier_findings(survey),
         *inspection.label_findings(survey),
     ]
-    if layout.pairs and kind == "unpaired" and options.layout == "auto":
-        few = layout.pairs[:: -(-len(layout.pairs) // DOUBT_PAIRS)]
-        if inspection.measure_fits(survey, few, options.workers).belong_together:
-            kind = "pairs"
-    if layout.pairs and kind != "unpaired":
+    if layout.pairs:
         fits = inspection.measure_fits(survey, layout.pairs, options.workers)
         findings += inspection.alignment_findings(survey, fits)
     device = training.choose_device(options.device, training.Processes()).type
-    advice = advise(survey, kind, places(options, survey.layout), device)
+    advice = advise(survey, places(options, layout), device)
     cost = None
     if options.timing and advice:
         cost = measure_cost(advice, options.device, options.workers, options.timing_limit)
         if isinstance(cost, Refused) and cost.by_training:
             words = f"training does not start: {cost.words}"
             findings.append(inspection.Finding("refused", inspection.STOPS, words))
-    return Result(survey, kind, inspection.by_severity(findings), advice, cost)
+    return Result(survey, inspection.by_severity(findings), advice, cost)
+
+
+def decided(survey: inspection.Survey, workers: int) -> inspection.Survey:
+    """Call two folders of equal names pairs where the edges of some partners fit."""
+    layout = survey.layout
+    if layout.kind != "unpaired" or not layout.pairs:
+        return survey
+    few = layout.pairs[:: -(-len(layout.pairs) // DOUBT_PAIRS)]
+    if inspection.measure_fits(survey, few, workers).belong_together:
+        return survey._replace(layout=layout._replace(kind="pairs"))
+    return survey._replace(layout=layout._replace(pairs=[]))
 
 
 def places(options: Options, layout: inspection.Layout) -> dict[str, Path | str]:
@@ -166,7 +175,7 @@ def tell(result: Result, options: Options) -> None:
 
 def tell_groups(result: Result) -> None:
     """Print a table of what is there."""
-    print(result.kind.replace("_", " "))
+    print(result.survey.layout.kind.replace("_", " "))
     columns = ("", "files", "unreadable", "px", "modes", "brightness", "saturation")
     table = Table(*columns, box=None)
     for at in range(len(result.survey.layout.groups)):

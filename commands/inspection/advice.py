@@ -35,12 +35,12 @@ class Advice(NamedTuple):
         return shlex.join(["python", self.script, *self.arguments, "--run_dir", run_dir])
 
 
-def advise(survey: Survey, kind: str, places: dict[str, Path | str], device: str) -> Advice | None:
+def advise(survey: Survey, places: dict[str, Path | str], device: str) -> Advice | None:
     """Return the training that fits, None where no picture can be read.
 
-    kind: the layout, decided. places: the options that named the folders and the classes.
+    places: the options that named the folders and the classes.
     """
-    groups = survey.layout.groups
+    kind, groups = survey.layout.kind, survey.layout.groups
     train = [at for at, group in enumerate(groups) if group.phase == "train"]
     members = np.concatenate([survey.members(at) for at in train])
     if not len(members):

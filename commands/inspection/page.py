@@ -66,7 +66,7 @@ def page(result: Result) -> str:
     groups = [group_values(survey, at) for at in range(len(layout.groups))]
     return environment.from_string(template).render(
         folder=inspection.printable(str(layout.folder or " and ".join(_folders(result)))),
-        kind=result.kind.replace("_", " "),
+        kind=layout.kind.replace("_", " "),
         counts=", ".join(f"{group['name']} {group['files']:,}" for group in groups),
         groups=groups,
         measures=_measures(groups),

@@ -20,7 +20,6 @@ class Result(NamedTuple):
     """What was found, and what is advised."""
 
     survey: Survey
-    kind: str  # the layout, decided
     findings: list[Finding]  # the most serious first
     advice: Advice | None
     cost: Cost | Refused | None  # None: not asked for
@@ -31,7 +30,7 @@ def as_json(result: Result) -> dict[str, object]:
     survey = result.survey
     folder = survey.layout.folder
     return {
-        "layout": result.kind,
+        "layout": survey.layout.kind,
         "groups": [group_values(survey, at) for at in range(len(survey.layout.groups))],
         "findings": [
             {

@@ -112,8 +112,8 @@ def _two_folders(
         layout.pairs.extend(pairs)
         layout.findings.extend(findings)
     if kind == "unpaired":
-        whole = not layout.findings
-        return layout._replace(pairs=layout.pairs if whole else [], findings=[])
+        in_doubt = wanted == "auto" and not layout.findings
+        return layout._replace(pairs=layout.pairs if in_doubt else [], findings=[])
     return layout
 
 
