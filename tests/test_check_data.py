@@ -202,6 +202,8 @@ def test_durations_in_words(seconds, words):
         (["--dataroot", "empty"], "no image in it"),
         (["--dataroot", "full", "--source_dir", "full"], "given together"),
         (["--dataroot", "full", "--layout", "side_by_side"], "no folder train"),
+        (["--source_dir", "full", "--target_dir", "full", "--layout", "classes"], "is for"),
+        (["--source_dir", "full", "--target_dir", "full", "--labels", "folders"], "is for one"),
         (["--dataroot", "full", "--workers", "-1"], "below 0"),
         (["--dataroot", "full", "--timing_limit", "0"], "give seconds above 0"),
         (["--dataroot", "full", "--page", "absent/page.html"], "does not exist"),

@@ -1,5 +1,6 @@
 """What can be said of single files: unreadable, plain, of odd modes, of odd sizes, too few."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -56,8 +57,11 @@ def _unreadable(name: str, files: Sequence[Path], reasons: dict[Path, str]) -> I
     for kind, paths in (("truncated", cut_short), ("unreadable", sorted({*bad} - {*cut_short}))):
         if not paths:
             continue
-        counted = Counter(reasons[path] for path in paths).most_common(3)
-        why = ", ".join(f"{reason} ({count:,})" for reason, count in counted)
+        # Without how many bytes are missing, which differ from file to file.
+        counted = Counter(re.sub(r" \(\d+ bytes.*", "", reasons[path]) for path in paths)
+        why = ", ".join(f"{reason} ({count:,})" for reason, count in counted.most_common(3))
+        if len(counted) == 1:
+            why = next(iter(counted))
         stops = len(bad) * TOLERATED_ONE_IN > len(files)
         then = (
             f"more than 1 in {TOLERATED_ONE_IN} of all files stop a training"

@@ -66,7 +66,8 @@ def find_layout(
     pictures; any other folder holds pictures, with classes where `labels` says so or where all lie
     in two or more sub-folders.
 
-    Raises `UserError` for missing folders and for folders without images.
+    Raises `UserError` for missing folders, folders without images, and options that do not go
+    together.
     """
     if wanted not in get_args(Wanted):
         raise UserError(f"`layout` {wanted}: not known; give one of {', '.join(get_args(Wanted))}")
@@ -76,6 +77,12 @@ def find_layout(
     if dataroot is not None and not two and not dataroot.is_dir():
         raise UserError(f"`dataroot` {dataroot}: no such folder; give an existing folder of images")
     if wanted in ("unpaired", "pairs") or two:
+        if wanted not in ("auto", "unpaired", "pairs"):
+            raise UserError(
+                f"`layout` {wanted}: is for `dataroot`; leave out `source_dir` and `target_dir`"
+            )
+        if labels is not None:
+            raise UserError(f"`labels` {labels}: is for one folder of pictures; leave it out")
         return _two_folders(dataroot, source_dir, target_dir, wanted)
     if wanted == "auto" and any((dataroot / name).is_dir() for name in ("trainA", "trainB")):
         return _two_folders(dataroot, None, None, wanted)
