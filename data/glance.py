@@ -35,9 +35,13 @@ def glance(kind: str, sides: Sequence[Side], preprocessing: Preprocessing) -> li
     decoded. `data.inspection` looks at everything.
     """
     found = [*count_findings(kind, [(side.name, len(side.train)) for side in sides])]
+    of_sides: dict[tuple[str, str], list[tuple[str, Finding]]] = {}
     for side in sides:
-        found += _headers(side, preprocessing)
-        found += _shared(side)
+        for finding in (*_headers(side, preprocessing), *_shared(side)):
+            of_sides.setdefault((finding.kind, finding.words), []).append((side.name, finding))
+    for (_, words), same in of_sides.items():  # what is true of both sides is told once
+        names = " and ".join(name for name, _ in same)
+        found.append(same[0][1]._replace(words=f"{names}: {words}"))
     return by_severity(found)
 
 
@@ -66,13 +70,12 @@ def sample(files: Sequence[Path], count: int) -> list[Path]:
 
 
 def _headers(side: Side, preprocessing: Preprocessing) -> Iterator[Finding]:
+    """What sizes tell; the words do not name the side."""
     files = sample(side.train, SAMPLE)
     sizes = {path: header_size(path) for path in files}
     bad = [path for path, size in sizes.items() if size is None]
     if bad:
-        words = (
-            f"{side.name}: {len(bad):,} of {plural(len(files), 'file')} looked at cannot be read"
-        )
+        words = f"{len(bad):,} of {plural(len(files), 'file')} looked at cannot be read"
         yield Finding("unreadable", HARMS, words, len(bad), examples((path,) for path in bad))
     known = [size for size in sizes.values() if size]
     if not known:
@@ -86,14 +89,14 @@ def _headers(side: Side, preprocessing: Preprocessing) -> Iterator[Finding]:
     usual = _median(resized)
     if mode not in ("crop", "none") and load_size > _ENLARGED * usual:
         words = (
-            f"{side.name}: pictures are usually {usual:.0f} px and are enlarged to `load_size` "
+            f"pictures are usually {usual:.0f} px and are enlarged to `load_size` "
             f"{load_size}; a smaller `load_size` and `crop_size` cost less and show as much"
         )
         yield Finding("enlarged", HARMS, words, len(known))
     aspect = _median([width / height for width, height in known])
     if mode == "resize_and_crop" and max(aspect, 1 / aspect) > _STRETCHED:
         words = (
-            f"{side.name}: pictures are usually {aspect:.2f} times as wide as high, and "
+            f"pictures are usually {aspect:.2f} times as wide as high, and "
             "`preprocess` resize_and_crop makes squares of them; scale_width_and_crop keeps the "
             "proportions"
         )
@@ -101,7 +104,7 @@ def _headers(side: Side, preprocessing: Preprocessing) -> Iterator[Finding]:
 
 
 def _shared(side: Side) -> Iterator[Finding]:
-    """Test files that are training files too."""
+    """Test files that are training files too; the words do not name the side."""
     if not side.test or side.test == side.train or len(side.train) > MOST_TRAINING_FILES:
         return
     tests = sample(side.test, SAMPLE)
@@ -118,7 +121,7 @@ def _shared(side: Side) -> Iterator[Finding]:
     if same:
         count = len({test for test, _ in same})
         words = (
-            f"{side.name}: {count:,} of {plural(len(tests), 'test picture')} looked at are "
+            f"{count:,} of {plural(len(tests), 'test picture')} looked at are "
             "training pictures too, byte for byte; measurements then reward remembering"
         )
         shown = examples(same)

@@ -255,7 +255,11 @@ def test_training_names_three_findings_at_the_start(tmp_path, capsys):
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("data: ")]
     assert len(told) == 4
     assert told[0].startswith("data: sources: 1 of 2 test pictures looked at are training pictures")
-    assert "--load_size 286" in told[1] and "check_data.py" in told[3]
+    assert (
+        "sources and targets: " in told[1]
+        and "--load_size 286" in told[1]
+        and "check_data.py" in told[3]
+    )
 
 
 def test_survey_of_many_processes_is_shown(tmp_path):

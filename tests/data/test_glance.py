@@ -40,7 +40,6 @@ def test_the_most_serious_finding_comes_first(tmp_path):
     assert kinds(found) == [
         "duplicates_between_train_and_test",
         "enlarged",
-        "enlarged",
         "few",
     ]
     assert found[0].severity == STOPS and "targets: 1 of 25 test pictures" in found[0].words
