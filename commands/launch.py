@@ -1,7 +1,7 @@
 """Bring data, method and loop together, as every training script does."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from commands.trained import TrainedNetworks
 from errors import UserError
 
 EVALUATED_TOGETHER = 16
+TOLD_FINDINGS = 3
 
 
 class TrainedMethod(training.Method, Protocol):
@@ -48,6 +49,7 @@ class Data(NamedTuple):
     about: Callable[[int], Mapping]  # images seen -> what a generator's file says of its pictures
     tests: Mapping[str, Test]  # by the file name of a generator
     images_a_step: Callable[[int], int] | None = None  # at so many images seen; None: --batch_size
+    findings: Sequence[data.Finding] = ()  # on a few files, the most serious first
 
 
 def train(
@@ -67,6 +69,8 @@ def train(
             )
         measures(options)
         files = open_data(options)
+        if processes.writes:
+            tell_findings(files.findings)
         options = replace(
             options,
             **files.resolved,
@@ -85,6 +89,14 @@ def train(
             sizes = {name: models.describe(network) for name, network in networks.items()}
             plan = {**files.description, **sizes, "processes": processes.world_size}
             print(cli.describe(plan), cli.describe(config["options"]), sep="\n\n")
+
+
+def tell_findings(findings: Sequence[data.Finding]) -> None:
+    """Name on stderr the most serious things that a glance at the files found."""
+    for finding in findings[:TOLD_FINDINGS]:
+        print(f"data: {cli.named_as_options(finding.words)}", file=sys.stderr)
+    if findings:
+        print("data: check_data.py looks at all files, with thumbnails (--page)", file=sys.stderr)
 
 
 def _train(

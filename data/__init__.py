@@ -18,6 +18,8 @@ from data.files import (
     list_images,
     names_below,
 )
+from data.finding import Finding
+from data.glance import Side, glance
 from data.images import ImageFolder
 from data.labels import Labels, read_labels
 from data.loading import Loading
@@ -55,6 +57,7 @@ __all__ = [
     "Decode",
     "Domains",
     "EndlessDataset",
+    "Finding",
     "Geometry",
     "ImageBatch",
     "ImageFolder",
@@ -67,6 +70,7 @@ __all__ = [
     "Pairs",
     "Preprocessing",
     "ReadImage",
+    "Side",
     "SingleImagePatches",
     "Stream",
     "TranslationBatch",
@@ -86,6 +90,7 @@ __all__ = [
     "fingerprint",
     "from_levels",
     "generator_for",
+    "glance",
     "label_colours",
     "list_images",
     "names_below",

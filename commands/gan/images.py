@@ -74,6 +74,7 @@ def open_images(options: GanOptions) -> launch.Data:
         about,
         {"generator.safetensors": launch.Test(fakes, reals)},
         plan.images_a_step,
+        data.glance("pictures", [data.Side("pictures", files)], preprocessing),
     )
 
 

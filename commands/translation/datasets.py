@@ -67,7 +67,16 @@ def open_unpaired(
     shown = data.UnpairedFolders(
         domains.test_source, domains.test_target, preprocessing, seed=options.seed
     )
-    return _data(options, dataset, shown.preview(PREVIEW_PICTURES), description, tests)
+    sides = [
+        data.Side(name, train, () if test is train else test)
+        for name, train, test in (
+            ("sources", domains.source, domains.test_source),
+            ("targets", domains.target, domains.test_target),
+        )
+    ]
+    found = data.glance("unpaired", sides, preprocessing)
+    opened = _data(options, dataset, shown.preview(PREVIEW_PICTURES), description, tests)
+    return opened._replace(findings=found)
 
 
 def unpaired_test(domains: data.Domains, workers: int, *, backward: bool = False) -> launch.Test:
@@ -154,7 +163,23 @@ def open_paired(
     fake = partial(_translated, sources=test_source, target=target)
     tests = {"generator.safetensors": launch.Test(fake, test_target)}
     preview = dataset.preview(PREVIEW_PICTURES)
-    return _data(options, dataset, preview, description, tests, source, target)
+    opened = _data(options, dataset, preview, description, tests, source, target)
+    return opened._replace(findings=data.glance("pairs", _sides(pairs), preprocessing))
+
+
+def _sides(pairs: data.Pairs) -> list[data.Side]:
+    """The files of both sides; once where one file holds both."""
+    tests = [] if pairs.test == pairs.train else pairs.test
+    sides = [
+        data.Side(
+            name,
+            [pair[place] for pair in pairs.train],
+            [pair[place] for pair in tests],
+            pairs.train[0].halves,
+        )
+        for place, name in enumerate(("sources", "targets"))
+    ]
+    return sides if sides[0].train != sides[1].train else [sides[0]._replace(name="pairs")]
 
 
 def _data(

@@ -1,0 +1,1 @@
+"""What check_data.py makes of an inspection: advice, a measured cost, words and a page."""
