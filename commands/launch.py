@@ -64,8 +64,6 @@ def train(
     with training.process_group(processes, device):
         measures(options)
         files = open_data(options)
-        if processes.writes:
-            tell_findings(files.findings)
         options = replace(
             options,
             **files.resolved,
@@ -80,6 +78,7 @@ def train(
         if not options.dry_run:
             _train(options, files, method, config, run, device, processes, watch)
         elif processes.writes:
+            tell_findings(files.findings)
             networks = method.trained.networks
             sizes = {name: models.describe(network) for name, network in networks.items()}
             plan = {**files.description, **sizes, "processes": processes.world_size}
@@ -133,6 +132,8 @@ def _train(
         evaluate = None
         if options.evaluate_every:
             evaluate = monitor(options, files, method, run, exports, device, processes)
+        if processes.writes:  # now that nothing is refused any more
+            tell_findings(files.findings)
         reports = training.Reports(files.preview, exports, evaluate, watch or training.Watch())
         with training.tf32_products(options.precision == "tf32"):
             training.fit(method, stream, run, pace, reports, processes, device)
