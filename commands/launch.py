@@ -69,8 +69,6 @@ def train(
             )
         measures(options)
         files = open_data(options)
-        if processes.writes:
-            tell_findings(files.findings)
         options = replace(
             options,
             **files.resolved,
@@ -85,6 +83,7 @@ def train(
         if not options.dry_run:
             _train(options, files, method, config, run, device, processes, watch)
         elif processes.writes:
+            tell_findings(files.findings)
             networks = method.trained.networks
             sizes = {name: models.describe(network) for name, network in networks.items()}
             plan = {**files.description, **sizes, "processes": processes.world_size}
@@ -138,6 +137,8 @@ def _train(
         evaluate = None
         if options.evaluate_every:
             evaluate = monitor(options, files, method, run, exports, device, processes)
+        if processes.writes:  # now that nothing is refused any more
+            tell_findings(files.findings)
         reports = training.Reports(files.preview, exports, evaluate, watch or training.Watch())
         with training.tf32_products(options.precision == "tf32"):
             training.fit(method, stream, run, pace, reports, processes, device)

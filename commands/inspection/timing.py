@@ -70,8 +70,9 @@ def measure_cost(advice: Advice, device: str, workers: int, limit_seconds: float
         )
         try:
             _, told = process.communicate(timeout=limit_seconds)
+            is_late = False
         except subprocess.TimeoutExpired:
-            told = ""
+            told, is_late = "", True
         finally:
             if process.poll() is None:  # its reading processes are of its group
                 os.killpg(process.pid, signal.SIGKILL)
@@ -79,6 +80,9 @@ def measure_cost(advice: Advice, device: str, workers: int, limit_seconds: float
         if process.returncode > 0:
             last = told.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
             return Refused(process.returncode == 2, last[0].removeprefix("error: "))
+        if process.returncode < 0 and not is_late:
+            words = f"signal {-process.returncode} ended it; there may be too little memory"
+            return Refused(False, words)
         lines = _lines(run_dir / "log.jsonl")
         if len(lines) <= _FIRST:
             words = f"fewer than {_FIRST + 1} steps in {limit_seconds:.0f} s, too slow to measure"

@@ -139,11 +139,13 @@ def _depth(image: Image.Image, head: bytes) -> tuple[str, int]:
 
 def _measure_pixels(row: np.void, rgb: Image.Image) -> None:
     small = _shrunk(rgb)
-    levels = np.asarray(small, dtype=np.float32)
-    grey = levels @ LUMA
-    row["colour"] = levels.mean((0, 1))
+    # Planes [3, H, W], which NumPy reduces many times faster than pixels [H, W, 3].
+    red, green, blue = planes = np.moveaxis(np.asarray(small), 2, 0).astype(np.float32, order="C")
+    grey = np.tensordot(LUMA, planes, 1)
+    row["colour"] = planes.mean((1, 2))
     row["contrast"] = grey.std()
-    row["saturation"] = (levels.max(2) - levels.min(2)).mean()
+    largest = np.maximum(np.maximum(red, green), blue)
+    row["saturation"] = (largest - np.minimum(np.minimum(red, green), blue)).mean()
     steps = [np.abs(np.diff(grey, axis=axis)).mean() for axis in (0, 1) if grey.shape[axis] > 1]
     row["detail"] = sum(steps) / max(1, len(steps))
     square = small.convert("L").resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
