@@ -8,7 +8,7 @@ import training
 
 
 class TrainedNetworks:
-    """Networks by name, Adam for each, and a moving average of each generator where they are on.
+    """Networks by name, Adam for each, and optionally a moving average of each generator.
 
     A generator is a network whose name begins with `generator`. networks, optimizers and averages
     are dictionaries with the networks' names as keys.
@@ -22,7 +22,7 @@ class TrainedNetworks:
         *,
         averaged: bool,
     ):
-        """Build the optimisers and averages of networks that are on their device."""
+        """Build the optimisers and averages; the networks must be on their device."""
         self.networks = dict(networks)
         self.optimizers = {
             name: training.adam(network, learning_rate, betas) for name, network in networks.items()
@@ -34,19 +34,19 @@ class TrainedNetworks:
         }
 
     def optimize(self, *names: str) -> None:
-        """Make the optimiser steps of the networks of these names and clear their gradients."""
+        """Make an optimiser step for each of these networks and clear their gradients."""
         for name in names:
             training.optimizer_step(self.networks[name], self.optimizers[name])
 
     def state(self) -> dict[str, training.Stateful]:
-        """Return everything to be saved, by its name in the checkpoint."""
+        """Return everything to be saved, by name in the checkpoint."""
         parts: dict[str, training.Stateful] = dict(self.networks)
         parts |= {f"{name}_optimizer": part for name, part in self.optimizers.items()}
         return parts | {f"{name}_average": part for name, part in self.averages.items()}
 
     @property
     def generators(self) -> dict[str, nn.Module]:
-        """The generators to use and to give away, by file name: averages where they are on."""
+        """The generators to export, by file name: the moving averages if there are any."""
         return {
             f"{name}.safetensors": self.averages[name].network if self.averages else network
             for name, network in self.networks.items()
@@ -55,5 +55,5 @@ class TrainedNetworks:
 
 
 def is_generator(name: str) -> bool:
-    """Return whether a network of this name is a generator."""
+    """Return whether a network with this name is a generator."""
     return name.startswith("generator")
