@@ -126,7 +126,7 @@ class Draws:
         self.generator = training.generator_for(device, seed, images_seen, "step")
 
     def positions(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Draw the patches to compare, one set a layer, the same for all pictures of the batch."""
+        """Draw the patches to compare, one set per layer, shared by all pictures of the batch."""
         sizes = [feature.shape[2] * feature.shape[3] for feature in features]
         return models.draw_positions(sizes, self.patches, self.generator)
 
@@ -310,7 +310,7 @@ class Cut:
     def _positions(
         self, translation: Translation, draws: Draws, features: Sequence[Tensor]
     ) -> list[Tensor]:
-        """Draw patches for the source pictures, others for the target pictures; one set a layer."""
+        """Draw patches for the source pictures and others for the targets, one set per layer."""
         sources, pictures = translation.sources, len(translation.inputs)
         if sources in (0, pictures):
             return draws.positions(features)

@@ -107,7 +107,7 @@ def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
     if target.is_file():
         raise UserError(f"--output {target}: is a file, and --input is a folder; give a folder")
     if target.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"--output {target}: is inside the input folder; give another folder")
+        raise UserError(f"--output {target}: is the input folder or inside it; give another")
     inputs = data.list_images(source, "--input")
     outputs = {path: (target / path.relative_to(source)).with_suffix(".png") for path in inputs}
     taken: dict[Path, Path] = {}

@@ -151,7 +151,7 @@ class Evaluator:
         collection.merge(self.sharing)
         if collection.count < 2:
             raise UserError(
-                f"{pictures.label}: {collection.count} readable pictures; give 2 or more"
+                f"{pictures.label}: readable pictures: {collection.count}; give 2 or more"
             )
         return collection
 

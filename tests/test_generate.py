@@ -309,7 +309,7 @@ def test_checkpoints_that_make_nothing_from_noise(tmp_path, fails):
     file = saved(tmp_path, ResnetGenerator(ResnetSizes(base_channels=2, blocks=1)))
     assert "translate.py" in fails(generate, ["--checkpoint", file, *out])
     file.write_bytes(b"hello")
-    assert "not a whole safetensors file" in fails(generate, ["--checkpoint", file, *out])
+    assert "not a complete safetensors file" in fails(generate, ["--checkpoint", file, *out])
 
 
 @pytest.mark.parametrize("label", ["bird", "3", "-1", "1.0"])
