@@ -1,8 +1,8 @@
-"""Measure a set of pictures against real ones: FID, KID, IS, precision and recall, and their kin.
+"""Compare a set of pictures with real ones by FID, KID, IS, precision and recall, and others.
 
-The last line of stdout is one JSON object. Folders are read with their sub-folders; a set may also
-be a file of statistics, what a trained translator makes of --source, or --num pictures that a
-generator makes from noise.
+The last line of stdout is a JSON object. Folders are read with their subfolders; a set may also be
+a file of statistics, the translations of --source by a trained translator, or --num pictures that
+a trained generator makes from noise.
 """
 
 import json
@@ -39,15 +39,15 @@ class Options(metrics.Measures):
     fake: Path | None = None
     """Folder of generated pictures, or a file of their statistics."""
     checkpoint: Path | None = None
-    """Instead of --fake: a run folder or .safetensors, of a translator also an official .pth; needs
-    --source, or --num for a generator that makes pictures from noise."""
+    """Instead of --fake: a run folder or a .safetensors file, or an official .pth of a translator;
+    needs --source for a translator, --num for a generator from noise."""
     source: Path | None = None
-    """Folder of pictures that --checkpoint translates."""
+    """Folder of pictures for --checkpoint to translate."""
     direction: Literal["a2b", "b2a"] | None = None
-    """For a run that learns both ways: from A to B or from B to A."""
+    """For a CycleGAN run: which of its generators, from A to B or from B to A."""
     num: int = 0
-    """Pictures that --checkpoint makes from noise, the same as generate.py's;
-    0: --checkpoint translates --source."""
+    """Number of pictures for --checkpoint to generate from noise, the same ones as generate.py's;
+    0: translate --source."""
     seed: int = 0
     """For --num, as in generate.py."""
     truncation: float = 1.0
@@ -57,17 +57,17 @@ class Options(metrics.Measures):
     json: Path | None = None
     """Write the result to this file as well."""
     skip_unreadable: bool = False
-    """Leave out pictures that cannot be read, instead of refusing the set."""
+    """Skip pictures that cannot be read, instead of refusing the set."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one."""
+    """auto: a GPU if there is one."""
     batch_size: int = 16
-    """Pictures that are resized, and on a GPU processed, together."""
+    """Batch size for resizing and, on a GPU, for the feature network."""
     workers: int = 4
-    """Reading processes; 0 reads in the measuring process itself."""
+    """Worker processes for reading; 0 reads in the main process."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Collect both sets, compare them, tell."""
+    """Collect both sets, compare them, and report the result."""
     options = cli.parse(Options, arguments)
     check(options)
     processes = training.places_from_environment()
@@ -75,44 +75,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with training.process_group(processes, device):
         result = evaluate(options, device, processes)
     if processes.writes:
-        tell(result, options)
+        report(result, options)
 
 
 def check(options: Options) -> None:
-    """Raise UserError for options that do not exist or do not go together."""
+    """Raise UserError for invalid or incompatible options."""
     options.check()
     check_least(options, batch_size=1, workers=0)
     saves_only = options.save_stats and options.fake is None and options.checkpoint is None
     if options.real is None:
         needing = [name for name in options.names if name not in metrics.WITHOUT_REALS]
         if needing or options.save_stats or options.noise_floor:
-            raise UserError("--real is missing; name a folder of real pictures or their statistics")
+            raise UserError("--real is missing; give a folder of real pictures or their statistics")
     if options.fake is None and options.checkpoint is None and not saves_only:
-        raise UserError("--fake is missing; name a folder of generated pictures, or a --checkpoint")
+        raise UserError("--fake is missing; give a folder of generated pictures, or a --checkpoint")
     if options.fake is not None and options.checkpoint is not None:
         raise UserError(f"--fake {options.fake}: given together with --checkpoint; leave one out")
     check_checkpoint(options)
     if options.real and options.fake and options.real.resolve() == options.fake.resolve():
         raise UserError(
-            f"--fake {options.fake}: is the same as --real, every distance would be 0; name another"
+            f"--fake {options.fake}: is the same as --real, every distance would be 0; give another"
         )
     for outer, inner in ((options.real, options.fake), (options.fake, options.real)):
         both = outer and inner and outer.is_dir() and inner.is_dir()
         if both and inner.resolve().is_relative_to(outer.resolve()):
             raise UserError(
-                f"--real {options.real}: one of --real and --fake lies in the other, with whose "
-                "pictures it would be compared; name folders apart"
+                f"--real {options.real}: --real and --fake are nested, so that they would share "
+                "pictures; give separate folders"
             )
     if options.save_stats and options.save_stats.suffix.lower() != ".npz":
-        raise UserError(f"--save_stats {options.save_stats}: statistics are an .npz; end it so")
+        raise UserError(f"--save_stats {options.save_stats}: the file name must end with .npz")
     for name, path in (("save_stats", options.save_stats), ("json", options.json)):
         if path and (path.is_dir() or not path.absolute().parent.is_dir()):
             reason = "is a folder" if path.is_dir() else "its folder does not exist"
-            raise UserError(f"--{name} {path}: {reason}; name another file")
+            raise UserError(f"--{name} {path}: {reason}; give another file")
 
 
 def check_checkpoint(options: Options) -> None:
-    """Raise UserError for options of --checkpoint that do not go together."""
+    """Raise UserError for incompatible options of --checkpoint."""
     if options.num < 0 or options.num == 1:
         raise UserError(f"--num {options.num}: give 2 or more, or 0 for a translator")
     if not options.num:
@@ -121,19 +121,19 @@ def check_checkpoint(options: Options) -> None:
             ("truncation", options.truncation, 1),
         ):
             if value != plain:
-                raise UserError(f"--{name} {value}: for --num only; leave it out")
+                raise UserError(f"--{name} {value}: is for --num only; leave it out")
         if (options.checkpoint is None) != (options.source is None):
             raise UserError(
                 "--checkpoint and --source: one without the other; give both or neither, or --num "
-                "instead of --source for a generator that makes pictures from noise"
+                "instead of --source for a generator from noise"
             )
         return
     if options.checkpoint is None:
-        raise UserError(f"--num {options.num}: without --checkpoint; give it, or leave --num out")
+        raise UserError(f"--num {options.num}: needs --checkpoint; give it, or leave --num out")
     if options.save_stats:
         raise UserError(
-            f"--save_stats {options.save_stats}: with --num the reals are cut as this generator "
-            "learned them; save their statistics without --checkpoint"
+            f"--save_stats {options.save_stats}: with --num the reals are cropped as in this "
+            "generator's training; save their statistics without --checkpoint"
         )
     for name, value in (("source", options.source), ("direction", options.direction)):
         if value is not None:
@@ -146,18 +146,18 @@ def check_checkpoint(options: Options) -> None:
     if pairs:
         raise UserError(
             f"--metrics {options.metrics}: {pairs[0]} compares pairs, and pictures from noise "
-            "(--num) have no partners; leave it out"
+            "(--num) are not paired; leave it out"
         )
 
 
 def evaluate(
     options: Options, device: torch.device, processes: training.Processes
 ) -> dict[str, object]:
-    """Return the numbers and what they rest on; {} in all processes but the first."""
+    """Return the numbers and their origin; {} in all processes but the first."""
     real = open_set(options.real, "--real", options.workers)
     if options.save_stats and isinstance(real, metrics.SavedStatistics):
         raise UserError(
-            f"--save_stats {options.save_stats}: --real is a file of statistics; name a folder"
+            f"--save_stats {options.save_stats}: --real is a file of statistics; give a folder"
         )
     fake = open_set(options.fake, "--fake", options.workers)
     partners, seen_as = None, None
@@ -220,7 +220,7 @@ def open_set(path: Path | None, option: str, workers: int) -> pictures.Set:
 
 
 def translated(options: Options, device: torch.device) -> pictures.TranslatedPictures:
-    """Open what the checkpoint makes of the source folder."""
+    """Return the checkpoint's translations of the source folder."""
     saved = models.load_generator(
         options.checkpoint, "--checkpoint", options.direction, "give --num instead of --source"
     )
@@ -237,7 +237,7 @@ def translated(options: Options, device: torch.device) -> pictures.TranslatedPic
 def sampled(
     options: Options, device: torch.device
 ) -> tuple[pictures.SampledPictures, data.Preprocessing, data.Content]:
-    """Open what the checkpoint makes from noise; return with it how its training saw reals."""
+    """Return the checkpoint's samples, and how its training preprocessed the reals."""
     sampler = models.load_sampler(
         options.checkpoint, "--checkpoint", "give --source instead of --num"
     )
@@ -254,7 +254,7 @@ def sampled(
 
 
 def save(path: Path, real: metrics.Collection, origin: metrics.Origin) -> None:
-    """Write the statistics of the reals, whole or not at all."""
+    """Write the statistics of the reals, atomically."""
     moments = real.moments
     found = metrics.SavedStatistics(moments.mean(), moments.covariance(), real.count, origin)
     training.write_output(
@@ -262,8 +262,8 @@ def save(path: Path, real: metrics.Collection, origin: metrics.Origin) -> None:
     )
 
 
-def tell(result: dict[str, object], options: Options) -> None:
-    """Print remarks on stderr, a table for people and the JSON object on stdout."""
+def report(result: dict[str, object], options: Options) -> None:
+    """Print remarks on stderr, and a table and the JSON object on stdout."""
     for remark in remarks(result, options):
         print(remark, file=sys.stderr)
     table = Table("metric", "value", box=None)
@@ -279,28 +279,28 @@ def tell(result: dict[str, object], options: Options) -> None:
 
 
 def remarks(result: dict[str, object], options: Options) -> Iterator[str]:
-    """Say what a reader of the numbers should know."""
+    """Yield what a reader of the numbers should know."""
     name = "frechet_distance" if options.features else "fid"
     bias, halves = result.get(f"{name}_bias"), result.get(f"{name}_of_real_halves")
     counts = [count for count in (result["n_real"], result["n_fake"]) if count]
     if name in result and counts and min(counts) < metrics.MANY_IMAGES:
         size = "" if bias is None else f" by about {bias:.3g}"
         if halves is not None:
-            size = f" by an amount of the order of {halves:.3g} (two halves of the reals)"
+            size = f" by the order of {halves:.3g} (the value for two halves of the reals)"
         yield (
-            f"{name}: too high{size}, since the smaller set has {min(counts)} pictures and not "
-            f"{metrics.MANY_IMAGES} or more; compare it only between sets of equal numbers"
+            f"{name}: biased upwards{size}, since the smaller set has {min(counts)} pictures and "
+            f"not {metrics.MANY_IMAGES} or more; compare it only between sets of the same size"
             + ("" if options.features else " (KID has no such bias)")
         )
     if f"{name}_infinity" in result and result["n_fake"] < 10 * (result["layer"] or 0):
         yield (
-            f"{name}_infinity: still too high; its line through {result['n_fake'] // 10} and more "
-            f"fakes is straight only where they are more than the {result['layer']} channels"
+            f"{name}_infinity: still biased upwards; extrapolation from {result['n_fake'] // 10} "
+            f"and more fakes is linear only for more fakes than the {result['layer']} channels"
         )
     if result["weights_published"] is False and not options.features:
         yield (
             f"--weights {options.weights}: not the published Inception network (sha256 "
-            f"{result['weights_sha256'][:8]}...); the numbers compare with nobody else's"
+            f"{result['weights_sha256'][:8]}...); the numbers are not comparable with others"
         )
 
 
@@ -318,7 +318,7 @@ def rows(result: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str
 
 
 def finite(value: object) -> object:
-    """JSON knows no infinity: the PSNR of equal pictures becomes null."""
+    """Replace infinity, which JSON does not have, by null: the PSNR of equal pictures."""
     if isinstance(value, dict):
         return {name: finite(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -27,11 +27,11 @@ class Options:
     output: Path
     """File (.pth) to write."""
     direction: Literal["a2b", "b2a"] | None = None
-    """For a run that learns both ways: the generator from A to B or from B to A."""
+    """For a CycleGAN run: which of its generators, from A to B or from B to A."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the generator and write it under the official names."""
+    """Read the generator and write it with the official parameter names."""
     options = cli.parse(Options, arguments)
     check_output(options.output, options.checkpoint)
     network = models.load_generator(options.checkpoint, "--checkpoint", options.direction).network
@@ -46,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def check_output(path: Path, checkpoint: Path) -> None:
-    """Raise UserError where the file would be no .pth or would replace the checkpoint."""
+    """Raise UserError if the file is not a .pth or would replace the checkpoint."""
     if path.suffix.lower() != ".pth":
-        raise UserError(f"--output {path}: the official programs read .pth; end it with .pth")
+        raise UserError(f"--output {path}: the official programs read .pth files; end it with .pth")
     if path.is_dir():
-        raise UserError(f"--output {path}: is a folder; name a file")
+        raise UserError(f"--output {path}: is a folder; give a file")
     if path.resolve() == checkpoint.resolve():
-        raise UserError(f"--output {path}: would replace the checkpoint; name another place")
+        raise UserError(f"--output {path}: would replace the checkpoint; give another path")
 
 
 def official_options(network: nn.Module) -> str:

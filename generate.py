@@ -1,7 +1,7 @@
-"""Make pictures with a generator that was trained to make them from noise.
+"""Generate pictures from noise with a trained generator.
 
-Reads a run folder of train_gan.py or its generator.safetensors. Picture number k of a seed is the
-same in every folder, sheet and measurement, however many are made.
+Reads a run folder of train_gan.py or its generator.safetensors. Picture number k of a seed is
+always the same, in every folder, sheet and evaluation and for any number of pictures.
 """
 
 import sys
@@ -27,7 +27,7 @@ GRID_PICTURES = 64
 GRID_COLUMNS = 8
 FRAME_MILLISECONDS = 40
 WALKS = (".gif", ".png")
-TOLD_CLASSES = 10
+SHOWN_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -37,39 +37,40 @@ class Options:
     checkpoint: Path
     """Run folder, or .safetensors file."""
     output: Path | None = None
-    """Folder for the pictures: 000000.png and so on; with classes, in one folder per class.
+    """Folder for the pictures: 000000.png and so on; with classes, in one subfolder per class.
     Without it only --grid and --interpolate are written."""
     num: int = 64
     """Number of pictures."""
     seed: int = 0
-    """Seed of all latents, and of the classes where --labels names none."""
+    """Seed of all latents, and of the classes unless --labels gives them."""
     labels: tuple[str, ...] = ()
-    """Classes that the pictures take in turn, names or numbers (a name counts before a number);
-    without them classes come as often as in the training data."""
+    """Classes of the pictures, by name or number (names take precedence), repeated in turn; by
+    default drawn as frequently as in the training data."""
     grid: Path | None = None
-    """Write a sheet (.png) of the first 64 pictures; with classes, a row for each class and a
-    column for each latent."""
+    """Write a sheet (.png) of the first 64 pictures; with classes, a row per class and a column per
+    latent."""
     interpolate: Path | None = None
-    """Write an interpolation through latents of the seed and back to the first: animated (.gif), or
-    a sheet with a row for each latent (.png); of the first class of --labels, else of class 0."""
+    """Write an interpolation through latents of the seed and back to the first, as an animation
+    (.gif) or a sheet with a row per latent (.png); of the first class of --labels, else class 0."""
     keys: int = 8
-    """Number of latents that --interpolate passes through."""
+    """Number of latents for --interpolate."""
     frames: int = 24
-    """Pictures from one latent to the next."""
+    """Number of pictures from one latent to the next."""
     truncation: float = 1.0
-    """Truncation of the latents' distribution: 1 uses all of it; below 1 only the part around its
-    centre, which makes the pictures more alike and often better."""
+    """Truncation of the latents' distribution: 1 for none; below 1 only its central part is used,
+    which gives less diverse and often better pictures."""
     weights: Literal["ema", "raw"] = "ema"
-    """ema: the network of generator.safetensors; raw: the network of a run's newest checkpoint,
-    without moving average."""
+    """ema: the weights in generator.safetensors; raw: those of a run's newest checkpoint, without
+    moving average."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one."""
+    """auto: a GPU if there is one."""
     batch_size: int = 64
-    """Pictures made together, rounded up to whole passes of the network; changes no picture."""
+    """Number of pictures generated together, rounded up to whole batches of the network; does not
+    change the pictures."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write what is asked for: pictures, a sheet, a walk."""
+    """Write the requested pictures, sheet and interpolation."""
     options = cli.parse(Options, arguments)
     check(options)
     device = training.choose_device(options.device, training.Processes())
@@ -79,24 +80,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     classes = [class_of(text, sampler, options) for text in options.labels]
     if options.grid:
         write_image(options.grid, "--grid", grid(sampler, content, classes, options))
-        print(f"a sheet written to {options.grid}", file=sys.stderr)
+        print(f"sheet written to {options.grid}", file=sys.stderr)
     if options.interpolate:
         write_walk(sampler, content, classes, options)
-        print(f"a walk written to {options.interpolate}", file=sys.stderr)
+        print(f"interpolation written to {options.interpolate}", file=sys.stderr)
     if options.output:
         write_pictures(options.output, sampler, content, classes, options)
         print(f"{options.num} pictures written to {options.output}", file=sys.stderr)
 
 
 def check(options: Options) -> None:
-    """Raise UserError for options that cannot be."""
+    """Raise UserError for invalid options."""
     check_least(options, num=1, seed=0, keys=2, frames=1, batch_size=1)
     if not 0 <= options.truncation <= 1:
         raise UserError(f"--truncation {options.truncation}: outside 0 to 1; give 1 for no change")
     if not (options.output or options.grid or options.interpolate):
-        raise UserError("--output is missing; name a folder (or a file for --grid, --interpolate)")
+        raise UserError("--output is missing; give a folder (or a file for --grid, --interpolate)")
     if options.output and options.output.exists() and not options.output.is_dir():
-        raise UserError(f"--output {options.output}: is a file; name a folder")
+        raise UserError(f"--output {options.output}: is a file; give a folder")
     for name, path, endings in (
         ("grid", options.grid, (".png",)),
         ("interpolate", options.interpolate, WALKS),
@@ -104,26 +105,26 @@ def check(options: Options) -> None:
         if path and path.suffix.lower() not in endings:
             raise UserError(f"--{name} {path}: end it with {' or '.join(endings)}")
         if path and path.is_dir():
-            raise UserError(f"--{name} {path}: is a folder; name a file")
+            raise UserError(f"--{name} {path}: is a folder; give a file")
     if (
         options.grid
         and options.interpolate
         and options.grid.resolve() == options.interpolate.resolve()
     ):
-        raise UserError(f"--interpolate {options.interpolate}: is --grid too; name another file")
+        raise UserError(f"--interpolate {options.interpolate}: same as --grid; give another file")
     if options.weights == "raw" and options.checkpoint.is_file():
         raise UserError(
-            f"--weights raw: --checkpoint {options.checkpoint} is one network; name a run folder, "
+            f"--weights raw: --checkpoint {options.checkpoint} is one network; give a run folder, "
             "or leave --weights out"
         )
 
 
 def open_sampler(options: Options) -> models.Sampler:
-    """Read the generator, with the weights asked for."""
+    """Read the generator, with the weights that --weights selects."""
     if options.checkpoint.suffix == ".pt":
         raise UserError(
-            f"--checkpoint {options.checkpoint}: is for a resume; name its run folder, or the "
-            "generator.safetensors in it"
+            f"--checkpoint {options.checkpoint}: is for resuming a training; give its run folder, "
+            "or the generator.safetensors in it"
         )
     sampler = models.load_sampler(options.checkpoint, "--checkpoint", "use translate.py")
     if options.weights == "ema":
@@ -133,7 +134,7 @@ def open_sampler(options: Options) -> models.Sampler:
     images_seen = sampler.description.get("images_seen")
     if sampler.level is not None and images_seen != checkpoint.images_seen:
         raise UserError(
-            f"{option}: its checkpoint at {checkpoint.images_seen} images has another level than "
+            f"{option}: its checkpoint at {checkpoint.images_seen} images differs in level from "
             "generator.safetensors; let the training save again, or leave --weights out"
         )
     states = {name: state for name, state in checkpoint.states.items() if name == "generator"}
@@ -142,7 +143,7 @@ def open_sampler(options: Options) -> models.Sampler:
 
 
 def content_of(sampler: models.Sampler, options: Options) -> data.Content:
-    """Return what the pictures are; raises UserError for channels that no PNG file has."""
+    """Return the pictures' content; raises UserError for channels that PNG does not support."""
     option = f"--checkpoint {options.checkpoint}"
     try:
         return data.Content("colour", sampler.out_channels)
@@ -151,20 +152,20 @@ def content_of(sampler: models.Sampler, options: Options) -> data.Content:
 
 
 def class_of(text: str, sampler: models.Sampler, options: Options) -> int:
-    """Return the number of the class that a word of --labels names."""
+    """Return the class index for a word of --labels."""
     if not sampler.classes:
         raise UserError(
-            f"--labels {text}: the generator of --checkpoint {options.checkpoint} knows no "
-            "classes; leave --labels out"
+            f"--labels {text}: the generator of --checkpoint {options.checkpoint} has no classes; "
+            "leave --labels out"
         )
     if text in sampler.class_names:
         return sampler.class_names.index(text)
     if text.isdecimal() and int(text) < sampler.classes:
         return int(text)
-    known = ", ".join(sampler.class_names[:TOLD_CLASSES])
-    more = ", ..." if sampler.classes > TOLD_CLASSES else ""
+    known = ", ".join(sampler.class_names[:SHOWN_CLASSES])
+    more = ", ..." if sampler.classes > SHOWN_CLASSES else ""
     raise UserError(
-        f"--labels {text}: no class of --checkpoint {options.checkpoint}; give some of {known}"
+        f"--labels {text}: not a class of --checkpoint {options.checkpoint}; give some of {known}"
         f"{more}, or 0 to {sampler.classes - 1}"
     )
 
@@ -172,7 +173,7 @@ def class_of(text: str, sampler: models.Sampler, options: Options) -> int:
 def labels_of(
     first: int, count: int, sampler: models.Sampler, classes: Sequence[int], options: Options
 ) -> Tensor | None:
-    """Return the classes of pictures `first` and on: in turn, or as the seed draws them."""
+    """Return the labels of pictures from `first` on: --labels in turn, or drawn from the seed."""
     if not classes:
         return sampler.draw_labels(count, options.seed, first=first)
     return torch.tensor([classes[number % len(classes)] for number in range(first, first + count)])
@@ -185,13 +186,13 @@ def write_pictures(
     classes: Sequence[int],
     options: Options,
 ) -> None:
-    """Write the pictures of the seed, each whole or not at all."""
+    """Write the pictures of the seed, each atomically."""
     folders = class_folders(folder, sampler, options)
     earlier = sum(1 for _ in folder.rglob("*.png"))
     if earlier:
         print(
-            f"--output {folder}: holds {earlier} pictures already; those of other numbers and "
-            "classes stay among the new ones",
+            f"--output {folder}: already holds {earlier} pictures; those that are not overwritten "
+            "stay among the new ones",
             file=sys.stderr,
         )
     size = -(-options.batch_size // sampler.pictures_a_pass) * sampler.pictures_a_pass
@@ -211,12 +212,12 @@ def write_pictures(
 
 
 def class_folders(folder: Path, sampler: models.Sampler, options: Options) -> list[Path]:
-    """Return where each class goes; a file's class names must not lead out of the folder."""
+    """Return each class's subfolder; class names from the file must not lead out of the folder."""
     for name in sampler.class_names:
         if name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
             raise UserError(
-                f"--checkpoint {options.checkpoint}: its class {name!r} is no folder's name; leave "
-                "--output out, or name another"
+                f"--checkpoint {options.checkpoint}: its class {name!r} cannot name a folder; "
+                "leave --output out, or give another"
             )
     return [folder / name for name in sampler.class_names]
 
@@ -224,7 +225,7 @@ def class_folders(folder: Path, sampler: models.Sampler, options: Options) -> li
 def grid(
     sampler: models.Sampler, content: data.Content, classes: Sequence[int], options: Options
 ) -> Image.Image:
-    """Return a sheet of the first pictures, or of the first latents in each class."""
+    """Return a sheet of the first pictures, or of the first latents for each class."""
     if not sampler.classes:
         count = min(options.num, GRID_PICTURES)
         columns = min(count, GRID_COLUMNS)
@@ -234,7 +235,7 @@ def grid(
     shown = list(dict.fromkeys(classes)) or list(range(sampler.classes))
     if len(shown) > GRID_PICTURES:
         print(
-            f"--grid: shows {GRID_PICTURES} of {len(shown)} classes; --labels chooses",
+            f"--grid: shows {GRID_PICTURES} of {len(shown)} classes; choose them with --labels",
             file=sys.stderr,
         )
         shown = shown[:GRID_PICTURES]
@@ -247,7 +248,7 @@ def grid(
 def write_walk(
     sampler: models.Sampler, content: data.Content, classes: Sequence[int], options: Options
 ) -> None:
-    """Write the walk as a moving picture or as a sheet."""
+    """Write the interpolation as an animation or as a sheet."""
     rows = list(walk(sampler, classes, options))
     if options.interpolate.suffix.lower() == ".png":
         write_image(options.interpolate, "--interpolate", sheet(rows, content, options))
@@ -269,7 +270,7 @@ def write_walk(
 
 
 def walk(sampler: models.Sampler, classes: Sequence[int], options: Options) -> Iterator[Tensor]:
-    """Yield the pictures [frames, C, S, S] from each latent to before the next."""
+    """Yield for each latent the pictures [frames, C, S, S] from it up to the next."""
     keys = latents_of(options.keys, sampler, options)
     latents = models.gan.interpolate_spherically(keys, options.frames, closed=True)
     labels = None
@@ -286,21 +287,21 @@ def latents_of(count: int, sampler: models.Sampler, options: Options) -> Tensor:
 
 
 def sheet(rows: Sequence[Tensor], content: data.Content, options: Options) -> Image.Image:
-    """Lay out rows of pictures [B, C, S, S] below one another."""
+    """Arrange rows of pictures [B, C, S, S] below one another."""
     picture = training.sheet([content.to_view(row) for row in rows])
     return to_image(picture, data.RGB, options)
 
 
 def to_image(picture: Tensor, content: data.Content, options: Options) -> Image.Image:
-    """Round to 8 bits; raises UserError for a generator whose pictures are not finite."""
+    """Round to 8 bits; raises UserError for a generator whose outputs are not finite."""
     try:
         return content.to_image(picture)
     except ValueError as error:
-        raise UserError(f"--checkpoint {options.checkpoint}: {error}; name another") from error
+        raise UserError(f"--checkpoint {options.checkpoint}: {error}; give another") from error
 
 
 def write_image(path: Path, option: str, image: Image.Image) -> None:
-    """Write a picture as PNG, whole or not at all."""
+    """Write a picture as PNG, atomically."""
     training.write_output(path, option, lambda temporary: image.save(temporary, "PNG"))
 
 

@@ -1,9 +1,9 @@
-"""Drawn data sets: "pocket horse2zebra" with the score of a translation of it, and shapes.
+"""Draw synthetic data sets, and score translations of them.
 
-python pocket.py draw --output DIR            trainA trainB testA testB testMask
-python pocket.py draw --output DIR --pairs    trainA trainB testA testB: label maps and zebras
-python pocket.py shapes --output DIR          circle ring square triangle: for train_gan.py
-python pocket.py score --data DIR --translated DIR --sheet FILE
+$ python pocket.py draw --output DIR            horses and zebras, unpaired, with test masks
+$ python pocket.py draw --output DIR --pairs    label maps and zebras, paired
+$ python pocket.py shapes --output DIR          circles, rings, squares, triangles (train_gan.py)
+$ python pocket.py score --data DIR --translated DIR --sheet FILE
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,37 +25,38 @@ from errors import UserError
 
 @dataclass(frozen=True)
 class Draw:
-    """Draw the folders: horses to learn from, zebras to learn from, test scenes as both.
+    """Draw horses and zebras for unpaired translation, and test scenes drawn as both.
 
-    With --pairs: label maps and the zebras that belong to them, to learn from and to test.
+    Folders: trainA, trainB, testA, testB, testMask. With --pairs: label maps and their zebras for
+    paired translation, in trainA, trainB, testA, testB.
     """
 
     output: Path
     """New or empty folder."""
     size: int = 64
-    """Pixels of a picture's side."""
+    """Side of each picture in pixels."""
     train: int = 256
-    """Training pictures of each kind; no scene is drawn as both."""
+    """Number of training pictures in each domain, all of different scenes."""
     test: int = 48
-    """Test scenes, each drawn as horse, as zebra, and with the animal's mask."""
+    """Number of test scenes, each drawn as horse and as zebra, with a mask of the animal."""
     seed: int = 0
-    """Another seed draws other scenes."""
+    """Seed of the scenes."""
     pairs: bool = False
-    """Label maps (A) and their zebras (B) as pairs, in place of unpaired horses and zebras."""
+    """Draw pairs of label maps (A) and zebras (B), instead of unpaired horses and zebras."""
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """Draw shapes of any colour, place and size, with a folder for each kind."""
+    """Draw circles, rings, squares and triangles, with a folder for each."""
 
     output: Path
     """New or empty folder."""
     size: int = 32
-    """Pixels of a picture's side."""
+    """Side of each picture in pixels."""
     count: int = 2048
-    """Pictures of all kinds together."""
+    """Total number of pictures."""
     seed: int = 0
-    """Another seed draws other shapes."""
+    """Seed of the shapes."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,18 @@ class Score:
     """Compare a translation with the true zebras, inside and outside the animal."""
 
     data: Path
-    """Folder that `draw` made."""
+    """Folder drawn by `draw`."""
     translated: Path
-    """Folder with the translated testA, same file names."""
+    """Folder with the translations of testA, with the same file names."""
     sheet: Path
-    """PNG to write: horse, translation, true zebra."""
+    """Sheet (.png) to write, with rows of horses, translations and true zebras."""
 
 
 def draw(options: Draw) -> None:
     """Write the folders."""
     check_least(options, size=16, train=1, test=1, seed=0)
     write = data.write_pocket_pairs if options.pairs else data.write_pocket
-    with disk_errors_told(options.output):
+    with disk_errors_reported(options.output):
         write(
             options.output,
             seed=options.seed,
@@ -87,18 +88,18 @@ def draw(options: Draw) -> None:
 def draw_shapes(options: Shapes) -> None:
     """Write the folders of shapes."""
     check_least(options, size=8, count=len(data.SHAPES), seed=0)
-    with disk_errors_told(options.output):
+    with disk_errors_reported(options.output):
         data.write_shapes(options.output, options.count, options.size, options.seed)
 
 
 @contextmanager
-def disk_errors_told(output: Path) -> Iterator[None]:
-    """Raise UserError where the system does not let a folder be written."""
+def disk_errors_reported(output: Path) -> Iterator[None]:
+    """Raise UserError if the folder cannot be written."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"--output {output}: cannot be written ({error.strerror}); name another folder"
+            f"--output {output}: cannot be written ({error.strerror}); give another folder"
         ) from error
 
 
@@ -115,7 +116,9 @@ def score(options: Score) -> None:
         )
     )
     if translated.shape != zebras.shape:
-        raise UserError(f"--translated {options.translated}: other sizes than --data; translate it")
+        raise UserError(
+            f"--translated {options.translated}: sizes differ from --data; translate its testA"
+        )
     inside = masks[:, :1] > 0
     table = Table("mean absolute difference, of 255", "translation", "untranslated input")
     for title, measure, where in (
@@ -134,13 +137,13 @@ def score(options: Score) -> None:
         training.save_sheet(options.sheet, sheet)
     except OSError as error:
         raise UserError(
-            f"--sheet {options.sheet}: cannot be written ({error.strerror}); name another file"
+            f"--sheet {options.sheet}: cannot be written ({error.strerror}); give another file"
         ) from error
-    print(f"{options.sheet}: horse, translation, true zebra, of {len(names)} test scenes")
+    print(f"{options.sheet}: horses, translations, true zebras; scores of {len(names)} test scenes")
 
 
 def read_all(folder: Path, names: Sequence[str], option: str) -> Tensor:
-    """Read pictures of equal size: [N, 3, H, W] in [-1, 1]."""
+    """Read pictures of the same size: [N, 3, H, W] in [-1, 1]."""
     pictures = []
     for name in names:
         path = folder / name
@@ -151,22 +154,22 @@ def read_all(folder: Path, names: Sequence[str], option: str) -> Tensor:
         except data.UnreadableImageError as error:
             raise UserError(f"{option}: {error}; draw or translate it again") from error
         if pictures[-1].shape != pictures[0].shape:
-            raise UserError(f"{option}: {path} has another size than {folder / names[0]}")
+            raise UserError(f"{option}: {path} differs in size from {folder / names[0]}")
     return torch.stack(pictures)
 
 
 def pixel_distance(pictures: Tensor, truth: Tensor, where: Tensor) -> float:
-    """Return the mean absolute difference over `where` [N, 1, H, W], in levels of 255."""
+    """Return the mean absolute difference over `where` [N, 1, H, W], in 8-bit levels."""
     difference = (pictures - truth).abs().mean(1, keepdim=True) * 127.5
     return difference[where].mean().item()
 
 
 def colour_distance(pictures: Tensor, truth: Tensor, where: Tensor) -> float:
-    """Return how far the levels of each channel must move, wherever they stand, in levels of 255.
+    """Return the distance between the pictures' colour distributions, in 8-bit levels.
 
     The mean over pictures and channels of the Wasserstein-1 distance between the pixels in `where`
-    [N, 1, H, W]: the mean difference of the sorted levels. Stripes in other places cost nothing
-    here, as nothing in unpaired training says where each stripe must be.
+    [N, 1, H, W]: the mean difference of the sorted levels. The position of stripes does not matter,
+    since unpaired training cannot determine it.
     """
     moves = []
     for picture, true_picture, place in zip(pictures, truth, where[:, 0], strict=True):

@@ -1,10 +1,10 @@
-"""Train a translator between two unpaired folders of pictures by CUT or one of its relatives.
+"""Train a translator between two unpaired folders of pictures by CUT or one of its variants.
 
-The generator must fool a discriminator of the target domain, and each patch of its output must
-find its own place in the source among other patches (PatchNCE). Presets: cut, fastcut
-(Park et al. 2020), sincut (one picture a side), simgan (Shrivastava et al. 2017, no PatchNCE), and
-cut with patches compared otherwise: cut_monce (Zhan et al. 2022), cut_hneg (Jung et al. 2022),
-cut_qs (Hu et al. 2022).
+The generator is trained against a discriminator of the target domain, and each patch of its output
+must identify its source patch among other patches of the source (PatchNCE). Presets: cut, fastcut
+and sincut, the last for one picture per domain (Park et al. 2020); simgan, without PatchNCE
+(Shrivastava et al. 2017); and variants of the patch loss: cut_monce (Zhan et al. 2022), cut_hneg
+(Jung et al. 2022), cut_qs (Hu et al. 2022).
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,10 +28,10 @@ from training import Term
 
 @dataclass(frozen=True)
 class Options(patches.PatchOptions):
-    """CUT's own options and defaults, after those of all unpaired translators and of patches."""
+    """CUT's own options and defaults, in addition to those of unpaired translators and patches."""
 
     preset: Literal["cut", "fastcut", "sincut", "simgan", "cut_monce", "cut_hneg", "cut_qs"] = "cut"
-    """Row of defaults that the other options are read on top of."""
+    """Set of defaults, which the other options override."""
     constant_epochs: float = 200
     decay_epochs: float = 200
     preprocess: Literal[
@@ -43,7 +43,7 @@ class Options(patches.PatchOptions):
         "none",
         "zoom_and_patch",
     ] = "resize_and_crop"
-    """How a file becomes a training picture; zoom_and_patch is for one picture a side."""
+    """How image files are resized and cropped; zoom_and_patch is for one picture per domain."""
     generator: Literal["resnet_9blocks", "resnet_6blocks", "stylegan2", "smallstylegan2"] = (
         "resnet_9blocks"
     )
@@ -54,15 +54,15 @@ class Options(patches.PatchOptions):
     initialization: Literal["normal", "xavier", "kaiming", "orthogonal"] = "xavier"
 
     adversarial_weight: float = 1.0
-    """Weight of the adversarial loss in the generator's."""
+    """Weight of the adversarial loss of the generator."""
     r1_weight: float = 0.0
-    """Weight of the R1 penalty in the discriminator's loss; 0: off."""
+    """Weight of the discriminator's R1 penalty; 0: off."""
     flip_equivariance: bool = False
-    """Mirror the input on half of the steps, and the translation's features back (FastCUT)."""
+    """Flip the input in half of the steps, and flip the translation's features back (FastCUT)."""
     self_regularization_weight: float = 0.0
-    """Weight of L1 between a source picture and its translation (SimGAN); 0: off."""
+    """Weight of the L1 loss between a source picture and its translation (SimGAN); 0: off."""
     history_size: int = 0
-    """Earlier translations kept, from which half of each discriminator batch comes; 0: off."""
+    """Number of earlier translations kept, which are half of each discriminator batch; 0: off."""
 
 
 PRESETS = {
@@ -95,8 +95,8 @@ PRESETS = {
         "nce_negatives": "batch",
         "identity_weight": 1.0,
     },
-    # The paper's losses, history and local discriminator on CUT's networks, optimiser and schedule
-    # (the paper: a refiner without halvings, SGD, two generator updates for one of the other).
+    # The paper's losses, history and local discriminator with CUT's networks, optimiser, schedule
+    # (the paper: no downsampling, SGD, two generator updates per discriminator update).
     "simgan": {
         "adversarial": "non_saturating",
         "nce_weight": 0.0,
@@ -125,12 +125,12 @@ class Moment(NamedTuple):
 
 
 class Translation(NamedTuple):
-    """A pass of the generator over source pictures, target pictures, or both after one another."""
+    """A generator pass over source pictures, target pictures, or both concatenated."""
 
     sources: int  # rows of source pictures, which come first
-    inputs: Tensor  # [B, 3, H, W], mirrored or not
+    inputs: Tensor  # [B, 3, H, W], possibly flipped
     outputs: Tensor  # [B, 3, H, W]
-    keys: list[Tensor]  # features of the un-mirrored inputs, one [B, C_i, H_i, W_i] a layer
+    keys: list[Tensor]  # features of the unflipped inputs, one [B, C_i, H_i, W_i] per layer
     mirrored: bool
 
 
@@ -155,7 +155,7 @@ class Cut:
             self.history = training.RefinedHistory(options.history_size)
         self.autocast = partial(training.autocast, device, options.precision)
 
-    # The three members that the loop knows.
+    # The three members that the loop uses.
 
     def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Update discriminator, then generator and projector; return the losses."""
@@ -166,7 +166,7 @@ class Cut:
 
     @torch.no_grad()
     def preview(self, batch: data.TranslationBatch) -> Tensor:
-        """Show source, translation, target and identity below one another."""
+        """Return rows of source, translation, target and identity."""
         (network,) = self.trained.generators.values()
         source, target = (pictures.to(self.device) for pictures in batch)
         return training.sheet(
@@ -180,7 +180,7 @@ class Cut:
     # The method.
 
     def moment(self, images_seen: int) -> Moment:
-        """Return what holds in the step that begins there."""
+        """Return the settings of the step that begins at `images_seen`."""
         options = self.options
         coin = training.seed_for(options.seed, images_seen, "mirror") % 2 == 1
         return Moment(
@@ -190,10 +190,10 @@ class Cut:
         )
 
     def update(self, now: Moment, source: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Make one update of all networks in the official order; return detached losses.
+        """Update all networks in the official order; return detached losses.
 
-        As the official program reports them: discriminator terms before their factor 1/2, the loss
-        of the patches with its weight but before the mean of translation and identity.
+        Losses are logged as in the official program: discriminator terms without their factor 1/2,
+        the patch loss with its weight, but before averaging translation and identity.
         """
         passes = self._passes(source, target)
         translation = self._translate(*passes[0], now)
@@ -202,7 +202,7 @@ class Cut:
 
         loss = partial(self._loss, translation, now)
         terms = training.backward([translation.outputs], loss)
-        del translation, loss  # its features, before the next pass needs the room
+        del translation, loss  # frees its features before the next pass needs the memory
         for pictures, sources in passes[1:]:
             identity = self._translate(pictures, sources, now)
             terms += training.backward([identity.outputs], partial(self._loss, identity, now))
@@ -212,11 +212,11 @@ class Cut:
         return values | {term.name: term.value for term in terms}
 
     def _loss(self, translation: Translation, now: Moment, outputs: Tensor) -> Iterator[list[Term]]:
-        """The loss of translated source pictures x and target pictures y, which shall stay: L =
+        """Yield the terms of the generator's loss for source pictures x and target pictures y: L =
 
         w_adversarial GAN(G(x)) + w_self |G(x) - x|_1 + w_relation SRC(x, G(x))
         + w_nce (PatchNCE(x, G(x)) + PatchNCE(y, G(y))) / 2 + w_identity |G(y) - y|_1.
-        Without the identity's, PatchNCE(x, G(x)) is not halved.
+        Without the identity term, PatchNCE(x, G(x)) is not halved.
         """
         options, sources = self.options, translation.sources
         fake, source = outputs[:sources], translation.inputs[:sources]
@@ -235,7 +235,7 @@ class Cut:
             yield [Term("identity", options.identity_weight * losses.l1(same, target))]
 
     def _patch_terms(self, translation: Translation, now: Moment, outputs: Tensor) -> list[Term]:
-        """Compare the outputs' patches with the inputs', and the relations among both."""
+        """Return the patch loss and SRC between outputs and inputs."""
         options, sources = self.options, translation.sources
         queries, keys = self._patches(translation, outputs)
         nce = options.nce_weight * patches.compare(
@@ -256,10 +256,9 @@ class Cut:
         return terms
 
     def _passes(self, source: Tensor, target: Tensor) -> list[tuple[Tensor, int]]:
-        """Return the pictures of each pass of the generator, and how many are source pictures.
+        """Return the pictures of each generator pass, and the number of source pictures in it.
 
-        On a GPU one pass for both saves half of the launches, on a CPU one after the other saves
-        memory.
+        On a GPU a joint pass halves the launches; on a CPU separate passes save memory.
         """
         options = self.options
         if not ((options.nce_weight and options.nce_identity) or options.identity_weight):
@@ -273,10 +272,10 @@ class Cut:
         return [(source, len(source)), (target, 0)]
 
     def _translate(self, pictures: Tensor, sources: int, now: Moment) -> Translation:
-        """Translate, and keep the features of the un-mirrored inputs, which send no gradient.
+        """Translate, and keep the features of the unflipped inputs, detached.
 
-        They come from the pass that translates, save for mirrored inputs: the network is not
-        symmetric.
+        They come from the same pass, except for flipped inputs, since the network is not
+        equivariant to flips.
         """
         layers = self.options.nce_layers
         inputs = pictures.flip(3) if now.mirrored else pictures
@@ -293,7 +292,7 @@ class Cut:
     def _patches(
         self, translation: Translation, outputs: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return projected patches of outputs and of un-mirrored inputs, [B, P_i, C] a layer."""
+        """Return projected patches of outputs and of unflipped inputs, [B, P_i, C] per layer."""
         options, keys = self.options, translation.keys
         with self.autocast():
             queries = self.generator.encode(outputs, options.nce_layers)
@@ -309,7 +308,7 @@ class Cut:
         return queries, keys
 
     def _positions(self, translation: Translation, features: Sequence[Tensor]) -> list[Tensor]:
-        """Draw the patches to compare: one set a layer for the sources, another for the targets."""
+        """Draw patches for the source pictures and others for the targets, one set per layer."""
         sizes = [feature.shape[2] * feature.shape[3] for feature in features]
         random = self.trained.random.generator("step")
         draw = partial(models.draw_positions, sizes, self.options.nce_patches, random)
@@ -327,7 +326,7 @@ class Cut:
         options = self.options
         if self.history is not None:
             fake = self._mixed_with_history(fake)
-        if options.r1_weight:  # in float32, and apart from the fakes: it is differentiated twice
+        if options.r1_weight:  # in float32 and without the fakes: it is differentiated twice
             real = real.detach().requires_grad_()
             with models.eagerly():
                 real_logits = self.discriminator(real)
@@ -348,14 +347,14 @@ class Cut:
         return {term.name: term.value.detach() for term in terms}
 
     def _mixed_with_history(self, fake: Tensor) -> Tensor:
-        """Every process keeps the whole history and takes its own rows of the mixed batch."""
+        """Mix with the history, which every process holds in full; return this process's rows."""
         random = self.trained.random.generator("step")
         mixed = self.history.mix(training.gather_rows(fake), random)
         return mixed.chunk(self.processes.world_size)[self.processes.rank]
 
 
 def check(options: Options) -> None:
-    """Raise UserError for values and combinations that cannot train."""
+    """Raise UserError for invalid values and combinations."""
     patches.check(options)
     check_ranges(
         options,
@@ -375,7 +374,7 @@ def check(options: Options) -> None:
         crops or options.preprocess == "zoom_and_patch"
     ):
         raise UserError(
-            f"--preprocess {options.preprocess}: --discriminator stylegan2 needs pictures of "
+            f"--preprocess {options.preprocess}: --discriminator stylegan2 needs pictures of size "
             "--crop_size; give a mode that crops"
         )
 

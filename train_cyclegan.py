@@ -1,10 +1,10 @@
-"""Train two translators, there and back, between two unpaired folders of pictures.
+"""Train two translators, from A to B and back, between two unpaired folders of pictures.
 
-Each must fool a discriminator of its target domain. Preset cyclegan (Zhu et al. 2017): a picture
-that goes there and back must come out as it was. Networks, losses and schedule are those of the
-authors' program, in the version whose learning rate falls at an epoch's end. Preset dclgan (Han et
-al. 2021): each patch of a translation, as the other generator's encoder sees it, must find its own
-place in the source, as its own generator's encoder sees that (PatchNCE).
+Each is trained against a discriminator of its target domain. Preset cyclegan (Zhu et al. 2017):
+translating a picture and translating the result back must return the picture. Networks, losses and
+schedule are those of the authors' program, in the version that updates the learning rate at the end
+of an epoch. Preset dclgan (Han et al. 2021): each patch of a translation, encoded by the other
+generator, must identify its source patch, encoded by its own generator (PatchNCE).
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,10 +34,10 @@ from training import Term
 
 @dataclass(frozen=True)
 class Options(UnpairedOptions):
-    """CycleGAN's own options, after those of all unpaired translators."""
+    """CycleGAN's own options, in addition to those of all unpaired translators."""
 
     preset: Literal["cyclegan", "dclgan"] = "cyclegan"
-    """Row of defaults that the other options are read on top of."""
+    """Set of defaults, which the other options override."""
     jitter_in_decay: bool = True
     generator: Literal["resnet_9blocks", "resnet_6blocks", "unet_128", "unet_256"] = (
         "resnet_9blocks"
@@ -46,20 +46,20 @@ class Options(UnpairedOptions):
     discriminator: Literal["patch", "pixel"] = "patch"
     """Architecture of both discriminators."""
     cycle_weight: float = 10.0
-    """Weight of L1 between a picture and what comes back of it; 0: off."""
+    """Weight of the cycle consistency loss, L1; 0: off."""
     identity_weight: float = 5.0
     average_ways: bool = False
     """Average the losses of the two directions in the generators' loss, instead of adding them."""
     history_size: int = 50
-    """Earlier translations of each kind kept for the discriminators; 0: off."""
+    """Number of earlier translations kept for each discriminator; 0: off."""
 
 
 PRESETS = {
     "cyclegan": {},
-    # The paper's terms and weights on the networks, hinge loss and schedule of its program. That
-    # takes [1 - D]_+ for the generators, which stops where D is above 1, and here -D; it updates
-    # the discriminators first and leaves the projectors' Adam at PyTorch's defaults, and here it is
-    # that of the other networks.
+    # The paper's terms and weights with the networks, hinge loss and schedule of its program. For
+    # the generators that uses [1 - D]_+, which has no gradient for D above 1; here it is -D. It
+    # also updates the discriminators first, and leaves the projectors' Adam at PyTorch's defaults,
+    # where here all networks share the settings.
     "dclgan": {
         "constant_epochs": 200,
         "decay_epochs": 200,
@@ -78,7 +78,7 @@ PRESETS = {
 
 
 class Direction(NamedTuple):
-    """One direction of translation, and the domains that it leads from and to."""
+    """One direction of translation, with its source and target domain."""
 
     name: str  # a2b or b2a, also in the names of losses
     source: str  # a or b
@@ -89,10 +89,10 @@ DIRECTIONS = (Direction("a2b", "a", "b"), Direction("b2a", "b", "a"))
 
 
 class Keys(NamedTuple):
-    """Patches of source pictures, which those of the translations have to find."""
+    """The keys of PatchNCE: projected patches of source pictures."""
 
-    positions: list[Tensor]  # int64 [P_i] a layer, the same for all pictures of the batch
-    vectors: list[Tensor]  # [B, P_i, nce_channels] a layer, without a graph
+    positions: list[Tensor]  # int64 [P_i] per layer, the same for all pictures of the batch
+    vectors: list[Tensor]  # [B, P_i, nce_channels] per layer, detached
 
 
 class CycleGan:
@@ -112,7 +112,7 @@ class CycleGan:
         if self.layers:
             generator = self.networks["generator_a2b"]
             channels = models.feature_channels(generator, self.layers, "--nce_layers")
-            for domain in "ab":  # of what the domain's encoder sees: that of the generator from it
+            for domain in "ab":  # for the encoder of the generator that translates this domain
                 projector = models.PatchProjector(channels, options.nce_channels)
                 self.networks[f"projector_{domain}"] = projector
         self.trained = networks.build_trained(self.networks, options, device)
@@ -121,7 +121,7 @@ class CycleGan:
             self.pools = {domain: training.FakePool(options.history_size) for domain in "ba"}
         self.autocast = partial(training.autocast, device, options.precision)
 
-    # The three members that the loop knows.
+    # The three members that the loop uses.
 
     def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Update the generators, then the discriminators; return the losses."""
@@ -132,7 +132,7 @@ class CycleGan:
 
     @torch.no_grad()
     def preview(self, batch: data.TranslationBatch) -> Tensor:
-        """Show each domain, its translation, the cycle, and what should stay as it is."""
+        """Return for each domain rows of pictures, translations, reconstructions and identities."""
         a2b, b2a = self.trained.generators.values()
         rows = []
         for pictures, forward, backward in (
@@ -151,10 +151,10 @@ class CycleGan:
     # The method.
 
     def update(self, source: Tensor, target: Tensor, images_seen: int) -> dict[str, Tensor]:
-        """Make one update of all networks in the official order; return detached losses.
+        """Update all networks in the official order; return detached losses.
 
-        As the official programs report them: discriminators after their factor 1/2, cycle, identity
-        and PatchNCE with their weights, none of them halved by `average_ways`.
+        Losses are logged as in the official programs: discriminators with their factor 1/2, cycle,
+        identity and PatchNCE with their weights, without the factor 1/2 of `average_ways`.
         """
         fakes, values = self.trained.run(
             "generators", None, self._update_generators, source, target
@@ -211,15 +211,15 @@ class CycleGan:
         fake: Tensor,
         same: Tensor | None = None,
     ) -> Iterator[list[Term]]:
-        """The loss of one direction, G from source x to target y, and F the generator back: L =
+        """Yield the loss terms of one direction, G from source x to target y, F the inverse: L =
 
         w_cycle |F(G(x)) - x|_1 + w_nce PatchNCE(x, G(x)) + GAN(G(x)) + w_identity |G(y) - y|_1.
-        The generators' loss is the sum of both directions', or their mean with `average_ways`.
+        The generators' loss is the sum over both directions, or the mean with `average_ways`.
         """
         options = self.options
         factor = 0.5 if options.average_ways else 1.0
         if options.cycle_weight or keys:
-            yield self._terms_of_the_way_back(direction, source, keys, fake, factor)
+            yield self._terms_of_the_cycle(direction, source, keys, fake, factor)
         discriminator = self.networks[f"discriminator_{direction.target}"]
         with training.frozen(discriminator), self.autocast():
             logits = discriminator(fake)
@@ -229,7 +229,7 @@ class CycleGan:
             identity = options.identity_weight * losses.l1(same, target)
             yield [Term(f"identity_{direction.target}", identity, factor)]
 
-    def _terms_of_the_way_back(
+    def _terms_of_the_cycle(
         self,
         direction: Direction,
         source: Tensor,
@@ -237,7 +237,7 @@ class CycleGan:
         fake: Tensor,
         factor: float,
     ) -> list[Term]:
-        """Cycle loss and PatchNCE, both from one pass of the other generator."""
+        """Return the cycle loss and PatchNCE, from the same pass of the other generator."""
         options = self.options
         backward = self.networks[f"generator_{direction.target}2{direction.source}"]
         terms = []
@@ -258,7 +258,7 @@ class CycleGan:
 
     @torch.no_grad()
     def _draw_keys(self, direction: Direction, features: Sequence[Tensor]) -> Keys:
-        """Draw the patches to compare and project them."""
+        """Draw the patches to compare, and project them."""
         sizes = [feature.shape[2] * feature.shape[3] for feature in features]
         random = self.trained.random.generator(f"patches {direction.name}")
         positions = models.draw_positions(sizes, self.options.nce_patches, random)
@@ -276,7 +276,7 @@ class CycleGan:
         return loss.detach()
 
     def _mixed_with_pool(self, domain: str, fake: Tensor, images_seen: int) -> Tensor:
-        """Every process keeps the whole pool and takes its own rows of the mixed batch."""
+        """Mix with the pool, which every process holds in full; return this process's rows."""
         if not self.pools:
             return fake
         if self.options.preprocess in MIXED_SIZES:
@@ -284,7 +284,7 @@ class CycleGan:
             if len(sizes) > 1:
                 raise UserError(
                     f"--history_size {self.options.history_size}: the processes share the pool, "
-                    f"and their pictures differ in size ({len(sizes)} sizes in the step after "
+                    f"but their pictures differ in size ({len(sizes)} sizes in the step after "
                     f"{images_seen} images); give a --preprocess mode that crops, or 0"
                 )
         random = training.generator_for(
@@ -297,10 +297,10 @@ class CycleGan:
 def translate_both(
     generator: nn.Module, source: Tensor, target: Tensor | None, layers: Sequence[int]
 ) -> tuple[Sequence[Tensor], list[Tensor]]:
-    """Return the translations of `source` and of `target`, if there is one, and source features.
+    """Return the translations of `source` and, if given, `target`, and the features of `source`.
 
-    The features, detached, one [B, C_i, H_i, W_i] a layer, come from the pass that translates. The
-    pictures share it where that gives what two passes give (see `models.run_together`).
+    The features, detached, one [B, C_i, H_i, W_i] per layer, come from the same pass. Source and
+    target share one pass if that gives the same result as two (see `models.run_together`).
     """
     if target is None or not models.may_run_together(generator, source, target):
         output, features = translate_and_encode(generator, source, layers)
@@ -316,7 +316,7 @@ def translate_and_encode(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the translation of pictures and, from the same pass, the outputs of `layers`, if any.
 
-    Without layers any generator will do.
+    Without `layers` the generator need not have `forward_with_features`.
     """
     if not layers:
         return generator(pictures), []
@@ -324,9 +324,9 @@ def translate_and_encode(
 
 
 def open_both_directions(options: Options) -> launch.Data:
-    """Open the folders, in sizes that the generators take.
+    """Open the folders, with picture sizes that the generators support.
 
-    Each generator is measured on the test pictures that it starts from.
+    Each generator is evaluated on the test pictures of its source domain.
     """
     with torch.device("meta"):
         size_multiple = networks.build_generator(options).size_multiple
@@ -335,12 +335,12 @@ def open_both_directions(options: Options) -> launch.Data:
 
 
 def check(options: Options) -> None:
-    """Raise UserError for values that cannot train."""
+    """Raise UserError for invalid values and combinations."""
     check_unpaired_options(options)
     check_ranges(options, above_zero=(), at_least_zero=("cycle_weight", "history_size"))
     if not (options.cycle_weight or options.identity_weight or options.nce_weight):
         raise UserError(
-            "--cycle_weight 0: with --identity_weight 0 and --nce_weight 0 nothing ties a "
+            "--cycle_weight 0: with --identity_weight 0 and --nce_weight 0 no loss relates a "
             "translation to its source; give one of them"
         )
     compared = ("nce_temperature", "nce_patches", "nce_channels", "nce_layers")

@@ -1,8 +1,8 @@
-"""Train a generator that makes pictures from noise, on a folder of pictures.
+"""Train a GAN that generates pictures from noise, on a folder of pictures.
 
-Two players: a discriminator learns to tell real pictures from generated ones, the generator to
-fool it (Goodfellow et al. 2014). Presets: r3gan (the one to choose today; r3gan_32, r3gan_tiny),
-vanilla, vanilla_conv, dcgan, sngan, wgan_gp, progressive (progressive_paper, progressive_cifar10).
+A discriminator learns to distinguish real pictures from generated ones, and the generator learns to
+fool it (Goodfellow et al. 2014). Presets: r3gan (recommended; also r3gan_32, r3gan_tiny), vanilla,
+vanilla_conv, dcgan, sngan, wgan_gp, progressive (also progressive_paper, progressive_cifar10).
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from commands.trained import TrainedNetworks
 from errors import UserError
 from models.gan import augmentation
 
-PREVIEW_PX = 2048  # of a preview's side at most
+PREVIEW_PX = 2048  # maximum side of a preview
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,18 @@ class Options(gan_options.GanOptions):
     """All options of this command."""
 
     preset: Literal[tuple(PRESETS)] = "r3gan"
-    """Row of defaults that the other options are read on top of."""
+    """Set of defaults, which the other options override."""
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What the discriminator returns for a batch."""
+    """The discriminator's output for a batch."""
 
     logits: Tensor  # [B]
     class_logits: Tensor | None  # [B, K], of an AC-GAN
 
 
 class Gan:
-    """The generator, the discriminator, and their step."""
+    """Generator, discriminator, and their training step."""
 
     def __init__(self, options: Options, device: torch.device, processes: training.Processes):
         """Build the networks; `classes` and `precision` of the options are resolved."""
@@ -82,10 +82,10 @@ class Gan:
             )
         self.level = self.plan.level(0)
 
-    # The three members that the loop knows.
+    # The three members that the loop uses.
 
     def step(self, batch: data.ImageBatch, images_seen: int) -> dict[str, Tensor]:
-        """Update the discriminator, as often as the options say, then the generator."""
+        """Update the discriminator `discriminator_steps` times, then the generator."""
         now = self.plan.settings(images_seen)
         self.level = now.level
         self._set_optimizers(now)
@@ -107,9 +107,9 @@ class Gan:
 
     @torch.no_grad()
     def preview(self, batch: data.ImageBatch) -> Tensor:
-        """Show a row of reals, then rows of fakes: of a class each where there are classes.
+        """Return a row of reals and rows of fakes, one row per class if there are classes.
 
-        Eight rows and columns, fewer where pictures are large.
+        Up to eight rows and columns, fewer for large pictures.
         """
         (network,) = self.trained.generators.values()
         columns = max(1, min(PREVIEW_SIDE, PREVIEW_PX // self.options.crop_size))
@@ -147,11 +147,11 @@ class Gan:
     def update_discriminator(
         self, batch: data.ImageBatch, now: Settings, noise: Noise
     ) -> dict[str, Tensor]:
-        """Make one update of the discriminator; the generator stays bitwise as it is.
+        """Update the discriminator once; the generator is bitwise unchanged.
 
-        Penalties are taken at what the discriminator sees, after augmentation, and in float32: a
-        pass that is differentiated twice runs outside autocast. Its own running statistics serve
-        nobody and are not kept.
+        Penalties are computed on the augmented pictures and in float32: a pass that is
+        differentiated twice runs without autocast. Running statistics are not updated, since
+        nothing uses the discriminator's.
         """
         with training.untracked(self.discriminator):
             return self._update_discriminator(batch, now, noise)
@@ -196,10 +196,10 @@ class Gan:
     def update_generator(
         self, batch: data.ImageBatch, now: Settings, noise: Noise
     ) -> dict[str, Tensor]:
-        """Make one update of the generator; the discriminator stays bitwise as it is.
+        """Update the generator once; the discriminator is bitwise unchanged.
 
-        Fakes are of the batch's classes, which were drawn from the data. A relativistic objective
-        compares them with the same reals that the discriminator has just seen.
+        Fakes have the labels of the batch, so their classes are as frequent as in the data. A
+        relativistic objective compares them with the reals of the last discriminator update.
         """
         statistics = training.running_statistics(self.generator)
         fakes = self._generate(batch.labels, noise)
@@ -228,7 +228,7 @@ class Gan:
     def _discriminate(
         self, pictures: Tensor, labels: Tensor, *, twice: bool = False
     ) -> DiscriminatorOutput:
-        """Run the discriminator; in float32 and not compiled where it is differentiated `twice`."""
+        """Run the discriminator; in float32 and uncompiled if it is differentiated `twice`."""
         precision = "fp32" if twice else self.options.precision
         compiled = models.eagerly() if twice else nullcontext()
         with compiled, training.autocast(self.device, precision):
@@ -240,7 +240,7 @@ class Gan:
             return DiscriminatorOutput(logits.float(), None)
 
     def _at_level(self, pictures: Tensor) -> Tensor:
-        """Shrink reals to what a progressive GAN has grown to."""
+        """Downsample reals to the current level of a progressive GAN."""
         return pictures if self.level is None else models.gan.shrink_reals(pictures, self.level)
 
     def _augmented(self, pictures: Tensor, now: Settings, noise: Noise) -> Tensor:
@@ -251,11 +251,11 @@ class Gan:
         return augmentation.augment(pictures, noise.augmentation(), policies, probability)
 
     def _class_loss(self, class_logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of the classes (Odena et al. 2017)."""
+        """Return the classification loss of an AC-GAN (Odena et al. 2017)."""
         return self.options.class_weight * F.cross_entropy(class_logits, labels)
 
     def _logged(self, values: dict[str, Tensor], now: Settings) -> dict[str, Tensor]:
-        """Return the values of a step's updates with the fraction skipped and the settings."""
+        """Return the values to log: those of the updates, the fraction skipped, the settings."""
         options, values = self.options, dict(values)
         skipped = values.pop("discriminator_skipped") * options.discriminator_steps
         skipped = skipped + values.pop("generator_skipped")
@@ -276,7 +276,7 @@ class Gan:
 
     def _set_optimizers(self, now: Settings) -> None:
         options = self.options
-        ratio = 1.0  # of the discriminator's learning rate to the generator's
+        ratio = 1.0  # discriminator's learning rate / generator's
         if options.discriminator_learning_rate:
             ratio = options.discriminator_learning_rate / options.learning_rate
         for name, optimizer in self.trained.optimizers.items():
@@ -286,7 +286,7 @@ class Gan:
                 group["betas"] = now.betas
 
     def _optimize(self, name: str) -> Tensor:
-        """Make a network's optimizer step; return whether it was made, a scalar of bool."""
+        """Make a network's optimiser step; return whether it was made, a bool scalar."""
         return training.optimizer_step_if_finite(self.networks[name], self.trained.optimizers[name])
 
     def _noise(self, purpose: str, rows: int) -> Noise:
@@ -298,12 +298,12 @@ class Gan:
 
 
 def check(options: Options) -> None:
-    """Raise UserError for values and combinations that cannot train."""
+    """Raise UserError for invalid values and combinations."""
     gan_options.check(options)
     if not options.total_images:
         raise UserError("--total_images 0: give the number of images to train on")
     if options.classes:
-        raise UserError(f"--classes {options.classes}: is found by --labels; leave it out")
+        raise UserError(f"--classes {options.classes}: is set by --labels; leave it out")
     is_given = options.batch_size != PRESETS[options.preset]["batch_size"]
     if is_given and not Plan(options).uses_batch_size:
         raise UserError(

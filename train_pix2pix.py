@@ -1,8 +1,8 @@
 """Train a translator on pairs of pictures by pix2pix.
 
-A U-Net must come close to the target (L1) and fool a discriminator that sees source and target
-together (Isola et al. 2017). Sources may be pictures or label maps. Presets: pix2pix, and
-colorization, which takes single pictures and learns to colour them from their lightness.
+A U-Net is trained with an L1 loss to the target and against a discriminator that is conditioned on
+the source (Isola et al. 2017). Sources may be pictures or label maps. Presets: pix2pix, and
+colorization, which is trained on single pictures to predict colours from lightness.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,24 +27,24 @@ from training import Term
 
 @dataclass(frozen=True)
 class Options(TranslatorOptions):
-    """pix2pix's own options and defaults, after those that all trainings of translators share."""
+    """pix2pix's own options and defaults, in addition to those that all translators share."""
 
     preset: Literal["pix2pix", "colorization"] = "pix2pix"
-    """Row of defaults that the other options are read on top of."""
+    """Set of defaults, which the other options override."""
     direction: Literal["a2b", "b2a", "AtoB", "BtoA"] = "a2b"
-    """Which side of --dataroot is the source: A is the left half, or trainA."""
+    """Direction of translation; A is the left half of each picture in --dataroot, or trainA."""
     source_channels: Literal[1, 3, 4] = 3
     """Channels of the sources: grey, RGB or RGBA."""
     target_channels: Literal[1, 3, 4] = 3
     """Channels of the targets: grey, RGB or RGBA."""
     source_bits: Literal[8, 16] = 8
-    """16 keeps all levels of 16-bit grey sources."""
+    """Bits per channel of the sources; 16 keeps the precision of 16-bit grey files."""
     target_bits: Literal[8, 16] = 8
-    """16 keeps all levels of 16-bit grey targets."""
+    """Bits per channel of the targets; 16 keeps the precision of 16-bit grey files."""
     source_classes: int = 0
-    """The sources are label maps (palette or grey PNG) of so many classes; 0: pictures."""
+    """Number of classes if the sources are label maps (palette or grey PNG); 0: pictures."""
     lab: bool = False
-    """Learn the colours (a, b of Lab) of single pictures from their lightness."""
+    """Train on single pictures to predict their colours (a, b of Lab) from their lightness."""
 
     generator: Literal["unet_256", "unet_128", "resnet_9blocks", "resnet_6blocks"] = "unet_256"
     """Architecture of the generator."""
@@ -55,10 +55,10 @@ class Options(TranslatorOptions):
     dropout: bool = True
     adversarial: Literal["lsgan", "minimax", "non_saturating", "hinge", "wgan"] = "non_saturating"
     adversarial_weight: float = 1.0
-    """Weight of the adversarial loss in the generator's; 0: off, and the discriminator is not
-    trained."""
+    """Weight of the adversarial loss of the generator; 0: off, without training the
+    discriminator."""
     l1_weight: float = 100.0
-    """Weight of L1 between translation and target; 0: off."""
+    """Weight of the L1 loss between translation and target; 0: off."""
     evaluate_every: int = 5000
     metrics: str = "l1,psnr,ssim"
 
@@ -67,7 +67,7 @@ PRESETS = {"pix2pix": {}, "colorization": {"lab": True}}
 
 
 class Pix2Pix:
-    """The generator, the discriminator of pairs, and their step."""
+    """Generator, conditional discriminator, and their training step."""
 
     def __init__(self, options: Options, device: torch.device, processes: training.Processes):
         """Build the networks; `epoch_images` and `precision` of the options are resolved."""
@@ -84,7 +84,7 @@ class Pix2Pix:
         self.trained = networks.build_trained(parts, options, device)
         self.autocast = partial(training.autocast, device, options.precision)
 
-    # The three members that the loop knows.
+    # The three members that the loop uses.
 
     def step(self, batch: data.TranslationBatch, images_seen: int) -> dict[str, Tensor]:
         """Update discriminator, then generator; return the losses."""
@@ -95,7 +95,7 @@ class Pix2Pix:
 
     @torch.no_grad()
     def preview(self, batch: data.TranslationBatch) -> Tensor:
-        """Show source, translation and target below one another."""
+        """Return rows of source, translation and target."""
         (network,) = self.trained.generators.values()
         source = batch.source.to(self.device)
         shown = self.source.to_view(source)
@@ -114,10 +114,10 @@ class Pix2Pix:
     # The method.
 
     def update(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Make one update of both networks in the official order; return detached losses.
+        """Update both networks in the official order; return detached losses.
 
-        As the official program reports them: the discriminator's terms before their factor 1/2, L1
-        with its weight.
+        Losses are logged as in the official program: the discriminator's terms without their factor
+        1/2, L1 with its weight.
         """
         if self.options.lab:
             source, target = models.split_lab(source)
@@ -133,7 +133,7 @@ class Pix2Pix:
     def _loss_of_generator(
         self, source: Tensor, target: Tensor, fake: Tensor
     ) -> Iterator[list[Term]]:
-        """The loss of a translation G(x) of source x with target y: L =
+        """Yield the terms of the generator's loss for source x and target y: L =
 
         w_adversarial GAN(x, G(x)) + w_l1 |G(x) - y|_1.
         """
@@ -149,7 +149,7 @@ class Pix2Pix:
     def _update_discriminator(
         self, source: Tensor, fake: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
-        """Minimise (L_real + L_fake) / 2 on pairs of source and target or translation."""
+        """Minimise (L_real + L_fake) / 2 on source and target, and on source and translation."""
         pairs = [torch.cat([source, pictures], 1) for pictures in (fake, target)]
         with self.autocast():
             on_fake, on_real = models.run_together(self.discriminator, *pairs)
@@ -163,7 +163,7 @@ class Pix2Pix:
 
 
 def contents(options: Options) -> tuple[data.Content, data.Content]:
-    """Return what the files of each side hold."""
+    """Return the content of the files in each domain."""
     target = data.Content("colour", options.target_channels, bits=options.target_bits)
     if options.source_classes:
         return data.Content("labels", classes=options.source_classes), target
@@ -171,7 +171,7 @@ def contents(options: Options) -> tuple[data.Content, data.Content]:
 
 
 def build_generator(options: Options) -> nn.Module:
-    """Build the translator between the two sides' channels."""
+    """Build the generator with the channels of both domains."""
     source, target = contents(options)
     return networks.build_generator(
         options,
@@ -182,7 +182,7 @@ def build_generator(options: Options) -> nn.Module:
 
 
 def open_pairs(options: Options) -> launch.Data:
-    """Open the pairs in sizes that the generator takes."""
+    """Open the pairs, with picture sizes that the generator supports."""
     source, target = contents(options)
     with torch.device("meta"):
         size_multiple = build_generator(options).size_multiple
@@ -192,7 +192,7 @@ def open_pairs(options: Options) -> launch.Data:
 
 
 def check(options: Options) -> None:
-    """Raise UserError for values and combinations that cannot train."""
+    """Raise UserError for invalid values and combinations."""
     check_translator_options(options)
     check_ranges(options, above_zero=(), at_least_zero=("adversarial_weight", "l1_weight"))
     if options.source_classes < 0 or options.source_classes == 1:
@@ -202,12 +202,12 @@ def check(options: Options) -> None:
         )
     if options.source_classes > data.MOST_CLASSES:
         raise UserError(
-            f"--source_classes {options.source_classes}: more than {data.MOST_CLASSES}, all that "
-            "16-bit files can tell apart"
+            f"--source_classes {options.source_classes}: more than {data.MOST_CLASSES}, the limit "
+            "of 16-bit files"
         )
     if options.source_classes and (options.source_channels, options.source_bits) != (3, 8):
         raise UserError(
-            f"--source_classes {options.source_classes}: label maps have neither --source_channels "
+            f"--source_classes {options.source_classes}: label maps take neither --source_channels "
             "nor --source_bits; leave them out"
         )
     for side, channels, bits in (
@@ -220,9 +220,7 @@ def check(options: Options) -> None:
             )
     plain = (options.source_channels, options.target_channels, options.source_classes) == (3, 3, 0)
     if not options.adversarial_weight + options.l1_weight:
-        raise UserError(
-            "--adversarial_weight 0 --l1_weight 0: nothing is learned; give one of them"
-        )
+        raise UserError("--adversarial_weight 0 --l1_weight 0: no loss is left; give one of them")
     if options.lab and not plain:
         raise UserError("--lab: colours RGB pictures; leave out channels and --source_classes")
     if options.lab and (

@@ -1,8 +1,8 @@
 """Translate a picture or a folder of pictures with a trained generator.
 
 Reads a run folder, a .safetensors file of a run, or a .pth state dict of the official CycleGAN,
-pix2pix and CUT programs, whose architecture is found from the file. All pictures of a folder,
-sub-folders and names kept, the same size out as in, as PNG.
+pix2pix and CUT programs, whose architecture is inferred from the file. All pictures of a folder are
+translated at their own size and written as PNG, with subfolders and names kept.
 """
 
 import sys
@@ -36,20 +36,20 @@ class Options:
     output: Path
     """Picture (.png) to write, or folder."""
     direction: Literal["a2b", "b2a"] | None = None
-    """For a run that learns both ways: from A to B or from B to A."""
+    """For a CycleGAN run: which of its generators, from A to B or from B to A."""
     batch_statistics: bool = False
-    """The pix2pix paper's way: batch norm with each picture's own statistics, and dropout on. Every
-    picture is then a pass of its own, and its dropout follows from --seed and its name."""
+    """Inference as in the pix2pix paper: batch norm with each picture's own statistics, and dropout
+    on. Pictures are then translated one by one, with dropout drawn from --seed and their name."""
     seed: int = 0
-    """For --batch_statistics."""
+    """Seed of the dropout for --batch_statistics."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one."""
+    """auto: a GPU if there is one."""
     batch_size: int = 1
-    """Pictures per pass; only neighbouring files of equal size share one."""
+    """Maximum batch size; only consecutive files of equal size are batched."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Translate all pictures; name those that cannot be read, then fail for them."""
+    """Translate all pictures; at the end raise UserError that names the unreadable ones."""
     options = cli.parse(Options, arguments)
     check_least(options, batch_size=1, seed=0)
     device = training.choose_device(options.device, training.Processes())
@@ -81,33 +81,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(
             f"--input {options.input}: {len(unreadable)} of {len(outputs)} pictures cannot be "
-            f"read, mend or remove them: {names}"
+            f"read, repair or remove them: {names}"
         )
 
 
 def seed_of(path: Path, options: Options) -> int:
-    """Return the seed of a picture's dropout: of --seed and its name, whatever stands beside it."""
+    """Return the seed of a picture's dropout, which depends only on --seed and its name."""
     folder = options.input if options.input.is_dir() else path.parent
     (name,) = data.names_below([path], folder)
     return training.seed_for(options.seed, 0, f"translate {name}")
 
 
 def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
-    """Return where the translation of each picture goes; raises UserError where that is unclear."""
+    """Return the output path of each picture; raises UserError if paths conflict."""
     if not source.exists():
-        raise UserError(f"--input {source}: no such file or folder; name a picture or a folder")
+        raise UserError(f"--input {source}: no such file or folder; give a picture or a folder")
     if source.is_file():
         is_folder = target.is_dir() or not target.suffix
         output = target / f"{source.stem}.png" if is_folder else target
         if output.suffix.lower() != ".png":
             raise UserError(f"--output {target}: pictures are written as PNG; end it with .png")
         if output.resolve() == source.resolve():
-            raise UserError(f"--output {target}: would replace the input; name another place")
+            raise UserError(f"--output {target}: would replace the input; give another path")
         return {source: output}
     if target.is_file():
-        raise UserError(f"--output {target}: is a file, and --input is a folder; name a folder")
+        raise UserError(f"--output {target}: is a file, and --input is a folder; give a folder")
     if target.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"--output {target}: is the input folder or lies in it; name another")
+        raise UserError(f"--output {target}: is the input folder or inside it; give another")
     inputs = data.list_images(source, "--input")
     outputs = {path: (target / path.relative_to(source)).with_suffix(".png") for path in inputs}
     taken: dict[Path, Path] = {}
@@ -124,7 +124,7 @@ def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
 def batches(
     paths: Sequence[Path], content: data.Content, batch_size: int, unreadable: dict[Path, str]
 ) -> Iterator[tuple[list[Path], Tensor]]:
-    """Read pictures [B, C, H, W] in order, as many a batch as have one size; note what fails."""
+    """Yield batches [B, C, H, W] of consecutive pictures of equal size; record unreadable ones."""
     held: list[Path] = []
     pictures: list[Tensor] = []
     for path in paths:
@@ -143,7 +143,7 @@ def batches(
 
 
 def write_picture(path: Path, image: Image.Image) -> None:
-    """Write a picture as PNG, whole or not at all."""
+    """Write a picture as PNG, atomically."""
     training.write_output(path, "--output", lambda temporary: image.save(temporary, "PNG"))
 
 

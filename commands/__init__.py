@@ -1,1 +1,1 @@
-"""What the commands at the root share; it may import every room, and no room imports it."""
+"""Shared code of the commands at the root; it may import every room, and no room imports it."""

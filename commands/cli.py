@@ -1,4 +1,4 @@
-"""From a frozen dataclass of options to a command line, and from exceptions to exit codes."""
+"""Command lines from frozen dataclasses of options, and exit codes from exceptions."""
 
 import argparse
 import json
@@ -7,11 +7,13 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar, get_type_hints
 
+import docstring_parser
 import tyro
 
 from commands.options import RunOptions
@@ -30,13 +32,14 @@ def parse(
     `-` and `_` are the same in option names. A value that does not fit an option ends the program
     with exit code 2 and a message on stderr.
     """
+    _join_help_lines(options_type)
     default = None
     if presets:
         default = options_type()
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         early.add_argument("--preset", default=default.preset)
         name = early.parse_known_args(arguments)[0].preset
-        # An unknown name is left to the full parser, which knows the choices.
+        # The full parser refuses an unknown name and lists the choices.
         default = options_type(**{**presets.get(name, {}), "preset": default.preset})
     return tyro.cli(
         options_type,
@@ -50,7 +53,9 @@ def parse(
 def parse_one_of(
     options_types: Sequence[type], arguments: Sequence[str] | None, description: str
 ) -> object:
-    """Read a sub-command, named after its dataclass in lower case, with its options."""
+    """Parse a subcommand, named after its dataclass in lower case, and its options."""
+    for kind in options_types:
+        _join_help_lines(kind)
     return tyro.extras.subcommand_cli_from_dict(
         {kind.__name__.lower(): kind for kind in options_types},
         args=arguments,
@@ -58,11 +63,22 @@ def parse_one_of(
     )
 
 
+@cache
+def _join_help_lines(options_type: type) -> None:
+    """Make each option's help one paragraph: tyro keeps the line breaks of indented docstrings."""
+    for kind in filter(is_dataclass, options_type.__mro__):
+        types = get_type_hints(kind, include_extras=True)
+        for option in docstring_parser.parse_from_object(kind).params:
+            if "\n" in (option.description or ""):
+                text = tyro.conf.arg(help=" ".join(option.description.split()))
+                kind.__annotations__[option.arg_name] = Annotated[types[option.arg_name], text]
+
+
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
     """Run a command and end the process with its exit code.
 
-    0 done; 2 the user's mistake and 1 a run that could not continue, each reported in one line on
-    stderr; 128 + N after signal N. Any other exception is our bug: a traceback, exit code 1.
+    0 success; 2 a user error and 1 a run that could not continue, each reported in one line on
+    stderr; 128 + N after signal N. Any other exception is a bug: a traceback, exit code 1.
     """
     try:
         main(None)
@@ -78,12 +94,12 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
 
 
 def named_as_options(message: str) -> str:
-    """Return a room's message with `argument` as the option --argument."""
+    """Return a message with each `argument` replaced by its option --argument."""
     return re.sub(r"`([a-z][a-z0-9_]*)`", r"--\1", message)
 
 
 def config(options: RunOptions, data_description: Mapping[str, str]) -> dict:
-    """Return what config.json holds: command, resolved options, data, versions."""
+    """Return the content of config.json: command, resolved options, data, versions."""
     return {
         "command": Path(sys.modules[type(options).__module__].__file__).name,
         "options": plain_values(options),
@@ -102,12 +118,12 @@ def plain_values(options: object) -> dict:
 
 
 def describe(values: Mapping) -> str:
-    """Lay out names and values, a line each, for people."""
+    """Format names and values as lines to be printed."""
     width = max(len(str(name)) for name in values)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in values.items())
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a result depends on, of Python and of the installed packages."""
+    """Return the versions of Python and of the packages that a result depends on."""
     names = ("torch", "numpy", "pillow")
     return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in names}}

@@ -1,6 +1,6 @@
-"""Compare sets of pictures: their features collected, shared out over the processes.
+"""Evaluate sets of pictures, with their features computed by all processes together.
 
-For evaluate.py, and for the training scripts, which measure while they train.
+Used by evaluate.py and, during training, by the training scripts.
 """
 
 import sys
@@ -22,10 +22,10 @@ from errors import UserError
 
 
 def kept_features(real: Set, fake: Set) -> tuple[int, int]:
-    """Return for how many pictures of each set features are kept beyond what the metrics need.
+    """Return for how many pictures of each set features are kept even if no metric needs them.
 
-    With few pictures KID is shown beside FID, which needs the features of both sets, and an
-    estimate of FID's bias, which needs all features of one.
+    With few pictures KID is reported beside FID, which needs the features of both sets, and the
+    bias of FID, which needs all features of one set.
     """
     sizes = [size(found) for found in (real, fake)]
     if None not in (real, fake) and not any(
@@ -38,7 +38,7 @@ def kept_features(real: Set, fake: Set) -> tuple[int, int]:
 
 
 class Evaluator:
-    """Collects sets of pictures, shared out over the processes, and compares them."""
+    """Collects statistics of sets of pictures, divided among the processes, and compares them."""
 
     def __init__(
         self,
@@ -53,20 +53,20 @@ class Evaluator:
     ):
         """Load the networks that the metrics need.
 
-        moments_of_reals: they are wanted in any case, to be saved. needs_network: some set is
-        pictures.
+        moments_of_reals: compute them even if no metric needs them, to be saved. needs_network:
+        whether any set consists of pictures, not of saved statistics.
         """
         self.measures, self.device, self.processes = measures, device, processes
         self.batch_size, self.skip_unreadable = batch_size, skip_unreadable
         self.moments_of_reals = moments_of_reals
         self.sharing = metrics.Sharing(training.add_over_processes, training.gather_objects)
         self.extractor, self.lpips = None, None
-        self.published = True  # the weights are those that all published numbers rest on
+        self.published = True  # whether the weights are those of published results
         if needs_network and (moments_of_reals or measures.needs_features):
-            with training.first_process_first():  # which downloads, where that is needed
+            with training.first_process_first():  # the first one may download
                 self.extractor, self.published = build_extractor(measures, device, batch_size)
         if isinstance(self.extractor, metrics.InceptionExtractor):
-            # A pass that is not full costs as much as one that is.
+            # A partial batch takes as long as a full one.
             a_pass = self.extractor.images_a_pass
             self.batch_size = -(-batch_size // a_pass) * a_pass
         if measures.needs("lpips"):
@@ -75,11 +75,11 @@ class Evaluator:
 
     @property
     def origin(self) -> metrics.Origin:
-        """How this evaluator makes features."""
+        """How this evaluator computes features."""
         return self.extractor.origin if self.extractor else metrics.Origin()
 
     def check(self, real: Set, fake: Set) -> None:
-        """Raise UserError for what can be known of two sets before the first picture is read."""
+        """Raise UserError for two sets that cannot be compared, before any picture is read."""
         counts = []
         for found, is_fake in ((real, False), (fake, True)):
             is_saved = isinstance(found, metrics.SavedStatistics)
@@ -99,9 +99,9 @@ class Evaluator:
     def collect_both(
         self, real: Set, fake: Set, partners: Pictures | None = None
     ) -> tuple[metrics.Found, metrics.Found]:
-        """Check both sets, then go through each of them.
+        """Check both sets, then collect each of them.
 
-        partners: the reals as metrics of pairs are to see them, where that is another way.
+        partners: the reals as metrics of pairs need them, if that differs from `real`.
         """
         self.check(real, fake)
         keep_real, keep_fake = kept_features(real, fake)
@@ -119,14 +119,14 @@ class Evaluator:
         is_fake: bool = False,
         partners: Pictures | None = None,
     ) -> metrics.Found:
-        """Go once through a set, of which every process takes its share.
+        """Read a set once, divided among the processes, and collect its statistics.
 
-        pictures: anything else, a file of statistics or nothing, comes back as it is.
-        keep_at_least: features of so many pictures are kept whatever the metrics need. partners:
-        the set in which metrics of pairs find each picture's partner, by its name.
+        pictures: saved statistics and None are returned unchanged. keep_at_least: the number of
+        pictures whose features are kept whatever the metrics need. partners: the set in which
+        metrics of pairs find each picture's partner, by name.
 
-        Raises UserError for unreadable pictures that are not to be skipped, missing partners, and
-        what a metric cannot use.
+        Raises UserError for unreadable pictures unless they are skipped, missing partners, and sets
+        that a metric cannot use.
         """
         if pictures is None or isinstance(pictures, metrics.SavedStatistics):
             return pictures
@@ -138,7 +138,7 @@ class Evaluator:
         unreadable: dict[str, str] = {}
         losses: dict[str, str] = {}
         readable = _readable(stream, pictures, unreadable, losses)
-        # Closed in any case: reading processes that are left over keep a failed command waiting.
+        # Always closed: remaining workers would keep a failed command from ending.
         with (
             closing(stream),
             closing(readable),
@@ -147,11 +147,11 @@ class Evaluator:
             for batch in batches(readable, self.batch_size):
                 collection.add([found.index for found in batch], [found.pixels for found in batch])
                 advance(len(batch))
-        self._tell(pictures, unreadable, losses)
+        self._report(pictures, unreadable, losses)
         collection.merge(self.sharing)
         if collection.count < 2:
             raise UserError(
-                f"{pictures.label}: pictures that can be read: {collection.count}; give 2 or more"
+                f"{pictures.label}: readable pictures: {collection.count}; give 2 or more"
             )
         return collection
 
@@ -182,8 +182,10 @@ class Evaluator:
             task = progress.add_task(escape(label), total=total)
             yield lambda done: progress.advance(task, done)
 
-    def _tell(self, pictures: Pictures, unreadable: dict[str, str], losses: dict[str, str]) -> None:
-        """Say on stderr what was not read or not read whole; raise UserError unless it may be."""
+    def _report(
+        self, pictures: Pictures, unreadable: dict[str, str], losses: dict[str, str]
+    ) -> None:
+        """Report unreadable pictures and lossy conversions; UserError unless they are allowed."""
         unreadable, losses = (
             {name: reason for part in self.sharing.gather(found) for name, reason in part.items()}
             for found in (unreadable, losses)
@@ -192,7 +194,7 @@ class Evaluator:
         if losses and self.processes.writes:
             name, loss = min(losses.items())
             print(
-                f"{pictures.label}: {len(losses)} of {total} pictures lose something in the "
+                f"{pictures.label}: {len(losses)} of {total} pictures lose information in the "
                 f"conversion to 8-bit RGB, as in other tools (first {name}: {loss})",
                 file=sys.stderr,
             )
@@ -201,13 +203,13 @@ class Evaluator:
         named = "; ".join(f"{name} ({reason})" for name, reason in sorted(unreadable.items()))
         message = f"{pictures.label}: {len(unreadable)} of {total} pictures cannot be read"
         if not self.skip_unreadable:
-            raise UserError(f"{message}, mend them or give --skip_unreadable: {named}")
+            raise UserError(f"{message}, repair them or give --skip_unreadable: {named}")
         if self.processes.writes:
-            print(f"{message} and are left out: {named}", file=sys.stderr)
+            print(f"{message} and are skipped: {named}", file=sys.stderr)
 
 
 def batches(stream: Iterator[data.ReadImage], size: int) -> Iterator[list[data.ReadImage]]:
-    """Yield `size` pictures at a time; what is left over at the end comes with the last ones."""
+    """Yield batches of `size` pictures; the remainder is added to the last batch."""
     held = list(islice(stream, size))
     while len(following := list(islice(stream, size))) == size:
         yield held
@@ -217,7 +219,7 @@ def batches(stream: Iterator[data.ReadImage], size: int) -> Iterator[list[data.R
 
 
 def share(images: int, processes: training.Processes) -> list[int]:
-    """Return the indices that fall to this process; both of a pair of MS-SSIM to the same one."""
+    """Return this process's indices; both pictures of an MS-SSIM pair go to the same process."""
     world, rank = processes.world_size, processes.rank
     return [index for index in range(images) if index // 2 % world == rank]
 
@@ -228,7 +230,7 @@ def _readable(
     unreadable: dict[str, str],
     losses: dict[str, str],
 ) -> Iterator[data.ReadImage]:
-    """Pass on the pictures that could be read; note the others, and what conversion dropped."""
+    """Yield the readable pictures; record unreadable ones and lossy conversions."""
     for found in stream:
         file = pictures.names[found.index] + pictures.files[found.index].suffix
         if found.pixels is None:
@@ -246,25 +248,25 @@ def _pairing(
     indices: Sequence[int],
     collection: metrics.Collection,
 ) -> Iterator[data.ReadImage]:
-    """Pass on the stream, and hand each picture with its partner to the metrics of pairs."""
+    """Yield the stream, and pass each picture with its partner to the metrics of pairs."""
     places = {name: index for index, name in enumerate(partners.names)}
     if len(places) < len(partners.names):
         raise UserError(
-            f"{partners.label}: two pictures of one name but for its ending; rename one"
+            f"{partners.label}: two pictures whose names differ only in the ending; rename one"
         )
     missing = [name for name in pictures.names if name not in places]
     if missing:
         raise UserError(
             f"{pictures.label}: {len(missing)} of {len(pictures.names)} pictures have no partner "
-            f"of the same name in {partners.label}, first {missing[0]}; give the pairs equal names"
+            f"with the same name in {partners.label}, first {missing[0]}; give pairs equal names"
         )
     partner_stream = partners.read([places[pictures.names[index]] for index in indices])
     for found, partner in zip(stream, partner_stream, strict=True):
         for label, side in ((pictures.label, found), (partners.label, partner)):
             if "clipped" in side.loss:
                 raise UserError(
-                    f"{label}: {pictures.names[found.index]} is {side.loss}, which says nothing of "
-                    "pairs; give --checkpoint and --source, or convert the files"
+                    f"{label}: {pictures.names[found.index]} is {side.loss}, which makes pairs "
+                    "incomparable; give --checkpoint and --source, or convert the files"
                 )
         if found.pixels is not None and partner.pixels is not None:
             collection.add_pair(found.index, found.pixels, partner.pixels)

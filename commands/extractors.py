@@ -1,4 +1,4 @@
-"""The networks that make features for the metrics: FID's, or one that the user brings."""
+"""Feature extractors for the metrics: FID's network, or one given by the user."""
 
 import hashlib
 import importlib
@@ -17,14 +17,14 @@ from errors import UserError
 def build_extractor(
     measures: metrics.Measures, device: torch.device, batch_size: int
 ) -> tuple[metrics.Extractor, bool]:
-    """Return what makes features, and whether published numbers rest on the same weights."""
+    """Return the feature extractor, and whether its weights are those of published results."""
     if measures.features:
         function, origin = load_function(measures.features, device)
         try:
             return metrics.CustomExtractor(function, origin, device), False
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(
-                f"--features {measures.features}: does not turn uint8 [B, 3, H, W] into float "
+                f"--features {measures.features}: does not map uint8 [B, 3, H, W] to float "
                 f"[B, D] ({error})"
             ) from error
     weights = load_weights(measures.weights)
@@ -44,33 +44,33 @@ def build_extractor(
 
 
 def load_weights(path: Path | None) -> metrics.InceptionWeights:
-    """Return the weights of FID's network; where that fails, tell what measures without them."""
+    """Return the weights of FID's network; on failure name the metrics that do not need them."""
     try:
         return metrics.load_inception_weights(path)
     except UserError as error:
         others = ",".join(metrics.OF_PICTURES)
         raise UserError(
-            f"{error}; without these weights, --metrics {others} can be measured, and "
-            "evaluate.py --features takes another network"
+            f"{error}; without these weights, use --metrics {others}, or another network with "
+            "evaluate.py --features"
         ) from error
 
 
 def load_function(
     name: str, device: torch.device
 ) -> tuple[Callable[[Tensor], Tensor], metrics.Origin]:
-    """Return a feature extractor of the user's: a TorchScript file, or module:function called.
+    """Load the user's feature extractor: a TorchScript file, or the result of module:function().
 
-    Both are programs that the user asks to run.
+    Both run code that the user has chosen.
     """
     option, path = f"--features {name}", Path(name)
     if path.is_file():
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # TorchScript's end is announced
+                warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
                 network = torch.jit.load(name, map_location=device).eval()
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"{option}: not a whole TorchScript file; give another") from error
+            raise UserError(f"{option}: not a valid TorchScript file; give another") from error
         return network, metrics.Origin(features=path.name, weights_sha256=sha256)
     module_name, _, function_name = name.partition(":")
     sys.path.insert(0, str(Path.cwd()))

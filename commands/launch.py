@@ -1,4 +1,4 @@
-"""Bring data, method and loop together, as every training script does."""
+"""Starts a training: data, method and loop; used by every training script."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,30 +25,30 @@ TOLD_FINDINGS = 3
 
 
 class TrainedMethod(training.Method, Protocol):
-    """A method whose networks can be given away and taken from another run."""
+    """A method whose networks can be exported and initialised from another run."""
 
     trained: TrainedNetworks
 
 
 class Test(NamedTuple):
-    """What a generator is measured on."""
+    """The test set of a generator."""
 
-    # (generator, device, images seen) -> what it makes
+    # (generator, device, images seen) -> its outputs
     fake: Callable[[nn.Module, torch.device, int], pictures.Pictures]
     real: pictures.ReadPictures
 
 
 class Data(NamedTuple):
-    """What a run reads."""
+    """The data of a run."""
 
     dataset: data.EndlessDataset
-    preview: NamedTuple  # a batch to look at
-    description: Mapping[str, str]  # what a resume compares
+    preview: NamedTuple  # a batch for previews
+    description: Mapping[str, str]  # must be the same for a resume
     total_images: int  # to the end of the schedule
-    resolved: Mapping[str, object]  # options that depend on the files
-    about: Callable[[int], Mapping]  # images seen -> what a generator's file says of its pictures
+    resolved: Mapping[str, object]  # options whose values depend on the files
+    about: Callable[[int], Mapping]  # images seen -> metadata for a generator's file
     tests: Mapping[str, Test]  # by the file name of a generator
-    images_a_step: Callable[[int], int] | None = None  # at so many images seen; None: --batch_size
+    images_a_step: Callable[[int], int] | None = None  # of images seen; None: --batch_size
     findings: Sequence[data.Finding] = ()  # on a few files, the most serious first
 
 
@@ -58,7 +58,7 @@ def train(
     build_method: Callable[[RunOptions, torch.device, training.Processes], TrainedMethod],
     watch: training.Watch | None = None,
 ) -> None:
-    """Read the data, build the method, compare with the run folder, and train."""
+    """Open the data, build the method, compare with the run folder, and train."""
     processes = training.places_from_environment()
     device = training.choose_device(options.device, processes)
     with training.process_group(processes, device):
@@ -118,7 +118,7 @@ def _train(
     )
     if options.init_from and not training.list_checkpoints(run.checkpoints):
         start_from(options.init_from, method)
-    training.gather_objects("checked")  # all have looked before the first one writes
+    training.gather_objects("checked")  # all have checked before one writes
     if processes.writes:
         run.create(config)
     pace = training.Pace(
@@ -157,7 +157,7 @@ def monitor(
     device: torch.device,
     processes: training.Processes,
 ) -> RunMonitor:
-    """Prepare to measure the generators on the test pictures while they learn."""
+    """Prepare to evaluate the generators on the test pictures during training."""
     evaluator = evaluation.Evaluator(
         measures(options), device, processes, batch_size=EVALUATED_TOGETHER, skip_unreadable=True
     )
@@ -169,7 +169,7 @@ def monitor(
 
 
 def measures(options: RunOptions) -> metrics.Measures:
-    """Return what --evaluate_every measures; raises UserError where that does not exist."""
+    """Return the metrics for --evaluate_every; raises UserError for unknown ones."""
     wanted = metrics.Measures(
         metrics=options.metrics,
         protocol=options.protocol,
@@ -183,7 +183,7 @@ def measures(options: RunOptions) -> metrics.Measures:
 
 
 def export(path: Path, network: nn.Module, images_seen: int, config: dict, files: Data) -> None:
-    """Write a generator to use and to give away."""
+    """Write a generator with its description."""
     options = config["options"]
     kept = ("preset", "preprocess", "load_size", "crop_size", "ema_halflife_images")
     about = {name: options[name] for name in kept if name in options}
@@ -192,14 +192,14 @@ def export(path: Path, network: nn.Module, images_seen: int, config: dict, files
 
 
 def start_from(path: Path, method: TrainedMethod) -> None:
-    """Take over the weights of another run's networks, or of a generator file."""
+    """Load the weights of another run's networks, or of a generator file."""
     option, networks = f"--init_from {path}", method.trained.networks
     if path.is_dir() or path.suffix == ".pt":
         states = training.read_weights(path, "--init_from").states
         states = {name: state for name, state in states.items() if name in networks}
         training.restore(networks, states, option)
     elif "generator" not in networks:
-        raise UserError(f"{option}: holds one generator, and this method has two; name a run")
+        raise UserError(f"{option}: holds one generator, and this method has two; give a run")
     else:
         state = models.read_saved(path, "--init_from").network.state_dict()
         training.restore({"generator": networks["generator"]}, {"generator": state}, option)

@@ -1,4 +1,4 @@
-"""Measure a run while it trains, and keep its best networks."""
+"""Evaluation during training; keeps the best networks."""
 
 import math
 import sys
@@ -12,11 +12,11 @@ from errors import UserError
 
 
 class RunMonitor:
-    """Measures the generators of a run on test pictures, and keeps the best ones.
+    """Evaluates the generators of a run on test pictures, and keeps the best ones.
 
     tests: file name of a generator in the run folder -> function of the images seen that returns
-    what it makes, and the real pictures. exports: the same names -> function of (path, images
-    seen) that writes the network.
+    its outputs, and the real pictures. exports: the same names -> function of (path, images seen)
+    that writes the network.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class RunMonitor:
         tests: Mapping[str, tuple[Callable[[int], pictures.Pictures], pictures.Pictures]],
         exports: Mapping[str, Callable[[Path, int], object]],
     ):
-        """Check that there is enough to measure on; collect the reals, once for the whole run."""
+        """Check that there are enough pictures; collect the reals, once for the whole run."""
         self.evaluator, self.run, self.tests, self.exports = evaluator, run, tests, exports
         self.decisive = metrics.headline(evaluator.measures.names[0])
         for fake, real in tests.values():
@@ -37,9 +37,9 @@ class RunMonitor:
         }
 
     def __call__(self, images_seen: int) -> dict[str, object]:
-        """Measure all generators; return the numbers in the writing process, {} in others.
+        """Evaluate all generators; return the numbers in the writing process, {} in others.
 
-        A set that a metric cannot use is reported and skipped: it is no reason to lose a training.
+        A set that a metric cannot use is reported and skipped: it should not end the training.
         """
         numbers: dict[str, object] = {}
         for name, (fake, real) in self.tests.items():
@@ -48,9 +48,9 @@ class RunMonitor:
                 found = self._measured(name, fake(images_seen), real)
             except UserError as error:
                 if self.evaluator.processes.world_size > 1:
-                    raise  # the others are somewhere else
+                    raise  # the others may not have failed and would wait for this one
                 reason = cli.named_as_options(str(error))
-                print(f"not measured at {images_seen} images: {reason}", file=sys.stderr)
+                print(f"not evaluated at {images_seen} images: {reason}", file=sys.stderr)
                 continue
             found = {f"{key}{part}": value for key, value in found.items()}
             if found:
@@ -61,7 +61,7 @@ class RunMonitor:
     def _measured(
         self, name: str, fake: pictures.Pictures, real: pictures.Pictures
     ) -> dict[str, object]:
-        """Return one generator's numbers and what they rest on; {} in other processes."""
+        """Return one generator's numbers and their origin; {} in other processes."""
         paired = self.evaluator.measures.needs(*metrics.OF_PAIRS)
         found = self.evaluator.collect(
             fake,
@@ -83,9 +83,9 @@ class RunMonitor:
     def _keep_best(
         self, name: str, part: str, found: Mapping[str, object], images_seen: int
     ) -> None:
-        """Export the network if it beats all before it, before the line that says so is written.
+        """Export the network if it is the best so far; called before its line is logged.
 
-        Numbers are compared with those of one protocol, layer, network and number of pictures only.
+        Compared only with numbers of the same protocol, layer, weights and number of pictures.
         """
         decisive = self.decisive + part
         if decisive not in found:

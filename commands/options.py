@@ -1,4 +1,4 @@
-"""The options that all training commands share, and what can be checked of any options."""
+"""The options that all training commands share, and checks of option values."""
 
 import math
 import os
@@ -15,74 +15,73 @@ class RunOptions:
     """The options that all training commands share."""
 
     run_dir: Path | None = None
-    """Folder for everything that the run writes. The same command on the same
-    folder resumes the run."""
+    """Folder for everything that the run writes. The same command on the same folder resumes it."""
     total_images: int = 0
-    """Images to train on; 0: to the end of the schedule. May grow when a run is resumed."""
+    """Images to train on; 0: to the end of the schedule. May be increased when resuming a run."""
     batch_size: int = 1
-    """Images per step, over all processes together."""
+    """Global batch size, over all processes."""
     seed: int = 0
     """Seed of all randomness."""
     init_from: Path | None = None
-    """Start from these weights: a run folder or a checkpoint .pt (all networks), or a .safetensors
-    or official .pth (the generator)."""
+    """Weights to start from: a run folder or a checkpoint .pt (all networks), or a .safetensors or
+    official .pth file (the generator)."""
     dry_run: bool = False
-    """Print the plan, the resolved options and the sizes of the networks; write nothing."""
+    """Print the plan, the resolved options and the sizes of the networks, and write nothing."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one."""
+    """auto: a GPU if there is one."""
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
-    """auto: bf16 autocast on a GPU that has it, fp32 elsewhere; tf32: fp32 with TF32 products, on a
-    GPU that has them."""
+    """auto: bf16 autocast on a GPU that supports it, else fp32; tf32: fp32 with TF32 matrix
+    products, on a GPU that supports them."""
     accelerate: Literal["auto", "off", "graph", "compile"] = "auto"
-    """graph: capture the step as CUDA graphs, for a GPU that waits for launches; compile:
-    torch.compile of the networks; auto: on a GPU whichever of graph and off is faster there, off
-    on a CPU."""
+    """graph: capture the step as CUDA graphs, which saves launches; compile: torch.compile of
+    the networks; auto: the faster of graph and off on a GPU, off on a CPU."""
     workers: int = 4
-    """Data loading processes of each training process; 0 loads in the training process itself."""
+    """Data loading workers per training process; 0 loads in the training process itself."""
     decode: Literal["exact", "fast"] = "exact"
-    """exact: training pictures have the official programs' bits; fast: JPEGs decoded at 1/2, 1/4 or
-    1/8 where that leaves enough, and a faster resize, within two grey levels on the mean."""
+    """exact: training pictures are bit-identical to the official programs'; fast: JPEGs are decoded
+    at 1/2, 1/4 or 1/8 size where that is large enough, and resized by a faster method, with a mean
+    difference of less than two grey levels."""
     cache_gb: float = 1.0
-    """Memory (1e9 bytes) that resized training pictures may take in each training process with all
-    its reading processes; 0: each is read from its file every time."""
+    """Memory in GB (1e9 bytes) for caching resized training pictures, per training process with its
+    workers; 0: no cache, files are read every time."""
     save_every: int = 5000
     """Images between checkpoints; one is also written at the end and when the run is stopped."""
     preview_every: int = 1000
-    """Images between preview sheets; 0: none."""
+    """Images between previews; 0: none."""
     log_every: int = 100
     """Images between log lines."""
     evaluate_every: int = 0
     """Images between evaluations on the test pictures (and one at the end); 0: none."""
     metrics: str = "fid,kid"
-    """Metrics as in evaluate.py; the first one decides which network is kept as best."""
+    """Metrics, as in evaluate.py; the first one decides which network is kept as best."""
     protocol: Literal["clean", "torch", "tf"] = "clean"
-    """Resizing and value range before the feature network of the metrics, as in evaluate.py."""
+    """Resizing and value range of the metrics' feature network, as in evaluate.py."""
     layer: int = 2048
     """Layer of the feature network: 64, 192, 768 or 2048."""
     weights: Path | None = None
-    """File with the feature network's weights; without it they are looked for, then downloaded."""
+    """File with the feature network's weights; by default searched for locally, then downloaded."""
 
 
-# Options that a run may go on with under another value: they do not change its result.
+# Options that may change when a run is resumed, since they do not change its result.
 MAY_CHANGE = frozenset(
     ("run_dir", "total_images", "dry_run", "device", "workers", "cache_gb")
     + ("accelerate", "save_every", "preview_every", "log_every", "evaluate_every")
     + ("metrics", "protocol", "layer", "weights", "evaluate_images")
 )
 
-# What runs did before an option existed, so that they can be resumed.
+# Values that correspond to runs from before an option existed, so that those can be resumed.
 BEFORE_OPTIONS = {"decode": "exact"}
 
-CONTAINER_LIMITS = (  # of Linux' control groups, second and first version
+CONTAINER_LIMITS = (  # of Linux control groups, versions 2 and 1
     "/sys/fs/cgroup/memory.max",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes",
 )
 
 
 def check_run_options(options: RunOptions) -> None:
-    """Raise UserError for a value that no training command can use."""
+    """Raise UserError for values that are invalid in every training command."""
     if options.run_dir is None:
-        raise UserError("--run_dir is missing; name a folder for what the run writes")
+        raise UserError("--run_dir is missing; give a folder for the files of the run")
     check_least(options, batch_size=1, total_images=0, workers=0, save_every=1)
     check_least(options, preview_every=0, log_every=1, evaluate_every=0, seed=0)
     check_ranges(options, above_zero=(), at_least_zero=("cache_gb",))
@@ -90,9 +89,9 @@ def check_run_options(options: RunOptions) -> None:
 
 
 def check_cache(cache_gb: float) -> None:
-    """Raise UserError where the training processes' caches together exceed this machine's memory.
+    """Raise UserError if the caches of all training processes exceed this machine's memory.
 
-    torchrun says how many of them the machine has.
+    torchrun sets the number of processes on the machine.
     """
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     memory_gb = memory_bytes() / 1e9
@@ -100,7 +99,7 @@ def check_cache(cache_gb: float) -> None:
         for_all = f" for each of {processes} processes" if processes > 1 else ""
         raise UserError(
             f"--cache_gb {cache_gb:g}{for_all}: more than this machine's {memory_gb:.1f} GB of "
-            f"memory; give less than {memory_gb / processes:.1f}, or 0 to keep no pictures"
+            f"memory; give less than {memory_gb / processes:.1f}, or 0 for no cache"
         )
 
 
@@ -110,13 +109,13 @@ def memory_bytes() -> int:
     for name in CONTAINER_LIMITS:
         try:
             limits.append(int(Path(name).read_text()))
-        except (OSError, ValueError):  # no such container; "max"
+        except (OSError, ValueError):  # no such file, or "max"
             continue
     return min(limits)
 
 
 def check_least(options: object, **least: int) -> None:
-    """Raise UserError for the first option below its least value."""
+    """Raise UserError for the first option below its minimum."""
     for name, smallest in least.items():
         value = vars(options)[name]
         if value < smallest:
@@ -126,7 +125,7 @@ def check_least(options: object, **least: int) -> None:
 def check_ranges(
     options: RunOptions, above_zero: Sequence[str], at_least_zero: Sequence[str]
 ) -> None:
-    """Raise UserError where one of the named options is not finite or out of its range."""
+    """Raise UserError if one of the named options is not finite or out of range."""
     values = vars(options)
     for names, least in ((above_zero, "above 0"), (at_least_zero, "0 or more")):
         for name in names:
@@ -137,13 +136,13 @@ def check_ranges(
 
 
 def check_read(options: object, readers: Mapping[str, tuple[bool, str]]) -> None:
-    """Raise UserError for an option, not at its default, that nothing reads.
+    """Raise UserError for an option that is set but has no effect.
 
-    readers: option -> whether something reads it, and what would.
+    readers: option -> whether it has an effect, and the option that it needs.
     """
     for name, (is_read, needed) in readers.items():
         value, default = vars(options)[name], type(options).__dataclass_fields__[name].default
         if value != default and not is_read:
             raise UserError(
-                f"--{name} {value}: does nothing without {needed}; give that too, or leave it out"
+                f"--{name} {value}: has no effect without {needed}; give that too, or leave it out"
             )

@@ -1,4 +1,4 @@
-"""Sets of pictures to measure: from files, translated, made from noise, or saved statistics."""
+"""Sets of pictures to evaluate: from files, translated, generated, or saved statistics."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from errors import UserError
 
 
 def loading(options: RunOptions) -> data.Loading:
-    """Return how the options read training pictures."""
+    """Return how training pictures are loaded according to the options."""
     return data.Loading(options.decode, round(options.cache_gb * 1e9))
 
 
 class Pictures(Protocol):
     """A set of pictures that is read once, in order."""
 
-    label: str  # what messages call it
+    label: str  # its name in messages
     files: Sequence[Path]
-    names: Sequence[str]  # one a picture: the file's place in its folder, without the ending
+    names: Sequence[str]  # the files' paths in their folder, without the ending
 
     def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
-        """Yield the pictures of these indices."""
+        """Yield the pictures with these indices."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ReadPictures:
     workers: int
 
     def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
-        """Decode in the reading processes."""
+        """Decode in worker processes."""
         return data.read_images(self.items, indices, self.decode, workers=self.workers)
 
 
@@ -56,16 +56,16 @@ def file_pictures(
     workers: int,
     content: data.Content | None = None,
 ) -> ReadPictures:
-    """Return files as training and translation see this content; None: as the tools of FID do."""
+    """Return files read as in training and translation for this content; None: as FID tools do."""
     decode = partial(data.content_pixels, content=content) if content else data.plain_levels
     return ReadPictures(label, files, files, data.names_below(files, folder), decode, workers)
 
 
 @dataclass(frozen=True)
 class TranslatedPictures:
-    """What a generator makes of sources: to the bit the PNG files that translate.py writes.
+    """A generator's translations, identical to the PNG files that translate.py writes.
 
-    target: what the generator puts out.
+    target: the content of the generator's outputs.
     """
 
     label: str
@@ -85,7 +85,7 @@ class TranslatedPictures:
         return self.sources.names
 
     def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
-        """Translate one picture at a time, as translate.py does."""
+        """Translate pictures one by one, as translate.py does."""
         for found in self.sources.read(indices):
             pixels = found.pixels
             if pixels is not None:
@@ -98,11 +98,11 @@ class TranslatedPictures:
 
 @dataclass(frozen=True)
 class SampledPictures:
-    """What a generator makes from noise: to the bit the PNG files that generate.py writes.
+    """A generator's samples, identical to the PNG files that generate.py writes.
 
-    Without --labels, so that classes come as often as in the training data. They are read in the
-    order of their numbers; a folder of them is read class by class, which metrics that depend on
-    the order (is, swd, ms_ssim) notice.
+    Without --labels, so that classes are as frequent as in the training data. They are read in
+    order of their numbers; a folder of them is read class by class, which changes metrics that
+    depend on the order (is, swd, ms_ssim).
     """
 
     label: str
@@ -122,9 +122,9 @@ class SampledPictures:
         return [Path(f"{name}.png") for name in self.names]
 
     def read(self, indices: Sequence[int]) -> Iterator[data.ReadImage]:
-        """Make the pictures of these numbers; only passes of the network that hold one are run.
+        """Generate the pictures with these numbers, running only batches that contain one.
 
-        Raises UserError for a generator whose pictures are not finite.
+        Raises UserError for a generator whose outputs are not finite.
         """
         size = self.sampler.pictures_a_pass
         content = data.Content("colour", self.sampler.out_channels)
@@ -138,7 +138,7 @@ class SampledPictures:
             try:
                 levels = data.to_levels(content.to_view(pictures))
             except ValueError as error:
-                raise UserError(f"{self.label}: {error}; name another") from error
+                raise UserError(f"{self.label}: {error}; give another") from error
             for index in of_pass:
                 yield data.ReadImage(index, levels[index - number * size], "", "")
 
@@ -147,7 +147,7 @@ Set = Pictures | metrics.SavedStatistics | None
 
 
 def size(found: Set) -> int | None:
-    """Return the number of pictures of a set, None where it is not known."""
+    """Return the number of pictures in a set, None if it is unknown."""
     if found is None:
         return None
     return found.count if isinstance(found, metrics.SavedStatistics) else len(found.names)

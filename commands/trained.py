@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class TrainedNetworks:
-    """Networks by name, Adam for each, and a moving average of each generator where they are on.
+    """Networks by name, Adam for each, and optionally a moving average of each generator.
 
     A generator is a network whose name begins with `generator`. networks, optimizers and averages
     are dictionaries with the networks' names as keys. `random` holds the generators of a step.
@@ -76,19 +76,19 @@ class TrainedNetworks:
         return self.capture.run(part, key, with_casts, inputs, generators)
 
     def optimize(self, *names: str) -> None:
-        """Make the optimiser steps of the networks of these names and clear their gradients."""
+        """Make an optimiser step for each of these networks and clear their gradients."""
         for name in names:
             training.optimizer_step(self.networks[name], self.optimizers[name])
 
     def state(self) -> dict[str, training.Stateful]:
-        """Return everything to be saved, by its name in the checkpoint."""
+        """Return everything to be saved, by name in the checkpoint."""
         parts: dict[str, training.Stateful] = dict(self.networks)
         parts |= {f"{name}_optimizer": part for name, part in self.optimizers.items()}
         return parts | {f"{name}_average": part for name, part in self.averages.items()}
 
     @property
     def generators(self) -> dict[str, nn.Module]:
-        """The generators to use and to give away, by file name: averages where they are on."""
+        """The generators to export, by file name: the moving averages if there are any."""
         return {
             f"{name}.safetensors": self.averages[name].network if self.averages else network
             for name, network in self.networks.items()
@@ -97,5 +97,5 @@ class TrainedNetworks:
 
 
 def is_generator(name: str) -> bool:
-    """Return whether a network of this name is a generator."""
+    """Return whether a network with this name is a generator."""
     return name.startswith("generator")

@@ -258,7 +258,7 @@ def test_one_generator_cannot_start_a_cyclegan(fails, runs, unpaired, tmp_path):
     weights = runs / "both" / "generator_a2b.safetensors"
     given = ["--dataroot", unpaired, "--run_dir", tmp_path / "run", *KINDS["plain"]]
     line = fails(train_cyclegan, [*given, "--init_from", weights])
-    assert f"--init_from {weights}" in line and "has two; name a run" in line
+    assert f"--init_from {weights}" in line and "has two; give a run" in line
     assert not (tmp_path / "run").exists()
 
 

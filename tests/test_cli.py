@@ -48,6 +48,15 @@ def test_the_published_numbers_of_the_presets():
     assert sincut.epoch_images * (sincut.constant_epochs + sincut.decay_epochs) == 1_600_000
 
 
+def test_an_option_s_help_has_no_line_breaks_of_the_source(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "1000")
+    for _ in range(2):  # reading the options again changes nothing
+        with pytest.raises(SystemExit):
+            parse("--help")
+        shown = capsys.readouterr().out
+        assert "or a .safetensors or official .pth file (the generator). (default: None)" in shown
+
+
 def test_options_cannot_be_changed_on_the_way():
     with pytest.raises(dataclasses.FrozenInstanceError):
         parse().seed = 1

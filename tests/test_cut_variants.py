@@ -232,7 +232,7 @@ BAD = [
     (("--semantic_relation_weight", "-1"), ("--semantic_relation_weight -1", "0 or more")),
     (
         ("--preset", "cut_hneg", "--nce_weight", "0"),
-        ("--semantic_relation_weight 0.05", "0 leaves"),
+        ("--semantic_relation_weight 0.05", "needs patches"),
     ),
     (
         (
@@ -246,9 +246,9 @@ BAD = [
         ("--patch_sampler attention", "0 4 8 are 3", "more layers"),
     ),
     (("--mo_nce_cost", "hard"), ("--mo_nce_cost hard", "--patch_loss mo_nce")),
-    (("--preset", "cut_monce", "--patch_loss", "hdce"), ("--mo_nce_cost hard", "does nothing")),
+    (("--preset", "cut_monce", "--patch_loss", "hdce"), ("--mo_nce_cost hard", "has no effect")),
     (("--hdce_gamma", "5", "1"), ("--hdce_gamma (5.0, 1.0)", "--patch_loss hdce")),
-    (("--nce_weight", "0", "--patch_loss", "mo_nce"), ("does nothing without --nce_weight",)),
+    (("--nce_weight", "0", "--patch_loss", "mo_nce"), ("has no effect without --nce_weight",)),
 ]
 
 

@@ -350,7 +350,7 @@ def test_translate_goes_both_ways(finished, dataroot, tmp_path):
         (("--nce_channels", "0"), ("--nce_channels 0", "above 0")),
         (
             ("--preset", "cyclegan", "--nce_patches", "9"),
-            ("--nce_", "does nothing without --nce_weight"),
+            ("--nce_", "has no effect without --nce_weight"),
         ),
         (("--nce_weight", "0", "--identity_weight", "0"), ("--cycle_weight 0", "give one of them")),
     ],

@@ -114,11 +114,11 @@ def test_few_pictures_are_told_with_the_bias_and_kid_beside_fid(quick):
     finished = measure(**quick, metrics="fid")
     numbers = finished.numbers
     assert numbers["kid_mean"] == measure(**quick, metrics="kid").numbers["kid_mean"]
-    told = [line for line in finished.err.splitlines() if "too high" in line]
+    told = [line for line in finished.err.splitlines() if "biased upwards" in line]
     assert len(told) == 1
     assert f"{COUNT} pictures" in told[0] and "10000" in told[0] and "KID" in told[0]
     halves = numbers["fid_of_real_halves"]
-    assert halves > 0 and f"{halves:.3g} (two halves of the reals)" in told[0]
+    assert halves > 0 and f"{halves:.3g} (the value for two halves of the reals)" in told[0]
 
 
 def test_equal_pictures_have_an_infinite_psnr_which_json_holds_as_null(folders, tmp_path):
@@ -314,7 +314,7 @@ def test_unreadable_pictures_are_left_out_where_that_is_wanted(folders, inceptio
     options = {"real": folders[0], "weights": inception_file, "layer": 64, "is_splits": 1}
     options["metrics"] = "fid,kid,is,prdc,swd,ms_ssim"
     finished = measure(**options, fake=damaged, skip_unreadable=True)
-    told = [line for line in finished.err.splitlines() if "left out" in line]
+    told = [line for line in finished.err.splitlines() if "skipped" in line]
     assert len(told) == 1
     assert f"2 of {COUNT}" in told[0] and "010" in told[0] and "011" in told[0]
     assert finished.numbers["n_fake"] == COUNT - 2

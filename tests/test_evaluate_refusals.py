@@ -129,7 +129,7 @@ def test_fewer_than_two_readable_pictures(left, metrics, options, folders, tmp_p
         given = {"real": folders[0], "fake": folders[1], name: damaged}
         more = {"metrics": metrics, "is_splits": 1, "skip_unreadable": True}
         line = refused(**changed(options, **given, **more), lines_before=1)
-        assert_tells(line, f"--{name} {damaged}", f"can be read: {left}", "2 or more")
+        assert_tells(line, f"--{name} {damaged}", f"readable pictures: {left}", "2 or more")
 
 
 def test_pairs_without_a_partner(options, folders, tmp_path):
@@ -152,7 +152,7 @@ def test_two_partners_of_one_name(options, folders, tmp_path):
     with Image.open(real / "001.png") as picture:
         picture.save(real / "001.bmp")
     line = refused(**changed(options, real=real, metrics="l1"))
-    assert_tells(line, f"--real {real}", "two pictures of one name")
+    assert_tells(line, f"--real {real}", "names differ only in the ending")
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_no_network_and_no_weights(options, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     line = refused(**changed(options, weights=None), lines_before=1)
     assert_tells(line, PUBLISHED.url, tmp_path / "cache", "PAIRLESS_CACHE", "--weights FILE")
-    assert_tells(line, "without these weights, --metrics swd,ms_ssim", "evaluate.py --features")
+    assert_tells(line, "without these weights, use --metrics swd,ms_ssim", "evaluate.py --features")
     assert not list(tmp_path.rglob("*.pth"))
 
 
@@ -245,7 +245,7 @@ def test_statistics_of_other_weights(options, saved, inception_file, tmp_path):
 
 def test_statistics_of_statistics(options, saved, tmp_path):
     line = refused(**changed(options, real=saved, save_stats=tmp_path / "again.npz"))
-    assert_tells(line, "--save_stats", "name a folder")
+    assert_tells(line, "--save_stats", "give a folder")
     assert not list(tmp_path.iterdir())
 
 

@@ -125,7 +125,7 @@ def test_fid_of_pictures_from_noise(checkpoint, real, inception_file):
         ({"num": 5, "truncation": 1.5}, ("--truncation 1.5", "0 to 1")),
         ({"num": 5, "source": "here"}, ("--num 5", "--source")),
         ({"num": 5, "direction": "a2b"}, ("--num 5", "--direction")),
-        ({"num": 5, "metrics": "fid,l1"}, ("--metrics fid,l1", "--num", "no partners")),
+        ({"num": 5, "metrics": "fid,l1"}, ("--metrics fid,l1", "--num", "not paired")),
         ({}, ("--checkpoint", "--source", "--num")),
         ({"source": "here", "seed": 4}, ("--seed 4", "--num")),
         ({"source": "here", "truncation": 0.5}, ("--truncation 0.5", "--num")),

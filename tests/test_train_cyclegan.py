@@ -465,7 +465,7 @@ def test_a_run_folder_starts_another_run_with_all_its_networks(finished, dataroo
             average = new[f"{name}_average"]
             for key in trained:
                 assert torch.allclose(average[key], new[name][key], rtol=1e-6, atol=1e-8), key
-    with pytest.raises(UserError, match="--init_from .*holds one generator.*has two; name a run"):
+    with pytest.raises(UserError, match="--init_from .*holds one generator.*has two; give a run"):
         single = finished / "generator_a2b.safetensors"
         train(dataroot, tmp_path / "other", "with-all", "--init_from", single)
     assert not (tmp_path / "other").exists()

@@ -1,1 +1,1 @@
-"""What belongs to `train_gan.py`: options, presets, networks, pictures, settings by images seen."""
+"""The parts of `train_gan.py`: options, presets, networks, pictures, settings by images seen."""

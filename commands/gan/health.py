@@ -1,4 +1,4 @@
-"""How the game between the two networks goes: values for the log, and what is warned of."""
+"""Monitoring of GAN training: values for the log, and warnings."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -9,9 +9,9 @@ from torch import Tensor
 import losses
 import training
 
-GAMES = ("minimax", "non_saturating")  # whose discriminator plays Goodfellow's game
-EQUILIBRIUM = float(-torch.tensor(4.0, dtype=torch.double).log())  # of its value
-BAD_STEPS = 20  # skipped updates in a row that end a run
+GAMES = ("minimax", "non_saturating")  # objectives with the original GAN's discriminator loss
+EQUILIBRIUM = float(-torch.tensor(4.0, dtype=torch.double).log())  # the game's value there
+BAD_STEPS = 20  # consecutive skipped updates that end a run
 
 
 def game_values(
@@ -22,12 +22,12 @@ def game_values(
     fake_logits: Tensor,
     updated: Tensor,
 ) -> dict[str, Tensor]:
-    """Return the values that a discriminator's update logs beside its losses.
+    """Return the values that a discriminator update logs in addition to its losses.
 
-    reals, fakes: pictures [B, C, H, W]; logits: [B]; updated: a scalar of bool, false for a skipped
+    reals, fakes: pictures [B, C, H, W]; logits: [B]; updated: a bool scalar, false for a skipped
     update. Returns detached scalars: accuracies, distances within a batch (see
     `training.pairwise_distance`), whether the update was skipped, and for GAMES the value of the
-    game with the Jensen-Shannon divergence that it implies.
+    game and the Jensen-Shannon divergence that it implies.
     """
     accuracies = losses.accuracies(real_logits, fake_logits, losses.OBJECTIVES[objective].boundary)
     values = dict(zip(("real_accuracy", "fake_accuracy"), accuracies, strict=True))
@@ -43,15 +43,14 @@ def game_values(
 
 
 def nan_if_skipped(value: Tensor, updated: Tensor) -> Tensor:
-    """Return the value, detached; NaN, which counts as a bad step, where the update was skipped."""
+    """Return the value, detached; NaN, which counts as a bad step, if the update was skipped."""
     return torch.where(updated, value.detach(), torch.nan)
 
 
 def warnings(values: Mapping[str, float], objective: str) -> list[str]:
-    """Return what a line of the log gives reason to warn of.
+    """Return the warnings for a log line.
 
-    A Wasserstein critic is meant to separate all reals from all fakes: the generator learns all the
-    same.
+    A Wasserstein critic should separate reals from fakes completely: the generator still learns.
     """
     if objective == "wgan":
         values = {name: value for name, value in values.items() if "accuracy" not in name}
@@ -59,7 +58,7 @@ def warnings(values: Mapping[str, float], objective: str) -> list[str]:
 
 
 def watch(objective: str) -> training.Watch:
-    """Return what ends a run, what is warned of, and what TensorBoard draws together."""
+    """Return when a run ends, its warnings, and the values that TensorBoard plots together."""
     charts = {}
     if objective in GAMES:
         charts["value of the game"] = ("game_value", "game_value_at_equilibrium")

@@ -1,4 +1,4 @@
-"""The pictures that train_gan.py learns from, opened and checked before training."""
+"""The training pictures of train_gan.py, opened and checked before training."""
 
 import hashlib
 from functools import partial
@@ -13,18 +13,18 @@ from commands.gan.options import GanOptions
 from commands.gan.plan import Plan
 from errors import UserError
 
-PREVIEW_SIDE = 8  # pictures of a preview's side at most
+PREVIEW_SIDE = 8  # maximum of a preview's rows and columns
 
 
 def open_images(options: GanOptions) -> launch.Data:
-    """Find the pictures and their classes, and check what can be known of them before training."""
+    """Find the pictures and their classes, and check what can be checked before training."""
     files = data.list_images(options.dataroot, "--dataroot")
     labels = data.read_labels(options.labels, options.dataroot, files)
     plan = Plan(options)
     batch = plan.largest_batch
     if len(files) < batch.images:
         raise UserError(
-            f"{batch.option}: --dataroot {options.dataroot} holds {len(files)} images only; give a "
+            f"{batch.option}: --dataroot {options.dataroot} has only {len(files)} images; give a "
             "smaller batch or more images"
         )
     preprocessing = data.Preprocessing(
@@ -79,7 +79,7 @@ def open_images(options: GanOptions) -> launch.Data:
 
 
 def fingerprint(labels: data.Labels) -> str:
-    """Return what a resume relies on: the classes and which pictures they have."""
+    """Return what must not change for a resume: the classes and their pictures."""
     if not labels.names:
         return "none"
     digest = hashlib.sha256(repr((labels.names, labels.of_files)).encode()).hexdigest()

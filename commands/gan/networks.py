@@ -1,4 +1,4 @@
-"""The generator and the discriminator that train_gan.py's options describe."""
+"""Builds the generator and the discriminator from train_gan.py's options."""
 
 from dataclasses import fields
 
@@ -10,7 +10,7 @@ from errors import UserError
 
 
 def build_networks(options: GanOptions) -> dict[str, nn.Module]:
-    """Build both networks; UserError where a size does not fit the architecture."""
+    """Build both networks; UserError for sizes that the architecture does not support."""
     of_generator = models.gan.NETWORKS[options.generator]
     of_discriminator = models.gan.NETWORKS[options.discriminator]
     try:
@@ -30,7 +30,7 @@ def build_networks(options: GanOptions) -> dict[str, nn.Module]:
 
 
 def _sizes(kind: type, options: GanOptions, width: int) -> object:
-    """Fill the dataclass of a network's sizes; a size that no option gives keeps its default."""
+    """Return a network's sizes from the options; sizes without an option keep their defaults."""
     values = {
         "size_px": options.crop_size,
         "in_channels": options.channels,

@@ -1,4 +1,4 @@
-"""The random numbers of a GAN's update."""
+"""The random numbers of a GAN update."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from models.gan import augmentation
 class Noise:
     """The random numbers of one update, a pure function of the seed and the images seen.
 
-    Those of the whole global batch are drawn, and each process keeps its rows.
+    They are drawn for the whole global batch, and each process keeps its own rows.
     """
 
     def __init__(self, generator: torch.Generator, rows: int, processes: training.Processes):
@@ -28,7 +28,7 @@ class Noise:
         return self._draw(torch.rand)
 
     def augmentation(self) -> augmentation.Draws:
-        """Return what augments a batch."""
+        """Return the random numbers for augmenting a batch."""
         return augmentation.draw(self.all_rows, self.generator).rows(self.rows)
 
     def _draw(self, distribution: Callable[..., Tensor], *shape: int) -> Tensor:

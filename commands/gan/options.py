@@ -1,4 +1,4 @@
-"""The options of train_gan.py, and what can be said of them before anything is read."""
+"""The options of train_gan.py, and the checks that need no data."""
 
 import math
 from dataclasses import dataclass
@@ -17,122 +17,122 @@ Network = Literal[tuple(models.gan.NETWORKS)]
 
 @dataclass(frozen=True)
 class GanOptions(RunOptions):
-    """Every option but --preset; the networks' own ones are passed over by the others."""
+    """Every option but --preset; options of one architecture are ignored by the others."""
 
     dataroot: Path | None = None
-    """Folder with the pictures, its sub-folders included."""
+    """Folder with the pictures, including subfolders."""
     labels: str | None = None
-    """Train by classes: `folders` for the names of the first sub-folders, or a JSON file of
-    name -> class."""
+    """Train a conditional GAN: `folders` takes the names of first-level subfolders as classes, a
+    JSON file maps each picture's name to its class."""
     classes: tyro.conf.Suppress[int] = 0
     channels: Literal[1, 3] = 3
     """1: grey pictures, 3: RGB."""
     load_size: int = 0
-    """Pixels that the short side is resized to; 0: --crop_size."""
+    """Size in pixels to which the short side is resized; 0: --crop_size."""
     crop_size: int = 32
-    """Pixels of the centred square that is learned, a power of two (mlp: any)."""
+    """Size in pixels of the centre crop, a power of two (mlp: any)."""
     flip: bool = False
-    """Mirror each picture with probability one half."""
+    """Flip each picture horizontally with probability 1/2."""
 
     generator: Network = "dcgan"
     """Architecture of the generator."""
     discriminator: Network = "dcgan"
     """Architecture of the discriminator; a progressive one needs a progressive generator."""
     latent_channels: int = 128
-    """Numbers that a picture is made from, each from N(0, 1)."""
+    """Dimension of the latent, drawn from N(0, I)."""
     base_channels: int = 64
-    """Width of the generator: dcgan and sngan as the papers' ngf, mlp the hidden layers', r3gan at
-    4 px, progressive the base that is halved with every doubling."""
+    """Width of the generator: the papers' ngf for dcgan and sngan, of the hidden layers for mlp, at
+    4 px for r3gan; for progressive the base that is halved at every doubling."""
     discriminator_channels: int = 64
-    """Width of the discriminator (the papers' ndf), in the same way."""
+    """Width of the discriminator (the papers' ndf), with the same meaning."""
     most_channels: int = 512
-    """progressive: channels at most."""
+    """progressive: maximum number of channels."""
     deviation_group: int = 4
-    """progressive: pictures whose difference the discriminator sees; they divide the batch."""
+    """progressive: group size of the minibatch standard deviation; must divide the batch."""
     widest_px: int = 32
-    """r3gan: the full width up to this size, halved with each doubling from there."""
+    """r3gan: full width up to this resolution, halved at each doubling beyond it."""
     group_channels: int = 16
-    """r3gan: channels of a group of the 3x3 convolutions."""
+    """r3gan: channels per group in the 3x3 convolutions."""
     discriminator_norm: Literal["batch", "instance", "none"] = "batch"
-    """dcgan: batch norm mixes pictures and allows no penalty on the gradient."""
+    """dcgan: batch norm couples the pictures of a batch and excludes gradient penalties."""
     spectral_norm: bool = True
-    """sngan: divide the discriminator's weights by their largest singular values."""
+    """sngan: spectral norm in the discriminator."""
 
     objective: Literal[tuple(losses.OBJECTIVES)] = "non_saturating"
-    """The two players' losses."""
+    """Losses of generator and discriminator."""
     r1: float = 0.0
-    """Weight gamma of gamma/2 |grad D|^2 at reals; 0: off."""
+    """Weight gamma of the R1 penalty, gamma/2 |grad D|^2 at reals; 0: off."""
     r2: float = 0.0
-    """The same at fakes."""
+    """The same at fakes (R2)."""
     gradient_penalty: float = 0.0
-    """Weight of (|grad D| - target)^2 / target^2 between reals and fakes; 0: off."""
+    """Weight of WGAN-GP's (|grad D| - target)^2 / target^2 between reals and fakes; 0: off."""
     gradient_target: float = 1.0
-    """The norm that this penalty asks for."""
+    """Target gradient norm of this penalty."""
     drift: float = 0.0
-    """Weight of the reals' mean squared score."""
+    """Weight of the mean squared score of reals; 0: off."""
     class_weight: float = 1.0
-    """progressive with --labels: weight of the cross-entropy of classes (AC-GAN)."""
+    """progressive with --labels: weight of the classification loss (AC-GAN)."""
     discriminator_steps: int = 1
-    """Updates of the discriminator, each on a batch of its own, for one of the generator."""
+    """Discriminator updates, each on its own batch, per generator update."""
 
     learning_rate: float = 2e-4
-    """Adam's step size."""
+    """Adam's learning rate."""
     discriminator_learning_rate: float = 0.0
-    """That of the discriminator, which goes the same way; 0: as --learning_rate."""
+    """The discriminator's, which follows the same schedule; 0: as --learning_rate."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's decay rates."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """How all settings below go from their values to their ..._end."""
+    """How settings are annealed to the values of the ..._end options below."""
     schedule_images: int = 0
-    """Images over which they go; then they stay."""
+    """Images over which settings are annealed; constant afterwards."""
     learning_rate_end: float | None = None
-    """None: as at the start, here and below."""
+    """Learning rate at the end; None, here and below: as at the start."""
     beta2_end: float | None = None
     """Adam's second decay rate at the end."""
     penalty_end: float = 1.0
     """Factor of --r1, --r2 and --gradient_penalty at the end."""
     rampup_images: int = 0
-    """Images over which the learning rate first rises: by e^(-5 (1 - t)^2), t from 0 to 1."""
+    """Images of learning rate warm-up, by the factor e^(-5 (1 - t)^2), t from 0 to 1."""
     ema_halflife_images: float = 0.0
-    """Half-life of the generator's moving average, which is then the one to use; 0: none."""
+    """Half-life of the moving average of the generator's weights, then the one exported; 0: off."""
     ema_halflife_end: float | None = None
     """Its half-life at the end of the schedule."""
     ema_decay: float = 0.0
-    """Instead of a half-life: what the average keeps of itself at each step (the paper's 0.999)."""
+    """Instead of a half-life: the decay of the average per step (ProGAN's 0.999)."""
 
     first_px: int = 4
     """progressive: the first resolution."""
     stable_images: int = 600_000
     """progressive: images at each resolution before the next one fades in."""
     fade_images: int = 600_000
-    """progressive: images over which it fades in."""
+    """progressive: images over which each resolution fades in."""
     batch_size_at: tuple[tuple[int, int], ...] = ()
-    """progressive: pixels and batch size, pixels and batch size, ...; others take --batch_size."""
+    """progressive: pixels, batch size, pixels, batch size, ...; others use --batch_size."""
     learning_rate_at: tuple[tuple[int, float], ...] = ()
-    """progressive: pixels and learning rate, ...; others take --learning_rate."""
+    """progressive: pixels, learning rate, ...; other resolutions use --learning_rate."""
 
     augment: str = ""
-    """Change what the discriminator sees: some of colour,translation,cutout."""
+    """Differentiable augmentation (DiffAugment): a list from colour,translation,cutout."""
     augment_probability: float = 1.0
-    """How often each of them is done."""
+    """Probability of each augmentation."""
     augment_probability_end: float | None = None
     """The same at the end of the schedule."""
     ada_target: float = 0.0
-    """Turn the probability by itself so that the mean sign of the reals' logits stays here (the
-    paper's 0.6); 0: off."""
+    """Adapt the probability to keep the mean sign of the logits of reals at this value (ADA; the
+    paper's is 0.6); 0: off."""
     ada_images: int = 500_000
-    """Images in which the probability can go from 0 to 1."""
+    """Images over which the adapted probability can rise from 0 to 1."""
     evaluate_images: int = 10_000
-    """Pictures to make for --evaluate_every; they are compared with all of --dataroot."""
+    """Pictures generated for --evaluate_every, compared with all of --dataroot."""
 
     @property
     def policies(self) -> tuple[str, ...]:
-        """What --augment names."""
+        """The policies in --augment."""
         return tuple(name.strip() for name in self.augment.split(",") if name.strip())
 
     @property
     def penalises(self) -> bool:
-        """Whether the discriminator's gradient is penalised."""
+        """Whether a gradient penalty is used."""
         return bool(self.r1 or self.r2 or self.gradient_penalty)
 
 
@@ -149,11 +149,11 @@ NOT_NEGATIVE = (
 
 
 def check(options: GanOptions) -> None:
-    """Raise UserError for values and combinations that cannot train."""
+    """Raise UserError for invalid values and combinations."""
     check_run_options(options)
     check_ranges(options, above_zero=POSITIVE, at_least_zero=NOT_NEGATIVE)
     if options.dataroot is None:
-        raise UserError("--dataroot is missing; name a folder of pictures")
+        raise UserError("--dataroot is missing; give a folder of pictures")
     if options.evaluate_every and options.evaluate_images < 2:
         raise UserError(f"--evaluate_images {options.evaluate_images}: give 2 or more")
     _check_fractions(options)
@@ -170,7 +170,7 @@ def check(options: GanOptions) -> None:
 
 
 def _check_fractions(options: GanOptions) -> None:
-    """Numbers that lie between 0 and 1."""
+    """Check numbers that must lie between 0 and 1."""
     fractions = [
         *(("betas", beta, True) for beta in options.betas),
         ("beta2_end", options.beta2_end, True),
@@ -188,25 +188,25 @@ def _check_fractions(options: GanOptions) -> None:
 def _check_schedule(options: GanOptions) -> None:
     if options.discriminator_learning_rate and not options.learning_rate:
         raise UserError(
-            f"--discriminator_learning_rate {options.discriminator_learning_rate}: goes as "
+            f"--discriminator_learning_rate {options.discriminator_learning_rate}: follows "
             "--learning_rate, which is 0; give that above 0"
         )
     for name in ("learning_rate_end", "ema_halflife_end"):
         value = vars(options)[name]
         if value is not None and not 0 <= value < math.inf:
-            raise UserError(f"--{name} {value}: give a number 0 or more")
+            raise UserError(f"--{name} {value}: give a number of at least 0")
     ends = ("learning_rate_end", "beta2_end", "ema_halflife_end", "augment_probability_end")
     given = [name for name in ends if vars(options)[name] is not None]
     given += ["penalty_end"] if options.penalty_end != 1 else []
     given += ["schedule_images"] if options.schedule_images else []
     if options.schedule == "constant" and given:
         raise UserError(
-            f"--{given[0]} {vars(options)[given[0]]}: --schedule constant never gets there; give "
+            f"--{given[0]} {vars(options)[given[0]]}: has no effect with --schedule constant; give "
             "--schedule linear or cosine"
         )
     if options.schedule != "constant" and not options.schedule_images:
         raise UserError(
-            f"--schedule {options.schedule}: over how many images? Give --schedule_images"
+            f"--schedule {options.schedule}: needs a length in images; give --schedule_images"
         )
     if options.ema_decay and (options.ema_halflife_images or options.ema_halflife_end):
         raise UserError(
@@ -219,7 +219,7 @@ def _check_schedule(options: GanOptions) -> None:
         for px, value in table:
             if not 0 < value < math.inf or not models.gan.is_power_of_two(px, 4):
                 raise UserError(
-                    f"--{name} {px} {value}: give a power of two from 4 on (pixels) and a number "
+                    f"--{name} {px} {value}: give a power of two (pixels, at least 4) and a number "
                     "above 0"
                 )
         if table and options.generator != "progressive":
@@ -256,19 +256,19 @@ def _check_objective(options: GanOptions) -> None:
             value = vars(options)[name]
             if value:
                 raise UserError(
-                    f"--{name} {value}: batch norm mixes the pictures whose gradients are "
-                    "penalised; give --discriminator_norm instance or none"
+                    f"--{name} {value}: a gradient penalty needs gradients per picture, and batch "
+                    "norm couples pictures; give --discriminator_norm instance or none"
                 )
     bounded = options.discriminator == "sngan" and options.spectral_norm
     if options.objective == "wgan" and not (options.penalises or bounded):
         raise UserError(
-            f"--objective wgan: nothing bounds the slope of a {options.discriminator} "
+            f"--objective wgan: nothing bounds the gradient of a {options.discriminator} "
             "discriminator; give --gradient_penalty 10"
         )
 
 
 def _check_unused(options: GanOptions) -> None:
-    """Options that would do nothing without another one."""
+    """Refuse options that have no effect without another one."""
     between = 0 < options.augment_probability < 1
     check_read(
         options,
@@ -281,8 +281,8 @@ def _check_unused(options: GanOptions) -> None:
     )
     if between and options.ada_target:
         raise UserError(
-            f"--augment_probability {options.augment_probability}: --ada_target turns it by "
-            "itself; leave one out"
+            f"--augment_probability {options.augment_probability}: is set by --ada_target; leave "
+            "one out"
         )
 
 
@@ -295,11 +295,11 @@ def _check_augmentation(options: GanOptions) -> None:
         return
     if not options.policies:
         raise UserError(
-            f"--ada_target {options.ada_target}: nothing to turn; give --augment "
+            f"--ada_target {options.ada_target}: has no effect without --augment; give --augment "
             f"{','.join(models.gan.augmentation.POLICIES)}"
         )
     if options.objective in ("wgan", "relativistic"):
         raise UserError(
-            f"--ada_target {options.ada_target}: the signs of --objective {options.objective} "
-            "mean nothing; give a fixed --augment_probability"
+            f"--ada_target {options.ada_target}: the signs of the logits have no meaning with "
+            f"--objective {options.objective}; give a fixed --augment_probability"
         )

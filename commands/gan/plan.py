@@ -1,4 +1,4 @@
-"""The settings of train_gan.py at each moment of a run."""
+"""The settings of train_gan.py by the images seen."""
 
 import math
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from errors import UserError
 
 
 class Settings(NamedTuple):
-    """What holds in a step."""
+    """The settings of one step."""
 
     level: float | None  # how far a progressive GAN has grown; None for the others
     batch_size: int  # of one update, over all processes
@@ -22,7 +22,7 @@ class Settings(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The images of one update, and the option that says so."""
+    """The number of images in one update, and the option that sets it."""
 
     images: int
     option: str
@@ -48,11 +48,11 @@ class Plan:
         return self.growing.level(images_seen) if self.growing else None
 
     def images_a_step(self, images_seen: int) -> int:
-        """Return the images of the step that begins there: a batch for each discriminator step."""
+        """Return the images of the step that begins there: a batch per discriminator update."""
         return self._batch_size(images_seen) * self.options.discriminator_steps
 
     def settings(self, images_seen: int) -> Settings:
-        """Return what holds in the step that begins there."""
+        """Return the settings of the step that begins there."""
         options = self.options
         images = self.images_a_step(images_seen)
         learning_rate = self._annealed(
@@ -79,11 +79,11 @@ class Plan:
         )
 
     def resets_optimizers(self, before: int, after: int) -> bool:
-        """Tell whether Adam forgets its moments between two steps: where a fade begins or ends."""
+        """Return whether Adam is reset between two steps: when a fade begins or ends."""
         return self.growing is not None and self.growing.resets_optimizer(before, after)
 
     def check_batches(self, world_size: int) -> None:
-        """Raise UserError for batch sizes that the processes or the deviation groups do not fit."""
+        """Raise UserError for batch sizes not divisible by the processes or deviation groups."""
         options = self.options
         for batch in self._batches.values():
             if batch.images % world_size:
@@ -94,22 +94,22 @@ class Plan:
             own = batch.images // world_size
             if self.growing and own > options.deviation_group and own % options.deviation_group:
                 raise UserError(
-                    f"{batch.option}: {own} on one device are no multiple of --deviation_group "
+                    f"{batch.option}: {own} on one device is not a multiple of --deviation_group "
                     f"{options.deviation_group}; give a multiple, or fewer than a group"
                 )
 
     @property
     def uses_batch_size(self) -> bool:
-        """Whether --batch_size_at leaves a resolution to --batch_size."""
+        """Whether some resolution uses --batch_size, not --batch_size_at."""
         return not self._batches.keys() <= dict(self.options.batch_size_at).keys()
 
     @property
     def largest_batch(self) -> Batch:
-        """The most images that one update takes."""
+        """The largest number of images in one update."""
         return max(self._batches.values())
 
     def _batch_table(self) -> dict[int, Batch]:
-        """Return the batch of each resolution in pixels."""
+        """Return the batch at each resolution in pixels."""
         options = self.options
         sides, sizes = [options.crop_size], dict(options.batch_size_at)
         if self.growing:

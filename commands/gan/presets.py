@@ -1,12 +1,12 @@
-"""The rows of defaults that `train_gan.py --preset` reads; docs/gans.md names their sources."""
+"""The presets of `train_gan.py`; docs/gans.md names their sources."""
 
 from models.gan import R3GAN_WIDTHS
 
 
 def _r3gan(width: str, **more: object) -> dict[str, object]:
-    """Huang et al. 2024: relativistic pairs, R1 and R2 at every step; all settings go by a cosine.
+    """Huang et al. 2024: relativistic loss, R1 and R2 at every step, settings annealed by a cosine.
 
-    Width as in the paper; r1 and r2 are its gamma. Its augmentation is that of StyleGAN2-ADA.
+    Widths are the paper's; r1 and r2 are its gamma. The paper's augmentation is StyleGAN2-ADA's.
     """
     widths = dict(R3GAN_WIDTHS[width])
     row = {
@@ -33,7 +33,7 @@ def _r3gan(width: str, **more: object) -> dict[str, object]:
 
 
 def _pace(save: int, preview: int, log: int) -> dict[str, int]:
-    """Return the images between checkpoints, sheets and lines of a log."""
+    """Return the images between checkpoints, previews and log lines."""
     return {"save_every": save, "preview_every": preview, "log_every": log}
 
 

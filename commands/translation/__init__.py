@@ -1,1 +1,1 @@
-"""What the commands that train translators share."""
+"""Shared by the commands that train translators."""

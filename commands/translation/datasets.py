@@ -1,4 +1,4 @@
-"""What the translators read: unpaired folders and pairs, opened and checked before training."""
+"""The data of translators, unpaired folders or pairs, opened and checked before training."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ def open_unpaired(
     size_multiple: int = 4,
     backward: Mapping[str, bool] = MappingProxyType({"generator.safetensors": False}),
 ) -> launch.Data:
-    """Find the files and check what can be known of them before training.
+    """Find the files and check what can be checked before training.
 
     backward: file name of each generator -> whether it translates targets into sources.
     """
@@ -38,7 +38,7 @@ def open_unpaired(
     if options.preprocess == "zoom_and_patch":
         if options.decode != "exact":
             raise UserError(
-                f"--decode {options.decode}: does nothing with --preprocess zoom_and_patch, which "
+                f"--decode {options.decode}: has no effect with --preprocess zoom_and_patch, which "
                 "reads each picture once; leave it out"
             )
         dataset = data.SingleImagePatches(
@@ -80,7 +80,7 @@ def open_unpaired(
 
 
 def unpaired_test(domains: data.Domains, workers: int, *, backward: bool = False) -> launch.Test:
-    """Return the test pictures that are translated, and the real ones of the other side."""
+    """Return the test pictures to translate, and the real ones of the other domain."""
     sources, targets = domains.test_source, domains.test_target
     if backward:
         sources, targets = targets, sources
@@ -114,9 +114,9 @@ def open_paired(
     direction: str,
     single: bool,
 ) -> launch.Data:
-    """Find the pairs and check what can be known of them before training.
+    """Find the pairs and check what can be checked before training.
 
-    single: files of one picture, which is source and target at once.
+    single: files of single pictures, each both source and target.
     """
     if single:
         pairs = data.find_pictures(options.dataroot)

@@ -1,4 +1,4 @@
-"""Building the networks of translators from their options."""
+"""Builds the networks of translators from their options."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 def build_generator(options: TranslatorOptions, **more: object) -> nn.Module:
-    """Build the generator that the options describe; more: what `models.build_generator` takes."""
+    """Build the generator; more: further arguments of `models.build_generator`."""
     return models.build_generator(
         options.generator,
         base_channels=options.base_channels,
@@ -27,7 +27,7 @@ def build_generator(options: TranslatorOptions, **more: object) -> nn.Module:
 
 
 def build_discriminator(options: TranslatorOptions, in_channels: int = 3) -> nn.Module:
-    """Build the discriminator that the options describe."""
+    """Build the discriminator."""
     return models.build_discriminator(
         options.discriminator,
         base_channels=options.discriminator_channels,

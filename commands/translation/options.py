@@ -10,10 +10,10 @@ from errors import UserError
 
 @dataclass(frozen=True)
 class TranslatorOptions(RunOptions):
-    """The options that all trainings of translators share."""
+    """The options that all commands for training translators share."""
 
     dataroot: Path | None = None
-    """Folder with the pictures; see docs/data.md for what it holds."""
+    """Folder with the pictures, laid out as in docs/data.md."""
     source_dir: Path | None = None
     """Any folder of source pictures, instead of --dataroot; needs --target_dir."""
     target_dir: Path | None = None
@@ -21,34 +21,34 @@ class TranslatorOptions(RunOptions):
     preprocess: Literal[
         "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "scale_shortside", "none"
     ] = "resize_and_crop"
-    """How an image file becomes a training picture."""
+    """How image files are resized and cropped."""
     load_size: int = 286
-    """Pixels that a picture is resized to before the crop."""
+    """Size in pixels to which pictures are resized before the crop."""
     crop_size: int = 256
-    """Pixels of the training picture's side."""
+    """Size of the crop in pixels."""
     flip: bool = True
-    """Mirror each picture with probability one half."""
+    """Flip each picture horizontally with probability 1/2."""
 
     constant_epochs: float = 100
     """Epochs at the full learning rate."""
     decay_epochs: float = 100
-    """Epochs after those, over which the learning rate decays linearly towards 0."""
+    """Further epochs, during which the learning rate decays linearly towards 0."""
     epoch_images: int = 0
-    """Images per epoch; 0: the number of files (of the larger folder where there are two)."""
+    """Images per epoch; 0: the number of files (in the larger folder if there are two)."""
     learning_rate: float = 2e-4
-    """Adam's step size, for all networks."""
+    """Adam's learning rate, for all networks."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's decay rates."""
     ema_halflife_images: float = 0
-    """Half-life, in images, of the generator's moving average, which is then the network to use; 0:
-    none."""
+    """Half-life, in images, of the moving average of the generator's weights, which is then the one
+    exported; 0: off."""
 
     base_channels: int = 64
     """Width of the generator (the papers' ngf)."""
     discriminator_channels: int = 64
     """Width of the discriminator (the papers' ndf)."""
     discriminator_layers: int = 3
-    """Downsampling layers of the patch discriminator; 3 give receptive fields of 70 px (84 with
+    """Downsampling layers of the patch discriminator; 3 gives a receptive field of 70 px (84 with
     anti-aliasing)."""
     generator_norm: Literal["instance", "batch", "none"] = "instance"
     """Norm of a ResNet or U-Net generator."""
@@ -57,9 +57,9 @@ class TranslatorOptions(RunOptions):
     antialias: bool = False
     """Anti-aliased down- and upsampling in a ResNet generator and the discriminator."""
     dropout: bool = False
-    """Dropout with probability one half in the generator."""
+    """Dropout with probability 1/2 in the generator."""
     initialization: Literal["normal", "xavier", "kaiming", "orthogonal"] = "normal"
-    """Initialization of all networks except those of the StyleGAN2 kind."""
+    """Initialization of all networks except the StyleGAN2-style ones."""
     initialization_gain: float = 0.02
     """Gain of the initialization."""
 
@@ -69,23 +69,23 @@ class TranslatorOptions(RunOptions):
 
 @dataclass(frozen=True)
 class UnpairedOptions(TranslatorOptions):
-    """The options of translators that learn without pairs; a term whose weight is 0 is off."""
+    """The options of translators trained without pairs; a term whose weight is 0 is off."""
 
     jitter_in_decay: bool = False
-    """Keep resizing to load_size while the learning rate decays; the official CUT program resizes
-    to crop_size from then on."""
+    """Keep resizing to load_size while the learning rate decays; the official CUT program then
+    resizes to crop_size instead."""
     identity_weight: float = 0.0
-    """Weight of L1 between a target picture and its translation; 0: off."""
+    """Weight of the L1 identity loss, between a target picture and its translation; 0: off."""
     nce_weight: float = 0.0
-    """Weight of the loss of the patches; 0: off, and no projector is made."""
+    """Weight of the patch loss; 0: off, without a projector."""
     nce_layers: tuple[int, ...] = ()
-    """Generator layers whose features are compared; nce_weight needs some."""
+    """Generator layers whose features the patch loss compares."""
     nce_temperature: float = 0.07
     """Temperature of the softmax over patches."""
     nce_patches: int = 256
     """Patches per layer and picture."""
     nce_channels: int = 256
-    """Width of the projected patches."""
+    """Dimension of the projected patch features."""
 
 
 # Modes of --preprocess after which pictures may differ in size.
@@ -93,7 +93,7 @@ MIXED_SIZES = ("scale_width", "scale_shortside", "none")
 
 
 def check_translator_options(options: TranslatorOptions) -> None:
-    """Raise UserError for a value that no training of a translator can use."""
+    """Raise UserError for invalid values."""
     check_run_options(options)
     if options.accelerate == "graph" and options.preprocess in MIXED_SIZES:
         raise UserError(
@@ -109,13 +109,13 @@ def check_translator_options(options: TranslatorOptions) -> None:
         ),
     )
     if not all(0 <= beta < 1 for beta in options.betas):
-        raise UserError(f"--betas {options.betas}: give two numbers from 0 to below 1")
+        raise UserError(f"--betas {options.betas}: give two numbers in [0, 1)")
     if not (options.total_images or options.constant_epochs + options.decay_epochs):
-        raise UserError("--total_images 0: no epochs either; give one of them")
+        raise UserError("--total_images 0: there are no epochs either; give one of them")
 
 
 def check_unpaired_options(options: UnpairedOptions) -> None:
-    """Raise UserError for a value that no training without pairs can use."""
+    """Raise UserError for invalid values of training without pairs."""
     check_translator_options(options)
     check_ranges(
         options,
@@ -125,9 +125,9 @@ def check_unpaired_options(options: UnpairedOptions) -> None:
 
 
 def check_negatives(options: UnpairedOptions, pictures: int = 1, alternative: str = "") -> None:
-    """Raise UserError where the patches of so many pictures leave a patch without negatives."""
+    """Raise UserError if the patches of so many pictures give a patch no negatives."""
     if options.nce_weight and (options.nce_patches < 1 or options.nce_patches * pictures < 2):
         raise UserError(
-            f"--nce_patches {options.nce_patches}: leaves a patch without negatives; give 2 or "
+            f"--nce_patches {options.nce_patches}: gives a patch no negatives; give 2 or "
             f"more{alternative}"
         )

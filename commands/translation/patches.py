@@ -1,4 +1,4 @@
-"""Patches of CUT and its descendants: which are compared, and what the comparison costs."""
+"""The patches of CUT and its descendants: sampling, comparison and loss."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,38 +21,38 @@ from commands.translation.options import (
 )
 from errors import UserError
 
-# (queries, keys), each [B, P, C] -> the loss of every patch, [B * P]
+# (queries, keys), each [B, P, C] -> one loss per patch, [B * P]
 PatchLoss = Callable[..., Tensor]
 
-RANDOM_LAYERS = 3  # the first ones, which the official program of QS-Attn leaves to chance
+RANDOM_LAYERS = 3  # the first ones, for which QS-Attn's official program samples at random
 
 
 @dataclass(frozen=True)
 class PatchOptions(UnpairedOptions):
-    """The options that say how patches are compared."""
+    """The options for comparing patches."""
 
     nce_weight: float = 1.0
     nce_layers: tuple[int, ...] = (0, 4, 8, 12, 16)
     patch_loss: Literal["patch_nce", "mo_nce", "hdce", "decoupled"] = "patch_nce"
-    """How a patch is compared with the others: all equal (patch_nce), weighted by optimal transport
-    (mo_nce), without its own place in the denominator (decoupled), or like that with hard negatives
-    weighted more (hdce)."""
+    """Weights of a patch's negatives: equal (patch_nce), by optimal transport (mo_nce), equal with
+    the positive excluded from the denominator (decoupled), or that with more weight on hard
+    negatives (hdce)."""
     nce_identity: bool = True
-    """Average the loss of the patches with that between target pictures and their translations."""
+    """Average the patch loss with that between target pictures and their translations."""
     patch_sampler: Literal["random", "attention"] = "random"
-    """attention: from the fourth layer on, the patches are those with the most peaked attention to
-    all others, and their features are mixed by it (QS-Attn); the first three layers stay random."""
+    """random, or attention (QS-Attn): from the fourth layer on, the patches whose attention to all
+    others has the lowest entropy, with features averaged by it; the first three stay random."""
     nce_negatives: Literal["image", "batch"] = "image"
-    """Where a patch's negatives come from; batch is for --patch_loss patch_nce."""
+    """Source of a patch's negatives: its own image or the whole batch (patch_nce only)."""
     mo_nce_cost: Literal["easy", "hard"] = "easy"
-    """Which negatives mo_nce weights more: those unlike the patch (easy) or like it (hard)."""
+    """Negatives that mo_nce gives more weight: dissimilar (easy) or similar (hard) ones."""
     mo_nce_epsilon: float = 1.0
-    """Entropic regularization of mo_nce's transport: the larger, the more even its weights."""
+    """Entropic regularization of mo_nce's transport; larger values give more even weights."""
     hdce_gamma: tuple[float, float] = (50.0, 10.0)
-    """Temperature of hdce's weights, at the first image and at the end of the schedule."""
+    """Temperature of hdce's weights at the start and at the end of the schedule."""
     semantic_relation_weight: float = 0.0
-    """Weight of the difference between the relations among a translation's patches and those among
-    the source's (SRC); 0: off."""
+    """Weight of the semantic relation consistency (SRC), between the similarities of the patches in
+    a translation and in its source; 0: off."""
 
 
 def loss_of(options: PatchOptions, gamma: float | None) -> PatchLoss:
@@ -71,10 +71,10 @@ def loss_of(options: PatchOptions, gamma: float | None) -> PatchLoss:
 
 
 def hdce_gamma(images_seen: int, options: PatchOptions) -> float | None:
-    """Return hDCE's gamma: from the first to the second by equal steps over the whole schedule.
+    """Return hDCE's gamma, interpolated linearly between its two values over the schedule.
 
-    The schedule is that of the epochs, whatever --total_images. The official program moves gamma
-    once an epoch, here every step does. None for the other losses of patches.
+    The schedule is given by the epochs, not by --total_images. The official program updates gamma
+    once per epoch, this one in every step. None for the other patch losses.
     """
     if options.patch_loss != "hdce":
         return None
@@ -88,14 +88,14 @@ def hdce_gamma(images_seen: int, options: PatchOptions) -> float | None:
 def route(
     queries: Sequence[Tensor], keys: Sequence[Tensor], positions: Sequence[Tensor], patches: int
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Let the attention of the keys choose and mix the patches of all layers but the first three.
+    """Select and mix patches by the keys' self-attention, in all layers but the first three.
 
-    queries, keys: one [B, C_i, H_i, W_i] a layer, with equal places at equal pixels (so mirrored
-    queries were mirrored back); positions: of the random patches, one [P_i] a layer.
-    Returns the three for PatchProjector; the layers of the attention are [B, C_i, S, 1], where S is
-    `patches` or the number of pixels if that is less. Both are routed by the same rows, which send
-    no gradient: row s of the queries belongs to row s of the keys.
-    Source: Hu et al. 2022 (QS-Attn), as their program has it.
+    queries, keys: one [B, C_i, H_i, W_i] per layer, aligned pixel by pixel (so mirrored queries
+    must be mirrored back); positions: of the random patches, one [P_i] per layer.
+    Returns the three for PatchProjector; the layers with attention are [B, C_i, S, 1], where S is
+    `patches`, at most the number of pixels. Queries and keys use the same rows of attention, which
+    are detached: row s of the queries corresponds to row s of the keys.
+    Source: Hu et al. 2022 (QS-Attn), as in their program.
     """
     queries, keys, positions = list(queries), list(keys), list(positions)
     for layer in range(RANDOM_LAYERS, len(keys)):
@@ -116,8 +116,8 @@ def compare(
 ) -> Tensor:
     """Return for each picture the mean over layers of the mean of `loss` over its patches, [B].
 
-    queries, keys: one [B, P_i, C] a layer. whole_batch: the keys of all pictures of all processes,
-    of which this one is number `rank`, are a patch's candidates; for patch_nce alone.
+    queries, keys: one [B, P_i, C] per layer. whole_batch: a patch's candidates are the keys of all
+    pictures of all processes, for patch_nce only; `rank` is this process's.
     """
     pictures = len(queries[0])
     if whole_batch:
@@ -140,22 +140,23 @@ def compare(
 
 
 def _joined(layers: Sequence[Tensor]) -> list[Tensor]:
-    """Join neighbouring layers of equal shape [B, P, C] to one [L * B, P, C]: fewer launches."""
+    """Concatenate adjacent layers of equal shape [B, P, C] to [L * B, P, C]: fewer launches."""
     groups = groupby(layers, key=lambda layer: layer.shape)
     return [torch.cat(list(group)) for _, group in groups]
 
 
 def semantic_relation(queries: Sequence[Tensor], keys: Sequence[Tensor]) -> Tensor:
-    """Return the mean over layers and pictures of SRC, the sum over patches; [B, P_i, C] a layer.
+    """Return SRC, summed over patches, averaged over layers and pictures; [B, P_i, C] per layer.
 
-    Source: Jung et al. 2022 and their program, which takes the translation alone, not the identity.
+    Source: Jung et al. 2022 and their program, which applies it to the translation only, not to the
+    identity.
     """
     pairs = zip(queries, keys, strict=True)
     return torch.stack([losses.semantic_relation(*pair).mean() for pair in pairs]).mean()
 
 
 def check(options: PatchOptions) -> None:
-    """Raise UserError for values and combinations that no patches can be compared by."""
+    """Raise UserError for invalid values and combinations."""
     check_unpaired_options(options)
     check_ranges(
         options, above_zero=("mo_nce_epsilon",), at_least_zero=("semantic_relation_weight",)
@@ -170,12 +171,12 @@ def check(options: PatchOptions) -> None:
         raise UserError(f"--hdce_gamma {_shown(options.hdce_gamma)}: give two numbers above 0")
     if options.semantic_relation_weight and not options.nce_weight:
         raise UserError(
-            f"--semantic_relation_weight {options.semantic_relation_weight}: --nce_weight 0 leaves "
-            "no patches to relate; give --nce_weight above 0, or this one as 0"
+            f"--semantic_relation_weight {options.semantic_relation_weight}: needs patches, and "
+            "there are none with --nce_weight 0; give --nce_weight above 0, or this one as 0"
         )
     if options.patch_sampler == "attention" and len(options.nce_layers) <= RANDOM_LAYERS:
         raise UserError(
-            f"--patch_sampler attention: works from the fourth of --nce_layers on, and "
+            f"--patch_sampler attention: applies from the fourth of --nce_layers on, and "
             f"{_shown(options.nce_layers)} are {len(options.nce_layers)}; give more layers, or "
             "--patch_sampler random"
         )
@@ -207,7 +208,7 @@ def _check_negatives(options: PatchOptions) -> None:
     )
     if options.semantic_relation_weight and options.nce_patches < 2:
         raise UserError(
-            f"--nce_patches {options.nce_patches}: --semantic_relation_weight relates the patches "
+            f"--nce_patches {options.nce_patches}: --semantic_relation_weight compares the patches "
             "of a picture; give 2 or more"
         )
 

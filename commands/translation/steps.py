@@ -1,4 +1,4 @@
-"""What every training step of a translator does around its method's update."""
+"""The part of a training step that all translators share."""
 
 from collections.abc import Callable
 
@@ -22,9 +22,9 @@ def run_step(
     images_seen: int,
     update: Callable[[], Losses],
 ) -> Losses:
-    """Set learning rate and random numbers by the images seen, update, and let averages follow.
+    """Set learning rate and random generators by the images seen, update, then update the averages.
 
-    Returns the losses that `update` returns, and the learning rate.
+    Returns the losses from `update`, and the learning rate.
     """
     side_px = min(batch.source.shape[2:] + batch.target.shape[2:])
     for name, network in trained.networks.items():
