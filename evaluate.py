@@ -171,6 +171,7 @@ def evaluate(
         fake = translated(options, device)
         if isinstance(real, pictures.ReadPictures):
             partners = replace(real, decode=partial(data.viewed_levels, content=fake.target))
+    options = with_noise_floor(options, real)
     evaluator = evaluation.Evaluator(
         options,
         device,
@@ -187,7 +188,7 @@ def evaluate(
     if found_fake:
         numbers = metrics.compare(found_real, found_fake, options)
     elif options.noise_floor:
-        numbers = {"noise_floor": metrics.noise_floor(found_real, options)}
+        numbers = metrics.noise_floor(found_real, options)
     if options.save_stats:
         save(options.save_stats, found_real, evaluator.origin)
     origin = evaluator.origin
@@ -196,6 +197,7 @@ def evaluate(
         "protocol": origin.protocol,
         "layer": origin.layer,
         **({"features": origin.features} if origin.features else {}),
+        **({"preprocessing": origin.preprocessing} if origin.preprocessing else {}),
         "n_real": found_real.count if found_real else None,
         "n_fake": found_fake.count if found_fake else None,
         **({"real_preprocess": seen_as} if seen_as else {}),
@@ -205,6 +207,15 @@ def evaluate(
         "exact": options.exact,
         "versions": cli.versions(),
     }
+
+
+def with_noise_floor(options: Options, real: pictures.Set) -> Options:
+    """Turn on --noise_floor for --features, where nobody knows from experience what is small."""
+    if not (options.features and options.needs(*metrics.FLOORED)):
+        return options
+    if isinstance(real, metrics.SavedStatistics):
+        return options
+    return replace(options, noise_floor=len(real.names) >= metrics.images_for_floor(options))
 
 
 def open_set(path: Path | None, option: str, workers: int) -> pictures.Set:
@@ -266,16 +277,34 @@ def report(result: dict[str, object], options: Options) -> None:
     """Print remarks on stderr, and a table and the JSON object on stdout."""
     for remark in remarks(result, options):
         print(remark, file=sys.stderr)
-    table = Table("metric", "value", box=None)
-    for name, value in rows(result):
-        table.add_row(name, escape(value))
-    Console().print(table)
+    Console().print(table_of(result))
     line = json.dumps(finite(result))
     print(line, flush=True)
     if options.json:
         training.write_output(
             options.json, "--json", lambda path: path.write_text(line + "\n", encoding="utf-8")
         )
+
+
+def table_of(result: dict[str, object]) -> Table:
+    """Return the numbers as a table; if there is a noise floor, beside what it applies to."""
+    sides = [part for part in ("at_noise_floor", "noise_floor") if part in result]
+    titles = {"at_noise_floor": "{n} reals, {n} fakes", "noise_floor": "{n} reals, {n} reals"}
+    table = Table("metric", "value", box=None)
+    for side in sides:
+        table.add_column(titles[side].format(**result[side]))
+    shown = {name: value for name, value in result.items() if name not in sides}
+    for name, value in rows(shown):
+        table.add_row(name, escape(value), *(ranged(result[side], name) for side in sides))
+    return table
+
+
+def ranged(part: dict[str, object], name: str) -> str:
+    """Format a mean over splits with its range, and nothing if there is none of that name."""
+    if name not in part["range"]:
+        return ""
+    low, high = part["range"][name]
+    return f"{part[name]:.6g} ({low:.4g} to {high:.4g})"
 
 
 def remarks(result: dict[str, object], options: Options) -> Iterator[str]:

@@ -2,12 +2,15 @@
 
 from metrics.collection import ALONE, Collection, Sharing
 from metrics.comparison import (
+    FLOORED,
     Found,
     check_counts,
     check_statistics_suffice,
     compare,
     headline,
+    images_for_floor,
     is_better,
+    noise_floor,
 )
 from metrics.extractor import CustomExtractor, Extractor, InceptionExtractor
 from metrics.frechet import (
@@ -46,6 +49,7 @@ from metrics.weights import InceptionWeights, load_inception_weights
 
 __all__ = [
     "ALONE",
+    "FLOORED",
     "MANY_IMAGES",
     "OF_FEATURES",
     "OF_PAIRS",
@@ -81,6 +85,7 @@ __all__ = [
     "gaussian_of_covariance",
     "gaussian_of_features",
     "headline",
+    "images_for_floor",
     "inception_score",
     "is_better",
     "kernel_distance",
@@ -89,6 +94,7 @@ __all__ = [
     "load_lpips",
     "load_statistics",
     "ms_ssim",
+    "noise_floor",
     "precision_recall",
     "psnr",
     "save_statistics",
