@@ -1,8 +1,21 @@
-"""Networks: generators, discriminators, the patch projector; reading, writing and using them."""
+"""Networks: generators, discriminators, encoders; reading, writing and using them."""
 
 from models import gan
 from models.build import build_discriminator, build_generator, check_picture_size, describe
 from models.colorizer import join_lab, split_lab
+from models.encoders import (
+    CLASSIFIER_FILE,
+    ENCODER_FILE,
+    ENCODERS,
+    SMALL_PX,
+    SavedClassifier,
+    SavedEncoder,
+    build_encoder,
+    load_classifier,
+    load_encoder,
+    save_classifier,
+    save_encoder,
+)
 from models.execution import (
     compile_network,
     eagerly,
@@ -18,11 +31,32 @@ from models.official import official_state, save_official
 from models.passes import feature_channels, may_run_together, run_together
 from models.patch_projector import PatchProjector, draw_positions
 from models.query_selection import route_queries, select_queries
+from models.resnet_encoder import (
+    ResnetClassifier,
+    ResnetEncoder,
+    classifier_of,
+    draw_layers,
+)
 from models.saved import SavedGenerator, load_generator, load_sampler, read_saved, save_generator
 from models.stylegan2 import Stylegan2Generator
 from models.unet import UnetGenerator
 
 __all__ = [
+    "CLASSIFIER_FILE",
+    "ENCODERS",
+    "ENCODER_FILE",
+    "SMALL_PX",
+    "ResnetClassifier",
+    "ResnetEncoder",
+    "SavedClassifier",
+    "SavedEncoder",
+    "build_encoder",
+    "classifier_of",
+    "draw_layers",
+    "load_classifier",
+    "load_encoder",
+    "save_classifier",
+    "save_encoder",
     "NoiseSource",
     "PatchProjector",
     "Sampler",
