@@ -1,4 +1,7 @@
-"""ResNets without a classifier, which turn pictures into feature vectors, and with one."""
+"""ResNets without a classifier, which turn pictures into feature vectors, and with one.
+
+Written here because importing torchvision's would double the time in which every command starts.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,17 +9,75 @@ from functools import partial
 from math import gcd
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+
+GROUP_CHANNELS = 16  # of a group norm, as Wu and He 2018 recommend beside 32 groups
+Norm = Callable[[int], nn.Module]
+NORMS: dict[str, Norm] = {
+    "batch": nn.BatchNorm2d,
+    "group": lambda channels: nn.GroupNorm(channels // gcd(channels, GROUP_CHANNELS), channels),
+}
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al. 2016, figure 5 left)."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int, norm: Norm):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
+        self.bn1 = norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = norm(width)
+        self.downsample = shortcut(in_channels, width, stride, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, width, H / stride, W / stride] of x [B, C, H, W]."""
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
+        y += x if self.downsample is None else self.downsample(x)
+        return F.relu(y, inplace=True)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut (figure 5 right).
+
+    The 3x3 convolution has the stride, as in torchvision (ResNet v1.5); in the paper the first has.
+    """
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int, norm: Norm):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.bn2 = norm(width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = norm(4 * width)
+        self.downsample = shortcut(in_channels, 4 * width, stride, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, 4 * width, H / stride, W / stride] of x [B, C, H, W]."""
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        y = self.bn3(self.conv3(y))
+        y += x if self.downsample is None else self.downsample(x)
+        return F.relu(y, inplace=True)
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int, norm: Norm) -> nn.Module | None:
+    """Return a projection where a block changes the shape, else None for the identity."""
+    if stride == 1 and in_channels == out_channels:
+        return None
+    convolution = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+    return nn.Sequential(convolution, norm(out_channels))
+
 
 BLOCKS = {
     18: (BasicBlock, (2, 2, 2, 2)),
     50: (Bottleneck, (3, 4, 6, 3)),
-}
-GROUP_CHANNELS = 16  # of a group norm, as Wu and He 2018 recommend beside 32 groups
-NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "batch": nn.BatchNorm2d,
-    "group": lambda channels: nn.GroupNorm(channels // gcd(channels, GROUP_CHANNELS), channels),
 }
 
 
@@ -52,7 +113,6 @@ class ResnetEncoder(nn.Module):
             sizes.in_channels, width, padding=first["kernel_size"] // 2, bias=False, **first
         )
         self.bn1 = norm(width)  # torchvision's name, whatever the norm
-        self.relu = nn.ReLU(inplace=True)
         small = sizes.small_pictures
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
         stage = partial(_stage, kind, norm)
@@ -68,7 +128,7 @@ class ResnetEncoder(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return features [B, D] of pictures [B, C, H, W] in [-1, 1], of any height and width."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(pictures))))
+        x = self.maxpool(F.relu(self.bn1(self.conv1(pictures)), inplace=True))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # [B, D, H/8 or H/32, ...]
         return x.mean((2, 3))
 
@@ -128,19 +188,13 @@ def draw_layers(network: nn.Module, generator: torch.Generator) -> None:
 
 def _stage(
     kind: type[BasicBlock | Bottleneck],
-    norm: Callable[[int], nn.Module],
+    norm: Norm,
     in_channels: int,
     width: int,
     repeats: int,
     stride: int,
 ) -> nn.Sequential:
     """Return blocks of one resolution; the first one halves it if the stride is 2."""
-    out_channels = width * kind.expansion
-    shortcut = None
-    if stride != 1 or in_channels != out_channels:
-        shortcut = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), norm(out_channels)
-        )
-    blocks = [kind(in_channels, width, stride, shortcut, norm_layer=norm)]
-    blocks += [kind(out_channels, width, norm_layer=norm) for _ in range(repeats - 1)]
+    blocks = [kind(in_channels, width, stride, norm)]
+    blocks += [kind(width * kind.expansion, width, 1, norm) for _ in range(repeats - 1)]
     return nn.Sequential(*blocks)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {
-    "models": {"torch", "torchvision", "kornia", "safetensors", "triton"},
+    "models": {"torch", "kornia", "safetensors", "triton"},
     "losses": {"torch"},
     "data": {"torch", "PIL", "numpy", "imagehash"},
     "training": {"torch", "PIL", "rich"},
