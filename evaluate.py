@@ -23,7 +23,8 @@ import data
 import metrics
 import models
 import training
-from commands import cli, evaluation, pictures
+from commands import cli, encoders, evaluation, pictures
+from commands.features import trust
 from commands.options import check_least
 from errors import UserError
 
@@ -192,12 +193,17 @@ def evaluate(
     if options.save_stats:
         save(options.save_stats, found_real, evaluator.origin)
     origin = evaluator.origin
+    trusted = None
+    if origin.features and encoders.is_encoder(options.features):
+        trusted, line = trust.quote(options.features, origin.weights_sha256)
+        print(line, file=sys.stderr)
     return {
         **numbers,
         "protocol": origin.protocol,
         "layer": origin.layer,
         **({"features": origin.features} if origin.features else {}),
         **({"preprocessing": origin.preprocessing} if origin.preprocessing else {}),
+        **({"trust": trusted} if trusted else {}),
         "n_real": found_real.count if found_real else None,
         "n_fake": found_fake.count if found_fake else None,
         **({"real_preprocess": seen_as} if seen_as else {}),
@@ -277,7 +283,7 @@ def report(result: dict[str, object], options: Options) -> None:
     """Print remarks on stderr, and a table and the JSON object on stdout."""
     for remark in remarks(result, options):
         print(remark, file=sys.stderr)
-    Console().print(table_of(result))
+    Console().print(*tables(result), sep="\n")
     line = json.dumps(finite(result))
     print(line, flush=True)
     if options.json:
@@ -286,25 +292,28 @@ def report(result: dict[str, object], options: Options) -> None:
         )
 
 
-def table_of(result: dict[str, object]) -> Table:
-    """Return the numbers as a table; if there is a noise floor, beside what it applies to."""
-    sides = [part for part in ("at_noise_floor", "noise_floor") if part in result]
-    titles = {"at_noise_floor": "{n} reals, {n} fakes", "noise_floor": "{n} reals, {n} reals"}
+def tables(result: dict[str, object]) -> Iterator[Table]:
+    """Yield a table of the numbers, and one of those that can be compared with the noise floor."""
+    titles = {"at_noise_floor": "against fakes", "noise_floor": "against other reals (noise floor)"}
+    sides = [part for part in titles if part in result]
     table = Table("metric", "value", box=None)
-    for side in sides:
-        table.add_column(titles[side].format(**result[side]))
-    shown = {name: value for name, value in result.items() if name not in sides}
-    for name, value in rows(shown):
-        table.add_row(name, escape(value), *(ranged(result[side], name) for side in sides))
-    return table
+    for name, value in rows({name: result[name] for name in result if name not in titles}):
+        table.add_row(name, escape(value))
+    yield table
+    if sides:
+        floor = result["noise_floor"]
+        table = Table(f"{floor['n']} reals, {floor['splits']} random splits", box=None)
+        for side in sides:
+            table.add_column(f"{floor['n']} {titles[side]}")
+        for name in floor["range"]:
+            table.add_row(name, *(ranged(result[side], name) for side in sides))
+        yield table
 
 
 def ranged(part: dict[str, object], name: str) -> str:
-    """Format a mean over splits with its range, and nothing if there is none of that name."""
-    if name not in part["range"]:
-        return ""
+    """Format a mean over splits with its range."""
     low, high = part["range"][name]
-    return f"{part[name]:.6g} ({low:.4g} to {high:.4g})"
+    return f"{part[name]:.4g} ({low:.3g} to {high:.3g})"
 
 
 def remarks(result: dict[str, object], options: Options) -> Iterator[str]:
@@ -336,7 +345,7 @@ def remarks(result: dict[str, object], options: Options) -> Iterator[str]:
 def rows(result: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield the lines of the table."""
     for name, value in result.items():
-        if isinstance(value, dict) and name != "versions":
+        if isinstance(value, dict) and name not in ("versions", "trust"):
             yield from rows(value, f"{prefix}{name}: ")
         elif isinstance(value, float):
             yield prefix + name, f"{value:.6g}"

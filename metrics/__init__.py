@@ -22,7 +22,7 @@ from metrics.frechet import (
 )
 from metrics.inception import FidInception
 from metrics.inception_score import InceptionScore, inception_score
-from metrics.kernel_distance import KernelDistance, kernel_distance
+from metrics.kernel_distance import KernelDistance, kernel_distance, squared_mmd
 from metrics.lpips import Lpips, load_lpips
 from metrics.manifold import density_coverage, precision_recall
 from metrics.measures import (
@@ -34,8 +34,9 @@ from metrics.measures import (
     Measures,
 )
 from metrics.moments import Moments
+from metrics.orderings import Series, bands, orderings
 from metrics.pairs import PairMeans
-from metrics.protocols import PROTOCOLS, Protocol
+from metrics.protocols import PROTOCOLS, Protocol, resized
 from metrics.sliced_wasserstein import PatchDescriptors, sliced_wasserstein
 from metrics.statistics_file import (
     Origin,
@@ -74,7 +75,9 @@ __all__ = [
     "PatchDescriptors",
     "Protocol",
     "SavedStatistics",
+    "Series",
     "Sharing",
+    "bands",
     "check_comparable",
     "check_counts",
     "check_statistics_suffice",
@@ -95,9 +98,12 @@ __all__ = [
     "load_statistics",
     "ms_ssim",
     "noise_floor",
+    "orderings",
     "precision_recall",
     "psnr",
+    "resized",
     "save_statistics",
     "sliced_wasserstein",
+    "squared_mmd",
     "ssim",
 ]

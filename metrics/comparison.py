@@ -49,9 +49,10 @@ OTHER_NETWORK = {
 }
 
 
-def headline(metric: str) -> str:
-    """Return the name of the number that represents a metric."""
-    return HEADLINES.get(metric, metric)
+def headline(measures: Measures) -> str:
+    """Return the name of the number that represents the first metric."""
+    name = HEADLINES.get(measures.names[0], measures.names[0])
+    return OTHER_NETWORK.get(name, name) if measures.features else name
 
 
 def is_better(name: str, new: float, old: float) -> bool:

@@ -35,8 +35,9 @@ class Measures:
     """File with the Inception network's weights (.pth or TorchScript); by default they are searched
     for in the cache, else downloaded."""
     features: str | None = None
-    """Another network instead of FID's: a TorchScript file, or module:function that returns a
-    function uint8 [B, 3, H, W] -> float [B, D]."""
+    """Another network instead of FID's: a run folder of train_features.py or its
+    encoder.safetensors; efficientnet_lite0 (ImageNet; the extra `judge`); a TorchScript file; or
+    module:function that returns a function uint8 [B, 3, H, W] -> float [B, D]."""
     exact: bool = False
     """Features bit for bit as by the tool of the protocol; slower."""
     kid_subsets: int = 100

@@ -45,6 +45,11 @@ class Series(NamedTuple):
         ]
 
     @property
+    def steps(self) -> int:
+        """The number of pairs of neighbouring strengths, over all seeds."""
+        return sum(len(found) - 1 for found in self.distances)
+
+    @property
     def spearman(self) -> float:
         """Rank correlation of strength and distance, the mean over the seeds; 1: always grows."""
         return float(np.mean([rank_correlation(found) for found in self.distances]))

@@ -1,0 +1,1 @@
+"""For train_features.py."""
