@@ -12,6 +12,7 @@ from metrics.comparison import (
     is_better,
     noise_floor,
 )
+from metrics.degradations import DEGRADATIONS, Degradation
 from metrics.extractor import CustomExtractor, Extractor, InceptionExtractor
 from metrics.frechet import (
     Gaussian,
@@ -50,6 +51,7 @@ from metrics.weights import InceptionWeights, load_inception_weights
 
 __all__ = [
     "ALONE",
+    "DEGRADATIONS",
     "FLOORED",
     "MANY_IMAGES",
     "OF_FEATURES",
@@ -59,6 +61,7 @@ __all__ = [
     "WITHOUT_REALS",
     "Collection",
     "CustomExtractor",
+    "Degradation",
     "Extractor",
     "FidInception",
     "Found",
