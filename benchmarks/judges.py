@@ -134,7 +134,7 @@ def features(judge: str, output: Path) -> Callable[[Tensor], Tensor]:
             training.write_atomically(weights, write_inception_weights)
         measures = metrics.Measures(weights=weights)
     if judge == "resnet_random":
-        network = models.build_encoder("resnet18", 32, base_channels=16, norm="group")
+        network = models.build_encoder("resnet18", 32, base_channels=8, norm="group")
         models.draw_layers(network, torch.Generator().manual_seed(0))
         models.save_encoder(output / "resnet_random.safetensors", network, {})
         measures = metrics.Measures(features=str(output / "resnet_random.safetensors"))

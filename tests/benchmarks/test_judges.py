@@ -12,23 +12,30 @@ from tests.evaluating import write_pictures
 
 def test_every_judge_has_a_row_for_each_distance(tmp_path, monkeypatch, capsys):
     for number, name in enumerate(("a", "b")):
-        write_pictures(tmp_path / "pictures" / name, 13, number)
-    sizes = ["--count", "24", "--few", "16", "--size", "16"]
-    sets = ["--pictures", f"own={tmp_path / 'pictures'}", "--drawn", "shapes"]
-    command = ["judges.py", "--output", str(tmp_path / "out"), *sets, *sizes]
-    monkeypatch.setattr(sys, "argv", [*command, "--judges", "swd", "resnet_random"])
-    judges.main()
-    told = capsys.readouterr().out
-    lines = told.splitlines()
-    assert len(lines) == 2 + 2 * 3 and len({line.count("|") for line in lines}) == 1
-    for row in ("own, 16: swd, swd", "shapes, 24: resnet_random, kernel_distance_mean"):
-        assert any(line.startswith(f"| {row} |") for line in lines), told
-    found = json.loads((tmp_path / "out" / "shapes-swd-16.json").read_text())
-    series = found["distances"]["swd"]["noise"]
-    assert series["distances"][0][0] < series["distances"][0][-1]
+        write_pictures(tmp_path / "pictures" / name, 7, number)
+    told = []
+    for sets, judge in (
+        (["--pictures", f"own={tmp_path / 'pictures'}", "--drawn"], "swd"),
+        (["--drawn", "shapes"], "resnet_random"),
+    ):
+        sizes = ["--count", "16", "--few", "12", "--size", "16"]
+        command = ["judges.py", "--output", str(tmp_path / "out"), *sets, *sizes]
+        monkeypatch.setattr(sys, "argv", [*command, "--judges", judge])
+        judges.main()
+        told.append(capsys.readouterr().out)
+    lines = [line for part in told for line in part.splitlines()]
+    assert len({line.count("|") for line in lines}) == 1
+    rows = [line.split("|")[1].strip() for line in lines]
+    for row in ("own, 12: swd, swd", "shapes, 16: resnet_random, kernel_distance_mean"):
+        assert row in rows
+    found = json.loads((tmp_path / "out" / "own-swd-12.json").read_text())
+    pictures, _ = judges.from_folder(tmp_path / "pictures", 12, 16)
+    first, second = torch.randperm(12, generator=torch.Generator().manual_seed(0)).split(6)
+    untouched = judges.swd(pictures[first], pictures[second])
+    assert found["distances"]["swd"]["noise"]["distances"][0][0] == pytest.approx(untouched)
     monkeypatch.setattr(judges, "measured", None)  # nothing is measured again
     judges.main()
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == told[-1]
 
 
 @pytest.mark.parametrize(("name", "classes"), [("shapes", 4), ("scenes", 2)])
