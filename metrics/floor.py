@@ -10,6 +10,8 @@ from metrics.frechet import frechet_distance, gaussian_of_features
 from metrics.kernel_distance import squared_mmd
 from metrics.manifold import density_coverage, precision_recall
 
+MOST_IMAGES = 5000  # of a part: precision and recall compare all pairs, in every split
+
 
 def noise_floor(
     real: Tensor, fake: Tensor | None, kinds: Sequence[str], *, splits: int, seed: int
@@ -17,7 +19,7 @@ def noise_floor(
     """Compare disjoint parts of the reals with one another, and with as many fakes.
 
     In each of `splits` random splits, two parts of n reals and one of n fakes are drawn without
-    replacement, n = min(half of the reals, all fakes). `noise_floor`: the metrics between the two
+    replacement, n = min(half of the reals, all fakes, 5000). `noise_floor`: the metrics between the two
     parts of the reals, what a perfect generator would get. `at_noise_floor`: between the first of
     them and the fakes. Since all parts have n pictures, the bias for few pictures is the same in
     both, and they can be compared. Each metric is the mean over the splits, with its `range`; the
@@ -25,7 +27,7 @@ def noise_floor(
 
     real [N, D], fake [M, D] or None (then there is no `at_noise_floor`); kinds: of fid, kid, prdc.
     """
-    count = min(len(real) // 2, len(real) if fake is None else len(fake))
+    count = min(len(real) // 2, len(real) if fake is None else len(fake), MOST_IMAGES)
     floors, others = [], []
     for split in range(splits):
         random = np.random.RandomState(seed + split)

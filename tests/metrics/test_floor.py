@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import linalg
 
+from metrics import floor
 from metrics.floor import noise_floor
 
 SEED = 7
@@ -62,6 +63,12 @@ def test_a_perfect_generator_is_at_the_noise_floor():
     floor, reached = found["noise_floor"], found["at_noise_floor"]
     for name, (low, high) in floor["range"].items():
         assert low - (high - low) < reached[name] < high + (high - low), name
+
+
+def test_the_parts_of_large_sets_are_limited(monkeypatch):
+    monkeypatch.setattr(floor, "MOST_IMAGES", 7)
+    found = noise_floor(features(40, 0), features(30, 1), ("kid",), splits=1, seed=SEED)
+    assert found["noise_floor"]["n"] == found["at_noise_floor"]["n"] == 7
 
 
 def test_the_reals_alone_have_a_noise_floor():
