@@ -19,11 +19,11 @@ def noise_floor(
     """Compare disjoint parts of the reals with one another, and with as many fakes.
 
     In each of `splits` random splits, two parts of n reals and one of n fakes are drawn without
-    replacement, n = min(half of the reals, all fakes, 5000). `noise_floor`: the metrics between the two
-    parts of the reals, what a perfect generator would get. `at_noise_floor`: between the first of
-    them and the fakes. Since all parts have n pictures, the bias for few pictures is the same in
-    both, and they can be compared. Each metric is the mean over the splits, with its `range`; the
-    kernel distance is that of whole parts, without subsets.
+    replacement, n = min(half of the reals, all fakes, 5000). `noise_floor`: the metrics between the
+    two parts of the reals, what a perfect generator would get. `at_noise_floor`: those between the
+    first of them and the fakes. Since all parts have n pictures, the bias for few pictures is the
+    same in both, and they can be compared. Each metric is the mean over the splits, with its
+    `range`; the kernel distance is that of whole parts, without subsets.
 
     real [N, D], fake [M, D] or None (then there is no `at_noise_floor`); kinds: of fid, kid, prdc.
     """
