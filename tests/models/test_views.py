@@ -41,7 +41,7 @@ def test_a_change_of_colour_is_torchvisions(name, u):
         "saturation": lambda y: theirs.adjust_saturation(y, 1 + BRIGHTNESS * u),
         "hue": lambda y: theirs.adjust_hue(y, HUE * u),
     }[name]
-    expected = change((x / 2 + 0.5)) * 2 - 1
+    expected = change(x / 2 + 0.5) * 2 - 1
     # torchvision's luma has 0.2989 for red, and ours sums to 1.
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
 
