@@ -1,6 +1,6 @@
 """Encoders of train_features.py as feature extractors for metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,9 +36,7 @@ def load(name: str, device: torch.device) -> EncoderFeatures:
     would leave the borders unjudged. Raises UserError for a path that holds no encoder.
     """
     encoder = models.load_encoder(name, "--features")
-    side_px = encoder.description.get("crop_size")
-    if side_px is not None and not (isinstance(side_px, int) and 1 <= side_px <= LARGEST_PX):
-        raise UserError(f"--features {name}: made for pictures of {side_px} px; give another")
+    side_px = _side_px(encoder.description, f"--features {name}")
     is_grey = encoder.network.sizes.in_channels == 1
     encoder = encoder.to(device, memory_format=torch.channels_last)
 
@@ -56,3 +54,15 @@ def load(name: str, device: torch.device) -> EncoderFeatures:
         preprocessing=f"{size}, {'grey, ' if is_grey else ''}v / 127.5 - 1",
     )
     return EncoderFeatures(features, origin, side_px)
+
+
+def _side_px(description: Mapping, option: str) -> int | None:
+    """Return the side of the pictures that an encoder was trained on; None if its file is silent.
+
+    Raises UserError for one that no picture can have.
+    """
+    taken = description.get("preprocessing")
+    found = taken.get("size_px") if isinstance(taken, Mapping) else None
+    if found is not None and not (isinstance(found, int) and 1 <= found <= LARGEST_PX):
+        raise UserError(f"{option}: made for pictures of {found} px; give another")
+    return found

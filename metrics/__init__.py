@@ -35,6 +35,7 @@ from metrics.measures import (
     Measures,
 )
 from metrics.moments import Moments
+from metrics.neighbours import nearest, neighbour_classes
 from metrics.orderings import Series, bands, orderings
 from metrics.pairs import PairMeans
 from metrics.protocols import PROTOCOLS, Protocol, resized
@@ -102,6 +103,8 @@ __all__ = [
     "ms_ssim",
     "noise_floor",
     "orderings",
+    "nearest",
+    "neighbour_classes",
     "precision_recall",
     "psnr",
     "resized",

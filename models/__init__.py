@@ -24,6 +24,7 @@ from models.execution import (
     layout_for,
 )
 from models.gan import Sampler
+from models.heads import build_head
 from models.inference import translate
 from models.initialization import initialize
 from models.noise import NoiseSource
@@ -40,9 +41,11 @@ from models.resnet_encoder import (
 from models.saved import SavedGenerator, load_generator, load_sampler, read_saved, save_generator
 from models.stylegan2 import Stylegan2Generator
 from models.unet import UnetGenerator
+from models.views import COLOURS, Policy, draw_views, make_views
 
 __all__ = [
     "CLASSIFIER_FILE",
+    "COLOURS",
     "ENCODERS",
     "ENCODER_FILE",
     "SMALL_PX",
@@ -59,16 +62,19 @@ __all__ = [
     "save_encoder",
     "NoiseSource",
     "PatchProjector",
+    "Policy",
     "Sampler",
     "SavedGenerator",
     "Stylegan2Generator",
     "UnetGenerator",
     "build_discriminator",
     "build_generator",
+    "build_head",
     "check_picture_size",
     "compile_network",
     "describe",
     "draw_positions",
+    "draw_views",
     "eagerly",
     "feature_channels",
     "few_launches",
@@ -79,6 +85,7 @@ __all__ = [
     "layout_for",
     "load_generator",
     "load_sampler",
+    "make_views",
     "may_run_together",
     "official_state",
     "read_saved",

@@ -67,12 +67,27 @@ class Bottleneck(nn.Module):
         return F.relu(y, inplace=True)
 
 
-def shortcut(in_channels: int, out_channels: int, stride: int, norm: Norm) -> nn.Module | None:
+class Projection(nn.Sequential):
+    """A shortcut to another shape: a 1x1 convolution with stride, and a norm.
+
+    The stride is a slice, because oneDNN (of PyTorch 2.15, CPU) writes beyond its memory in the
+    backward pass of a strided 1x1 convolution of fewer than 8 channels, channels last.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, norm: Norm):
+        super().__init__(nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels))
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [B, out_channels, H / stride, W / stride] of x [B, C, H, W]."""
+        return super().forward(x[:, :, :: self.stride, :: self.stride])
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int, norm: Norm) -> Projection | None:
     """Return a projection where a block changes the shape, else None for the identity."""
     if stride == 1 and in_channels == out_channels:
         return None
-    convolution = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
-    return nn.Sequential(convolution, norm(out_channels))
+    return Projection(in_channels, out_channels, stride, norm)
 
 
 BLOCKS = {

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 import data
 import models
+import train_features
 from commands import efficientnet, encoders
 from commands.features import trust
+from commands.features.parts import Part
 from errors import UserError
 from tests.evaluating import measure, refused, write_pictures
 from tests.test_evaluate import exact_frechet_distance
@@ -31,7 +33,7 @@ def write_encoder(folder, *, in_channels=3, **about):
     network = models.build_encoder("resnet18", SIDE_PX, base_channels=1, in_channels=in_channels)
     models.draw_layers(network, torch.Generator().manual_seed(0))
     folder.mkdir()
-    about = {"method": "simclr", "crop_size": SIDE_PX, **about}
+    about = {"method": "simclr", "preprocessing": {"size_px": SIDE_PX}, **about}
     models.save_encoder(folder / "encoder.safetensors", network, about)
     return folder
 
@@ -148,7 +150,7 @@ def test_an_encoder_of_grey_pictures_sees_grey(folders, tmp_path):
 
 
 def test_an_encoder_that_names_no_size_sees_pictures_at_their_own(tmp_path):
-    run = write_encoder(tmp_path / "run", crop_size=None)
+    run = write_encoder(tmp_path / "run", preprocessing={})
     loaded = encoders.load(str(run), CPU)
     images = torch.randint(0, 256, (2, 3, 20, 30), dtype=torch.uint8)
     expected = models.load_encoder(run)(images / 127.5 - 1)
@@ -196,7 +198,7 @@ def test_files_and_folders_that_hold_no_encoder(folders, tmp_path):
     assert "not a valid TorchScript file" in line and "encoder.safetensors" in line
     line = refused(**options, features="nowhere")
     assert "--features nowhere" in line and efficientnet.NAME in line
-    huge = write_encoder(tmp_path / "huge", crop_size=10**6)
+    huge = write_encoder(tmp_path / "huge", preprocessing={"size_px": 10**6})
     assert "1000000 px" in refused(**options, features=huge)
 
 
@@ -241,7 +243,7 @@ def trusted(tmp_path_factory):
     data.write_shapes(folder / "shapes", 48, SIDE_PX, 0)
     files = data.list_images(folder / "shapes", "--dataroot")
     labels = data.read_labels("folders", folder / "shapes", files)
-    return run, trust.write(run, files, labels, CPU), files
+    return run, trust.write(run, Part(files, labels), "held out", CPU), files
 
 
 def test_the_report_has_every_series_and_its_sums(trusted):
@@ -279,8 +281,12 @@ def test_the_distances_of_the_report_are_those_of_the_degraded_pictures(trusted)
 def test_evaluate_quotes_the_report(trusted, folders):
     run, report, _ = trusted
     finished = measure(real=folders[0], fake=folders[1], features=run)
-    assert finished.numbers["trust"] == {"n": 48, **report["summary"]}
-    (line,) = [line for line in finished.err.splitlines() if "of its own pictures" in line]
+    assert finished.numbers["trust"] == {
+        "pictures": "held out",
+        "n": 48,
+        **report["summary"],
+    }
+    (line,) = [line for line in finished.err.splitlines() if "(held out)" in line]
     said = report["summary"]["frechet_distance"]
     assert f"grew in {said['steps'] - said['reversed']} of {said['steps']} steps" in line
     assert all(kind in line for kind in said["fails"])
@@ -296,6 +302,22 @@ def test_a_report_of_another_encoder_or_a_damaged_one_is_not_quoted(trusted, tmp
         (other / "trust.json").write_text(text)
         with pytest.raises(UserError, match=r"trust\.json is damaged"):
             trust.quote(str(other), report["encoder_sha256"])
-    labels = data.Labels([], [0] * 39)
+    few = Part(files[:39], data.Labels([], [0] * 39))
     with pytest.raises(UserError, match="39 pictures are too few; give 40"):
-        trust.write(run, files[:39], labels, CPU)
+        trust.write(run, few, "held out", CPU)
+
+
+def test_the_command_writes_the_report_of_a_finished_run(tmp_path, capsys):
+    run = write_encoder(tmp_path / "run")
+    data.write_shapes(tmp_path / "shapes", 44, SIDE_PX, 0)
+    options = ["--dataroot", str(tmp_path / "shapes"), "--run_dir", str(run)]
+    options += ["--crop_size", str(SIDE_PX), "--batch_size", "8", "--device", "cpu", "--trust"]
+    train_features.main(options)
+    found = json.loads((run / "trust.json").read_text())
+    assert (found["pictures"], found["n"]) == ("trained on", 44)
+    assert found["groups"] == "bands of colour and layout"
+    assert "on 44 pictures (trained on)" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--probe and --trust"):
+        train_features.main([*options, "--probe"])
+    with pytest.raises(UserError, match="no encoder"):
+        train_features.main([*options, "--run_dir", str(tmp_path)])

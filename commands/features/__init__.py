@@ -1,1 +1,1 @@
-"""For train_features.py."""
+"""What train_features.py needs: options, pictures, networks, measurements, sheets."""

@@ -19,6 +19,8 @@ import data
 import metrics
 import training
 from commands import encoders
+from commands.features.options import FeatureOptions
+from commands.features.parts import Part, open_parts
 from errors import UserError
 
 REPORT = "trust.json"
@@ -42,15 +44,29 @@ def frechet(real: Tensor, fake: Tensor) -> float:
 DISTANCES = {"frechet_distance": frechet, "kernel_distance_mean": metrics.squared_mmd}
 
 
-def write(run: Path, files: Sequence[Path], labels: data.Labels, device: torch.device) -> dict:
-    """Try the encoder of a run folder on these pictures, write `trust.json` there, and return it.
+def report(options: FeatureOptions) -> None:
+    """Write the report of the finished run in `--run_dir`, and tell what `evaluate.py` will quote.
 
-    At most 2000 pictures, chosen at random, are read and resized to the encoder's size; `labels`
-    says the class of each, and without classes the groups for mixing and dropping are made by
-    `metrics.bands`. Raises UserError for a folder without an encoder, unreadable pictures and fewer
-    than 40.
+    On the pictures to measure on if there are enough, else on those that it was trained on.
+    """
+    parts = open_parts(options)
+    is_enough = len(parts.test.files) >= FEWEST_PICTURES
+    part = parts.test if is_enough else parts.train
+    device = training.choose_device(options.device, training.Processes())
+    found = write(options.run_dir, part, "held out" if is_enough else "trained on", device)
+    print(quote(str(options.run_dir), found["encoder_sha256"])[1])
+
+
+def write(run: Path, part: Part, which: str, device: torch.device) -> dict:
+    """Try the encoder of a run folder on pictures, write `trust.json` there, and return it.
+
+    which: how the encoder met them, for the report. At most 2000, chosen at random, are read and
+    resized to the encoder's size. The classes are the groups for mixing and dropping; without
+    classes, those of `metrics.bands`. Raises UserError for a folder without an encoder, unreadable
+    pictures and fewer than 40.
     """
     encoder = encoders.load(str(run), device)
+    files, labels = part
     if len(files) < FEWEST_PICTURES:
         raise UserError(
             f"--trust: {len(files)} pictures are too few; give {FEWEST_PICTURES} or more, or leave "
@@ -64,8 +80,9 @@ def write(run: Path, files: Sequence[Path], labels: data.Labels, device: torch.d
     extractor = metrics.CustomExtractor(encoder.function, encoder.origin, device)
     describe = partial(features_of, extractor)
     found = metrics.orderings(pictures, groups, describe, DISTANCES, SEEDS)
-    report = {
+    told_of = {
         "encoder_sha256": encoder.origin.weights_sha256,
+        "pictures": which,
         "n": len(pictures),
         "size_px": pictures.shape[-1],
         "groups": f"{len(labels.names)} classes" if labels.names else "bands of colour and layout",
@@ -74,11 +91,11 @@ def write(run: Path, files: Sequence[Path], labels: data.Labels, device: torch.d
         **{name: {kind: told(one) for kind, one in kinds.items()} for name, kinds in found.items()},
         "note": NOTE,
     }
-    text = json.dumps(report, indent=2) + "\n"
+    text = json.dumps(told_of, indent=2) + "\n"
     training.write_output(
         run / REPORT, "--trust", lambda path: path.write_text(text, encoding="utf-8")
     )
-    return report
+    return told_of
 
 
 def read_squares(files: Sequence[Path], side_px: int | None) -> Tensor:
@@ -137,18 +154,16 @@ def quote(name: str, sha256: str) -> tuple[dict | None, str]:
     if not path.is_file():
         return None, f"{option}: no trust report; {remedy}"
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if report["encoder_sha256"] != sha256:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["encoder_sha256"] != sha256:
             return None, f"{option}: {path} is about another encoder; {remedy}"
-        said = {
-            "n": report["n"],
-            **{distance: report["summary"][distance] for distance in DISTANCES},
-        }
+        sums = {distance: found["summary"][distance] for distance in DISTANCES}
+        said = {"pictures": found["pictures"], "n": found["n"], **sums}
         steps, reversals, fails = (said["frechet_distance"][key] for key in SUMMARY)
         listed = ", ".join(f"{kind} ({how})" for kind, how in fails.items()) or "nowhere"
         line = (
-            f"{option}: on {report['n']} of its own pictures, made worse step by step, the Fréchet "
-            f"distance grew in {steps - reversals} of {steps} steps; it fails: {listed}"
+            f"{option}: on {said['n']} pictures ({said['pictures']}), made worse step by step, "
+            f"the Fréchet distance grew in {steps - reversals} of {steps} steps; fails: {listed}"
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
