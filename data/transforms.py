@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from data.content import RGB, Content
 from data.pixels import planes
 from errors import UserError
 
@@ -79,6 +80,22 @@ class Preprocessing:
                 f"`load_size` {self.load_size}: smaller than `crop_size` {self.crop_size}, which "
                 "is cut out of it; raise `load_size` or lower `crop_size`"
             )
+
+    def __call__(
+        self,
+        image: Image.Image,
+        randomness: np.random.Generator | None,
+        jitter: bool = True,
+        content: Content = RGB,
+    ) -> Tensor:
+        """A picture from `content.decode` as float32 [C, H, W]: in [-1, 1], or one-hot labels.
+
+        `randomness`, `jitter` and errors are those of `draw`.
+        """
+        geometry = self.draw(image.size, randomness, jitter)
+        for size in self.sizes(image.size, jitter):
+            image = resized(image, size, content.resampling)
+        return content.from_planes(geometry.cut(image))
 
     def draw(
         self, size: tuple[int, int], randomness: np.random.Generator | None, jitter: bool = True

@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from data import RGB, Content, Pair, Preprocessing, decode_pair
-from data.transforms import resized
+from data import Content, Pair, decode_pair
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -25,20 +24,6 @@ def save_noise(folder: Path, names: list[str], width: int = 24, height: int = 20
         # crc32 and not hash(), which differs from run to run
         noise(width, height, seed=zlib.crc32(str(path.name).encode())).save(path)
     return paths
-
-
-def preprocess(
-    preprocessing: Preprocessing,
-    image: Image.Image,
-    randomness: np.random.Generator | None,
-    jitter: bool = True,
-    content: Content = RGB,
-) -> Tensor:
-    """A decoded picture as a training image, by the steps that the data sets take."""
-    geometry = preprocessing.draw(image.size, randomness, jitter)
-    for size in preprocessing.sizes(image.size, jitter):
-        image = resized(image, size, content.resampling)
-    return content.from_planes(geometry.cut(image))
 
 
 def read_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from data import Content, Preprocessing, generator_for, to_tensor
 from data.pixels import planes
 from data.transforms import resized
 from errors import UserError
-from tests.data.pictures import noise, preprocess
+from tests.data.pictures import noise
 
 BICUBIC = Image.Resampling.BICUBIC
 
@@ -21,7 +21,7 @@ def draws(index=0):
 
 def size_after(mode, load, crop, width, height, jitter=True):
     preprocessing = Preprocessing(mode, load, crop, flip=True)
-    return tuple(preprocess(preprocessing, noise(width, height), draws(), jitter).shape)
+    return tuple(preprocessing(noise(width, height), draws(), jitter).shape)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,7 @@ def test_without_jitter_the_crop_size_takes_the_place_of_the_load_size(mode, exp
 
 def test_without_jitter_resize_and_crop_is_the_plain_resize():
     image = noise(50, 40)
-    got = preprocess(
-        Preprocessing("resize_and_crop", 48, 32, flip=False), image, draws(), jitter=False
-    )
+    got = Preprocessing("resize_and_crop", 48, 32, flip=False)(image, draws(), jitter=False)
     assert torch.equal(got, to_tensor(image.resize((32, 32), BICUBIC)))
 
 
@@ -81,14 +79,14 @@ def test_the_resizes_are_pils_bicubic():
     ):
         expected = image.resize((67, 40), BICUBIC) if mode == "scale_shortside" else image
         expected = to_tensor(expected.resize(size, BICUBIC))
-        got = preprocess(Preprocessing(mode, 40, 16, flip=False), image, draws())
+        got = Preprocessing(mode, 40, 16, flip=False)(image, draws())
         assert torch.equal(got, expected), mode
 
 
 @given(width=st.integers(8, 14), height=st.integers(8, 14), index=st.integers(0, 10**9))
 def test_a_crop_is_a_window_of_the_image(width, height, index):
     image = noise(width, height)
-    got = preprocess(Preprocessing("crop", 8, 8, flip=False), image, draws(index))
+    got = Preprocessing("crop", 8, 8, flip=False)(image, draws(index))
     windows = to_tensor(image).unfold(1, 8, 1).unfold(2, 8, 1)  # [3, rows, columns, 8, 8]
     same = (windows == got[:, None, None]).all(dim=(0, 3, 4))
     assert same.sum() == 1
@@ -100,9 +98,7 @@ def test_every_crop_offset_is_equally_likely():
     preprocessing = Preprocessing("crop", 4, 4, flip=False)
     counts = np.zeros((3, 4))
     for index in range(3000):
-        corner = (
-            ((preprocess(preprocessing, image, draws(index))[:, 0, 0] + 1) * 127.5).round().int()
-        )
+        corner = ((preprocessing(image, draws(index))[:, 0, 0] + 1) * 127.5).round().int()
         counts[corner[0], corner[1]] += 1
     # chi-square of 12 cells: 11 degrees of freedom, 40 is beyond 4e-5
     assert ((counts - 250) ** 2 / 250).sum() < 40
@@ -114,19 +110,17 @@ def test_half_of_the_images_are_mirrored():
     preprocessing = Preprocessing("none", 8, 8, flip=True)
     flips = 0
     for index in range(1000):
-        got = preprocess(preprocessing, image, draws(index))
+        got = preprocessing(image, draws(index))
         flips += torch.equal(got, mirrored)
         assert torch.equal(got, mirrored) or torch.equal(got, plain)
     assert abs(flips - 500) < 4 * np.sqrt(250)
     preprocessing = Preprocessing("none", 8, 8, flip=False)
-    assert all(
-        torch.equal(preprocess(preprocessing, image, draws(index)), plain) for index in range(20)
-    )
+    assert all(torch.equal(preprocessing(image, draws(index)), plain) for index in range(20))
 
 
 def test_no_randomness_means_the_centre_and_no_flip():
     image = noise(13, 10)
-    got = preprocess(Preprocessing("crop", 8, 8, flip=True), image, None)
+    got = Preprocessing("crop", 8, 8, flip=True)(image, None)
     assert torch.equal(got, to_tensor(image)[:, 1:9, 2:10])
 
 
@@ -155,7 +149,7 @@ def test_resized_labels_hold_no_value_that_was_not_there(mode):
     content = Content("labels", classes=6)
     preprocessing = Preprocessing(mode, 40, 24, flip=True)
     for index in range(10):
-        one_hot = preprocess(preprocessing, Image.fromarray(values), draws(index), content=content)
+        one_hot = preprocessing(Image.fromarray(values), draws(index), content=content)
         assert set(one_hot.unique().tolist()) == {0.0, 1.0}
         assert set(one_hot.argmax(0).unique().tolist()) == {0, 2, 5}
         assert torch.equal(one_hot.sum(0), torch.ones_like(one_hot[0]))
@@ -163,7 +157,7 @@ def test_resized_labels_hold_no_value_that_was_not_there(mode):
 
 def test_the_default_mode_equals_torchvision_at_the_same_offset():
     image = noise(60, 45)
-    got = preprocess(Preprocessing("resize_and_crop", 36, 32, flip=False), image, None)
+    got = Preprocessing("resize_and_crop", 36, 32, flip=False)(image, None)
     pipeline = official.Compose(
         [
             official.Resize([36, 36], official.InterpolationMode.BICUBIC),
@@ -186,7 +180,7 @@ def test_the_centre_crop_equals_torchvisions(width, height):
             official.Normalize(0.5, 0.5),
         ]
     )
-    got = preprocess(Preprocessing("centre_crop", 36, 32, flip=False), image, draws())
+    got = Preprocessing("centre_crop", 36, 32, flip=False)(image, draws())
     assert torch.equal(got, pipeline(image))
 
 
@@ -200,10 +194,10 @@ def test_the_centre_crop_scales_the_short_side_to_the_load_size_exactly(short, l
 def test_the_centre_crop_draws_nothing_but_the_flip_and_has_no_jitter():
     image = noise(53, 41)
     preprocessing = Preprocessing("centre_crop", 40, 32, flip=True)
-    plain = preprocess(preprocessing, image, None)
+    plain = preprocessing(image, None)
     flips = 0
     for index in range(200):
-        got = preprocess(preprocessing, image, draws(index), jitter=index % 2 == 0)
+        got = preprocessing(image, draws(index), jitter=index % 2 == 0)
         flips += torch.equal(got, plain.flip(2))
         assert torch.equal(got, plain) or torch.equal(got, plain.flip(2))
     assert abs(flips - 100) < 4 * np.sqrt(50)
