@@ -138,14 +138,14 @@ class Features:
         embeddings = self._embedded(views)
         everyone = [training.gather_with_gradient(view) for view in embeddings]
         loss = losses.nt_xent(*everyone, temperature=self.options.temperature)
-        return loss, [view.detach() for view in embeddings]
+        return loss, [view.detach() for view in everyone]
 
     def _sup_con(self, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, list[Tensor]]:
         embeddings = self._embedded(views)
-        everyone = torch.cat([training.gather_with_gradient(view) for view in embeddings])
+        everyone = [training.gather_with_gradient(view) for view in embeddings]
         labels = training.gather_rows(labels).repeat(2)
-        loss = losses.sup_con(everyone, labels, temperature=self.options.temperature)
-        return loss, [view.detach() for view in embeddings]
+        loss = losses.sup_con(torch.cat(everyone), labels, temperature=self.options.temperature)
+        return loss, [view.detach() for view in everyone]
 
     def _moco(self, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, list[Tensor]]:
         average, networks = self.trained.averages, self.trained.networks
@@ -172,7 +172,7 @@ class Features:
             temperature=self.options.temperature,
         )
         self.queue.push(everyone[0])
-        return loss, [view.detach() for view in embeddings]
+        return loss, everyone
 
     def _cross_entropy(
         self, views: Sequence[Tensor], labels: Tensor
