@@ -25,6 +25,7 @@ from commands.features.pictures import open_pictures
 from commands.features.presets import PRESETS
 from commands.features.probe import probe
 from commands.trained import TrainedNetworks
+from errors import UserError
 
 TRUST = 1e-3  # of LARS
 
@@ -43,6 +44,11 @@ class Features:
     def __init__(self, options: Options, device: torch.device, processes: training.Processes):
         """Build the networks; `classes`, `epoch_images` and `precision` are resolved."""
         self.options, self.device, self.processes = options, device, processes
+        if options.batch_size < 2 * processes.world_size:
+            raise UserError(
+                f"--batch_size {options.batch_size}: pictures are compared with one another; give "
+                f"at least {2 * processes.world_size}, two for each process"
+            )
         networks = {name: net.to(device) for name, net in build_networks(options).items()}
         self.encoder = networks["encoder"]
         exported = {models.ENCODER_FILE: self.encoder}

@@ -404,6 +404,7 @@ def test_principal_components_are_the_singular_vectors_of_centred_units():
         ("simclr", ["--crop_size", "16", "--load_size", "0"], "--crop_size 16: larger than the"),
         ("simclr", ["--crop_size", "9", "--load_size", "8"], "--crop_size 9: larger than --load"),
         ("simclr", ["--batch_size", "32"], "--batch_size 32: .* only 24 images"),
+        ("simclr", ["--batch_size", "1"], "--batch_size 1: .*at least 2, two for each process"),
         ("moco", ["--queue_size", "20"], "--queue_size 20: not a multiple of --batch_size 8.*16"),
         ("moco", ["--norm", "batch"], "--norm batch: .*use --norm group"),
         ("simclr", ["--held_out", "1"], "--held_out 1.0: give a number below 1"),
