@@ -26,6 +26,7 @@ from commands.features.pictures import open_pictures
 from commands.features.presets import PRESETS
 from commands.features.probe import probe
 from commands.trained import TrainedNetworks
+from errors import UserError
 
 TRUST = 1e-3  # of LARS
 
@@ -44,6 +45,11 @@ class Features:
     def __init__(self, options: Options, device: torch.device, processes: training.Processes):
         """Build the networks; `classes`, `epoch_images` and `precision` are resolved."""
         self.options, self.device, self.processes = options, device, processes
+        if options.batch_size < 2 * processes.world_size:
+            raise UserError(
+                f"--batch_size {options.batch_size}: pictures are compared with one another; give "
+                f"at least {2 * processes.world_size}, two for each process"
+            )
         networks = {name: net.to(device) for name, net in build_networks(options).items()}
         self.encoder = networks["encoder"]
         exported = {models.ENCODER_FILE: self.encoder}
@@ -139,14 +145,14 @@ class Features:
         embeddings = self._embedded(views)
         everyone = [training.gather_with_gradient(view) for view in embeddings]
         loss = losses.nt_xent(*everyone, temperature=self.options.temperature)
-        return loss, [view.detach() for view in embeddings]
+        return loss, [view.detach() for view in everyone]
 
     def _sup_con(self, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, list[Tensor]]:
         embeddings = self._embedded(views)
-        everyone = torch.cat([training.gather_with_gradient(view) for view in embeddings])
+        everyone = [training.gather_with_gradient(view) for view in embeddings]
         labels = training.gather_rows(labels).repeat(2)
-        loss = losses.sup_con(everyone, labels, temperature=self.options.temperature)
-        return loss, [view.detach() for view in embeddings]
+        loss = losses.sup_con(torch.cat(everyone), labels, temperature=self.options.temperature)
+        return loss, [view.detach() for view in everyone]
 
     def _moco(self, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, list[Tensor]]:
         average, networks = self.trained.averages, self.trained.networks
@@ -173,7 +179,7 @@ class Features:
             temperature=self.options.temperature,
         )
         self.queue.push(everyone[0])
-        return loss, [view.detach() for view in embeddings]
+        return loss, everyone
 
     def _cross_entropy(
         self, views: Sequence[Tensor], labels: Tensor

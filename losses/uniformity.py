@@ -1,10 +1,12 @@
 """Alignment and uniformity, which tell whether embeddings are useful or have collapsed."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from losses.common import check_pairs, check_rows
-from losses.similarity import by_row_blocks, unit
+from losses.similarity import log_partition, unit
 
 
 def alignment(view_a: Tensor, view_b: Tensor) -> Tensor:
@@ -27,22 +29,20 @@ def uniformity(embeddings: Tensor) -> Tensor:
     log( mean over pairs i < j of exp(-2 |z_i - z_j|^2) ), z of length 1; at least -8, and close to
     -4 for many embeddings in uniform directions of a high dimension.
 
-    embeddings: [N, D], normalised here; fewer than two rows have no pair and give NaN. In float32
-    or better. Source: Wang and Isola 2020, equation 7 with t = 2.
-    Raises ValueError for an empty tensor, integers, NaN (on the CPU).
+    embeddings: [N, D], normalised here. In float32 or better (without autocast).
+    Source: Wang and Isola 2020, equation 7 with t = 2.
+    Raises ValueError for fewer than two rows, integers, NaN (on the CPU).
     """
     check_rows(embeddings=embeddings)
+    count = len(embeddings)
+    if count < 2:
+        raise ValueError(f"embeddings {list(embeddings.shape)}: give two rows or more")
     with torch.autocast(embeddings.device.type, enabled=False):
         units = unit(embeddings)
-        # |a - b|^2 = 2 - 2 ab. Each row's sum includes itself, exp(0) = 1 up to rounding.
-        sums = by_row_blocks(
-            lambda first, last: (4 * (units[first:last] @ units.T - 1)).exp().sum(1),
-            len(units),
-            len(units),
-        )
-        own = (4 * (units.square().sum(1) - 1)).exp()
-        pairs = len(units) * (len(units) - 1)
-        return ((sums - own).sum() / pairs).log()
+        rows = torch.arange(count, device=units.device)
+        # -2 |a - b|^2 = 4 ab - 4, summed over all ordered pairs.
+        sums = log_partition(4 * units, units, [rows])
+        return sums.logsumexp(0) - 4 - math.log(count * (count - 1))
 
 
 def spread(embeddings: Tensor) -> Tensor:

@@ -49,8 +49,9 @@ class SavedEncoder(nn.Module):
     """An encoder from a file, in eval mode and frozen.
 
     `description`: what the file says: architecture, sizes, value_range, method, images_seen, and
-    preprocessing (`load_size`, `crop_size` in pixels; `resize`, the filter). `sha256`: of the
-    file, in hexadecimal. `channels`: D.
+    preprocessing: size_px (a side of the pictures that it was trained for), resize (the filter, of
+    the short side to size_px), crop (centre) and channels. `sha256`: of the file, in hexadecimal.
+    `channels`: D.
     """
 
     def __init__(self, network: ResnetEncoder, description: Mapping, sha256: str):
@@ -61,8 +62,11 @@ class SavedEncoder(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features [B, D] of images float [B, C, H, W] in [-1, 1]; C is 3 (1 if grey)."""
-        return self.network(images)
+        """Return features [B, D] of images float [B, C, H, W] in [-1, 1]; C is 3 (1 if grey).
+
+        Raises ValueError for images of another shape.
+        """
+        return self.network(_checked(images, self.network.sizes))
 
 
 class SavedClassifier(nn.Module):
@@ -79,8 +83,11 @@ class SavedClassifier(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [B, K] of images float [B, C, H, W] in [-1, 1]; C is 3 (1 if grey)."""
-        return self.network(images)
+        """Return logits [B, K] of images float [B, C, H, W] in [-1, 1]; C is 3 (1 if grey).
+
+        Raises ValueError for images of another shape.
+        """
+        return self.network(_checked(images, self.network.sizes))
 
 
 def save_encoder(path: Path, encoder: ResnetEncoder, description: Mapping) -> None:
@@ -131,6 +138,16 @@ def _file(path: Path, name: str, option: str) -> Path:
             f"{option} {path}: {within}; give a run folder of train_features.py or a {name}"
         )
     return file
+
+
+def _checked(images: Tensor, sizes: EncoderSizes) -> Tensor:
+    if images.dim() != 4 or images.shape[1] != sizes.in_channels:
+        found = f"{images.shape[1]} channels" if images.dim() == 4 else f"{images.dim()} dimensions"
+        raise ValueError(
+            f"images {list(images.shape)} have {found}: the network takes {sizes.in_channels} "
+            "channels, [B, C, H, W]"
+        )
+    return images
 
 
 def _sha256(path: Path) -> str:

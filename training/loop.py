@@ -77,7 +77,7 @@ class Reports(NamedTuple):
 
     exports: file name in the run folder -> function of (path, images seen) that writes it; called
     at every save. evaluate: function of the images seen, called in all processes; in the writing
-    one it returns the numbers for metrics.jsonl.
+    one it returns the numbers for metrics.jsonl, {} for none.
     """
 
     preview_batch: NamedTuple
@@ -210,7 +210,7 @@ class _Progress:
         if not (self.reports.evaluate and due):
             return
         numbers = self.reports.evaluate(self.images_seen)
-        if self.log:
+        if self.log and numbers:
             with _disk_errors_reported(self.run, self.images_seen):
                 self.log.metrics(self.images_seen, numbers)
 
