@@ -131,13 +131,15 @@ def main() -> None:
             step(views, labels)
         print(training.peak_memory_gb(torch.device(arguments.device)))
         return
-    found = {}
-    for name in arguments.only:
+    # First, since a process starts with the peak of the one that starts it.
+    found = {
+        name: {f"{side}_peak_gb": peak_memory(name, side) for side in SIDES}
+        for name in arguments.only
+    }
+    for name, row in found.items():
         steps = {side: build(name, arguments) for side, build in SIDES.items()}
         actions = {side: lambda _, act=act: act(views, labels) for side, act in steps.items()}
-        row = compared(alternate(actions, arguments.rounds, warm_ups=2), "ours")
-        row |= {f"{side}_peak_gb": peak_memory(name, side) for side in SIDES}
-        found[name] = row
+        row |= compared(alternate(actions, arguments.rounds, warm_ups=2), "ours")
         for key, value in row.items():
             print(f"{name:8} {key:22} {value}", flush=True)
     print(json.dumps({**vars(arguments), "rows": found, "threads": torch.get_num_threads()}))
