@@ -48,13 +48,14 @@ DEMO := --generator resnet_6blocks --base_channels 16 --discriminator_channels 1
 	--batch_size 4 --learning_rate 4e-4 --constant_epochs 13 --decay_epochs 7 \
 	--ema_halflife_images 300 --workers 1 --log_every 256 --preview_every 512 --save_every 1024
 
-# The same pictures, both ways, by CycleGAN: demo-cyclegan/sheet.png.
+# The same pictures by CycleGAN, there and back: demo-cyclegan/sheet.png.
 demo-cyclegan: install
 	rm -rf demo-cyclegan
 	$(PY) pocket.py draw --output demo-cyclegan/data
 	$(PY) train_cyclegan.py --dataroot demo-cyclegan/data --run_dir demo-cyclegan/run $(DEMO_CYCLEGAN)
 	$(PY) translate.py --checkpoint demo-cyclegan/run --direction a2b --input demo-cyclegan/data/testA --output demo-cyclegan/translated --batch_size 8
-	$(PY) pocket.py score --data demo-cyclegan/data --translated demo-cyclegan/translated --sheet demo-cyclegan/sheet.png
+	$(PY) translate.py --checkpoint demo-cyclegan/run --direction b2a --input demo-cyclegan/translated --output demo-cyclegan/returned --batch_size 8
+	$(PY) pocket.py score --data demo-cyclegan/data --translated demo-cyclegan/translated --returned demo-cyclegan/returned --sheet demo-cyclegan/sheet.png
 
 DEMO_CYCLEGAN := --generator resnet_6blocks --base_channels 16 --discriminator_channels 16 \
 	--discriminator_layers 2 --load_size 70 --crop_size 64 --batch_size 4 --learning_rate 4e-4 \

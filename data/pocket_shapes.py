@@ -22,9 +22,9 @@ def render_shape(seed: int, index: int, size_px: int) -> np.ndarray:
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
     steps = (np.arange(size_px * SAMPLES) + 0.5) / (size_px * SAMPLES)
     x, y = steps[None, :], steps[:, None]
-    radius = rng.uniform(0.22, 0.38)
+    radius = rng.uniform(0.26, 0.38)
     centre_x, centre_y = rng.uniform(_ROOM * radius, 1 - _ROOM * radius, 2)
-    turn = rng.uniform(0, 2 * np.pi)
+    turn = rng.uniform(-0.35, 0.35)
     across, down = (x - centre_x) / radius, (y - centre_y) / radius
     u = across * np.cos(turn) + down * np.sin(turn)
     v = down * np.cos(turn) - across * np.sin(turn)
@@ -64,7 +64,7 @@ def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         return np.abs(distance - 0.75) < 0.25
     if shape == "square":
         return np.maximum(np.abs(u), np.abs(v)) < 0.84
-    sides = [u * np.cos(angle) + v * np.sin(angle) for angle in 2 * np.pi / 3 * np.arange(3)]
+    sides = [v * np.cos(angle) + u * np.sin(angle) for angle in 2 * np.pi / 3 * np.arange(3)]
     return np.max(sides, axis=0) < 0.6  # half of the corners' distance
 
 
