@@ -15,8 +15,9 @@ def render_shape(seed: int, index: int, size_px: int) -> np.ndarray:
     """Draw picture `index`, whose shape is SHAPES[index % 4]: uint8 [size_px, size_px, 3].
 
     A pure function: what is drawn depends only on (`seed`, `index`) (ValueError if negative), the
-    resolution on `size_px`. Position, size and rotation are random, as are both colours of the
-    background and the shape's colour, which is much brighter or much darker than the background.
+    resolution on `size_px`. Position and size are random, as are the rotation (within 20 degrees of
+    upright), both colours of the background, and the shape's colour, which is much brighter or much
+    darker than the background.
     Edges are smooth: a pixel is the mean of 3 x 3 samples.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
