@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
-.PHONY: install test quick test-elsewhere lint demo demo-cyclegan demo-pix2pix soak benchmarks
-.PHONY: clean
+.PHONY: install test quick test-elsewhere lint demo demo-cyclegan demo-pix2pix demo-gan demo-growing
+.PHONY: soak benchmarks clean
 
 install: .venv/installed
 
@@ -75,6 +75,28 @@ DEMO_PIX2PIX := --source_classes 11 --generator unet_128 --base_channels 16 \
 	--learning_rate 4e-4 --constant_epochs 13 --decay_epochs 7 --workers 1 --log_every 256 \
 	--preview_every 1024 --save_every 1024 --evaluate_every 1024
 
+# Circles, rings, squares and triangles from noise by DCGAN: demo-gan/sheet.png, demo-gan/walk.webp.
+demo-gan: install
+	rm -rf demo-gan
+	$(PY) pocket.py shapes --output demo-gan/shapes --count 4096
+	$(PY) train_gan.py --dataroot demo-gan/shapes --labels folders --run_dir demo-gan/run --preset dcgan_tiny --workers 1
+	$(PY) generate.py --checkpoint demo-gan/run --output demo-gan/samples --num 800 \
+		--labels circle ring square triangle --interpolate demo-gan/walk.webp --keys 6
+	$(PY) pocket.py recognize --samples demo-gan/samples --sheet demo-gan/sheet.png
+
+# The same shapes by a progressive GAN, from 4 to 32 px: demo-growing/growing.png.
+demo-growing: install
+	rm -rf demo-growing
+	$(PY) pocket.py shapes --output demo-growing/shapes --count 4096
+	$(PY) train_gan.py --dataroot demo-growing/shapes --run_dir demo-growing/run $(DEMO_GROWING)
+	$(PY) examples/growing.py --run_dir demo-growing/run --output demo-growing/growing.png
+
+DEMO_GROWING := --preset progressive --crop_size 32 --base_channels 256 --discriminator_channels 256 \
+	--most_channels 64 --latent_channels 64 --objective non_saturating --gradient_penalty 0 --drift 0 \
+	--r1 0.1 --stable_images 8000 --fade_images 4000 --batch_size 32 --batch_size_at 4 32 8 32 16 32 \
+	--ema_halflife_images 1000 --total_images 52000 --workers 1 --log_every 1000 --preview_every 4000 \
+	--save_every 4000
+
 # Ten SIGKILLs at random moments; the run must end as the one left alone.
 soak: install
 	$(PY) tests/soak.py
@@ -95,4 +117,4 @@ benchmarks: install
 	$(PY) benchmarks/all_reduce.py
 
 clean:
-	rm -rf .venv demo demo-cyclegan demo-pix2pix build *.egg-info
+	rm -rf .venv demo demo-cyclegan demo-pix2pix demo-gan demo-growing build *.egg-info

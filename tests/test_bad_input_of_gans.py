@@ -51,7 +51,6 @@ from tests.test_train_gan import arguments, pictures, train
         ("dcgan", ("--schedule_images", "10"), ("--schedule_images 10", "constant")),
         ("dcgan", ("--gradient_target", "7"), ("--gradient_target 7", "--gradient_penalty")),
         ("dcgan", ("--class_weight", "2"), ("--class_weight 2", "--labels")),
-        ("dcgan", ("--conditioning", "projection"), ("--conditioning projection", "--labels")),
         ("dcgan", ("--augment_probability", "0.3"), ("--augment_probability 0.3", "--augment")),
         ("dcgan-ada", ("--augment_probability", "0.3"), ("--augment_probability 0.3", "leave")),
         ("progressive", ("--batch_size_at", "9", "8"), ("--batch_size_at 9 8", "power of two")),

@@ -279,7 +279,6 @@ def _check_unused(options: GanOptions) -> None:
             "gradient_target": (bool(options.gradient_penalty), "--gradient_penalty"),
             "ada_images": (bool(options.ada_target), "--ada_target"),
             "class_weight": (bool(options.labels), "--labels"),
-            "conditioning": (bool(options.labels), "--labels"),
             "augment_probability": (not between or bool(options.policies), "--augment"),
         },
     )

@@ -138,6 +138,21 @@ PRESETS = {
     },
     "vanilla_conv": {**_DCGAN, **_VANILLA, "crop_size": 32},
     "dcgan": _DCGAN,
+    "dcgan_tiny": _DCGAN
+    | {
+        "crop_size": 32,
+        "base_channels": 32,
+        "discriminator_channels": 32,
+        "discriminator_norm": "none",
+        "conditioning": "projection",
+        "r1": 0.1,
+        "learning_rate": 1e-3,
+        "betas": (0.0, 0.99),
+        "ema_halflife_images": 1_000,
+        "batch_size": 32,
+        "total_images": 20_000,
+        **_pace(5_000, 2_500, 1_000),
+    },
     "sngan": _SNGAN,
     "wgan_gp": _SNGAN
     | {
