@@ -93,8 +93,8 @@ demo-growing: install
 
 DEMO_GROWING := --preset progressive --crop_size 32 --base_channels 256 --discriminator_channels 256 \
 	--most_channels 64 --latent_channels 64 --objective non_saturating --gradient_penalty 0 --drift 0 \
-	--r1 0.1 --stable_images 8000 --fade_images 4000 --batch_size 32 --batch_size_at 4 32 8 32 16 32 \
-	--ema_halflife_images 1000 --total_images 52000 --workers 1 --log_every 1000 --preview_every 4000 \
+	--r1 0.3 --stable_images 4000 --fade_images 2000 --batch_size 16 --batch_size_at 4 32 8 32 \
+	--ema_halflife_images 1000 --total_images 24000 --workers 1 --log_every 1000 --preview_every 2000 \
 	--save_every 4000
 
 # Ten SIGKILLs at random moments; the run must end as the one left alone.
