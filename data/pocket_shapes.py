@@ -16,9 +16,8 @@ def render_shape(seed: int, index: int, size_px: int) -> np.ndarray:
 
     A pure function: what is drawn depends only on (`seed`, `index`) (ValueError if negative), the
     resolution on `size_px`. Position and size are random, as are the rotation (within 20 degrees of
-    upright), both colours of the background, and the shape's colour, which is much brighter or much
-    darker than the background.
-    Edges are smooth: a pixel is the mean of 3 x 3 samples.
+    upright), both colours of the background, and the shape's colour, which is much brighter than
+    they are. Edges are smooth: a pixel is the mean of 3 x 3 samples.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
     steps = (np.arange(size_px * SAMPLES) + 0.5) / (size_px * SAMPLES)
@@ -30,10 +29,9 @@ def render_shape(seed: int, index: int, size_px: int) -> np.ndarray:
     u = across * np.cos(turn) + down * np.sin(turn)
     v = down * np.cos(turn) - across * np.sin(turn)
     inside = _inside(SHAPES[index % len(SHAPES)], u, v)
-    light, dark = rng.uniform(0.75, 1), rng.uniform(0.05, 0.35)
-    shape_value, ground_value = (light, dark) if rng.random() < 0.5 else (dark, light)
-    colour = _colour(rng.uniform(), rng.uniform(0.3, 0.8), shape_value)
-    start, end = (_colour(rng.uniform(), rng.uniform(0, 0.3), ground_value) for _ in range(2))
+    colour = _colour(rng.uniform(), rng.uniform(0.3, 0.8), rng.uniform(0.75, 1))
+    value = rng.uniform(0.05, 0.35)
+    start, end = (_colour(rng.uniform(), rng.uniform(0, 0.3), value) for _ in range(2))
     angle = rng.uniform(0, 2 * np.pi)
     fade = 0.5 + ((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)) / np.sqrt(2)
     ground = start + (end - start) * fade[..., None]
