@@ -1,6 +1,6 @@
 PYTHON ?= python3
 PY := .venv/bin/python
-.PHONY: install test quick test-elsewhere lint demo demo-cyclegan demo-pix2pix demo-gan demo-growing
+.PHONY: install test quick test-elsewhere lint demo demo-cyclegan demo-pix2pix demo-gan
 .PHONY: soak benchmarks clean
 
 install: .venv/installed
@@ -86,19 +86,6 @@ demo-gan: install
 		--labels circle ring square triangle --interpolate demo-gan/walk.webp --keys 6
 	$(PY) pocket.py recognize --samples demo-gan/samples --sheet demo-gan/sheet.png
 
-# The same shapes by a progressive GAN, from 4 to 32 px: demo-growing/growing.png.
-demo-growing: install
-	rm -rf demo-growing
-	$(PY) pocket.py shapes --output demo-growing/shapes --count 4096
-	$(PY) train_gan.py --dataroot demo-growing/shapes --run_dir demo-growing/run $(DEMO_GROWING)
-	$(PY) examples/growing.py --run_dir demo-growing/run --output demo-growing/growing.png
-
-DEMO_GROWING := --preset progressive --crop_size 32 --base_channels 256 --discriminator_channels 256 \
-	--most_channels 64 --latent_channels 64 --objective non_saturating --gradient_penalty 0 --drift 0 \
-	--r1 0.3 --stable_images 4000 --fade_images 2000 --batch_size 16 --batch_size_at 4 32 8 32 \
-	--ema_halflife_images 1000 --total_images 24000 --workers 1 --log_every 1000 --preview_every 2000 \
-	--save_every 4000
-
 # Ten SIGKILLs at random moments; the run must end as the one left alone.
 soak: install
 	$(PY) tests/soak.py
@@ -119,4 +106,4 @@ benchmarks: install
 	$(PY) benchmarks/all_reduce.py
 
 clean:
-	rm -rf .venv demo demo-cyclegan demo-pix2pix demo-gan demo-growing build *.egg-info
+	rm -rf .venv demo demo-cyclegan demo-pix2pix demo-gan build *.egg-info
