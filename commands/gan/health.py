@@ -11,6 +11,7 @@ import training
 
 GAMES = ("minimax", "non_saturating")  # objectives with the original GAN's discriminator loss
 EQUILIBRIUM = float(-torch.tensor(4.0, dtype=torch.double).log())  # the game's value there
+SHOWN = ("generator", "discriminator")  # the losses that the terminal shows first
 BAD_STEPS = 20  # consecutive skipped updates that end a run
 
 
@@ -62,4 +63,4 @@ def watch(objective: str) -> training.Watch:
     charts = {}
     if objective in GAMES:
         charts["value of the game"] = ("game_value", "game_value_at_equilibrium")
-    return training.Watch(BAD_STEPS, partial(warnings, objective=objective), charts)
+    return training.Watch(BAD_STEPS, partial(warnings, objective=objective), charts, SHOWN)
