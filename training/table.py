@@ -13,8 +13,8 @@ EVENT = 8  # as wide as "measured"
 class RunTable:
     """Rows of losses and lines of events of one run, and the live line below them.
 
-    shown: names of the values that come first, and in the live line. All values that fit the width
-    have a column; the others are in log.jsonl only.
+    shown: names of the values that come first, and in the live line; by default the first two. All
+    values that fit the width have a column; the others are in log.jsonl only.
     """
 
     def __init__(self, images_seen: int, total_images: int, shown: Sequence[str] = ()):
@@ -59,7 +59,7 @@ class RunTable:
         return columns
 
     def _first(self, values: Mapping[str, float]) -> list[str]:
-        return [name for name in self.shown if name in values]
+        return [name for name in self.shown if name in values] or list(values)[:2]
 
 
 def column_width(name: str) -> int:

@@ -1,12 +1,13 @@
 """The page's server: a few addresses on this machine, and nothing from or to anywhere else."""
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import jinja2
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import Forbidden, HTTPException, RequestEntityTooLarge
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
@@ -41,10 +42,8 @@ def application(
     def answer(environ: dict, start: Callable) -> Iterable[bytes]:
         request = Request(environ)
         request.max_content_length = round(most_megabytes * 1e6)
-        if host in THIS_MACHINE:
-            request.trusted_hosts = [*THIS_MACHINE, "[::1]"]
         try:
-            _check_origin(request)
+            _check_origin(request, host)
             response = _respond(request, shown, page)
         except UserError as error:
             response = _json({"error": cli.named_as_options(str(error))}, 422)
@@ -52,7 +51,7 @@ def application(
             words = f"the file is larger than {most_megabytes:g} MB (--most_megabytes)"
             response = _json({"error": words}, 413)
         except HTTPException as error:
-            response = _json({"error": error.name}, error.code)
+            response = _json({"error": error.description}, error.code)
         response.headers.extend(HEADERS)
         return response(environ, start)
 
@@ -98,12 +97,14 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-def _check_origin(request: Request) -> None:
-    """Refuse hosts that are not trusted, and what another site's page asks for."""
-    _ = request.host  # raises SecurityError
+def _check_origin(request: Request, host: str) -> None:
+    """Raise Forbidden for a request under another name, or from another site's page."""
+    asked = re.sub(r":\d*$", "", request.headers.get("Host", ""))
+    if host in THIS_MACHINE and asked.lower().strip("[]") not in THIS_MACHINE:
+        raise Forbidden("the page is for this machine only (--host)")
     site = request.headers.get("Sec-Fetch-Site", "none")
     if site not in ("same-origin", "none") and request.path != "/":
-        raise UserError("the request comes from another site's page")
+        raise Forbidden("the request comes from another site's page")
 
 
 def _respond(request: Request, shown: Translators | Samplers, page: str) -> Response:
