@@ -12,8 +12,6 @@ from typing import Literal
 
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 import data
@@ -196,8 +194,7 @@ def write_pictures(
             file=sys.stderr,
         )
     size = -(-options.batch_size // sampler.pictures_a_pass) * sampler.pictures_a_pass
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("generating", total=options.num)
+    with training.LiveLine(options.num, label="generating", unit="pictures") as line:
         for first in range(0, options.num, size):
             count = min(size, options.num - first)
             labels = labels_of(first, count, sampler, classes, options)
@@ -208,7 +205,7 @@ def write_pictures(
                 below = folder if labels is None else folders[labels[place]]
                 image = to_image(picture, content, options)
                 write_image(below / f"{first + place:06d}.png", "--output", image)
-            progress.advance(task, count)
+            line.advance(count)
 
 
 def class_folders(folder: Path, sampler: models.Sampler, options: Options) -> list[Path]:
