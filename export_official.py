@@ -35,11 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = cli.parse(Options, arguments)
     check_output(options.output, options.checkpoint)
     network = models.load_generator(options.checkpoint, "--checkpoint", options.direction).network
-    if getattr(network.sizes, "residual", False):
-        raise UserError(
-            f"--checkpoint {options.checkpoint}: was trained with --residual, which the official "
-            "programs do not have; give a generator without it"
-        )
     training.write_output(
         options.output, "--output", lambda temporary: models.save_official(temporary, network)
     )

@@ -30,13 +30,12 @@ def build_generator(
     in_channels: int = 3,
     out_channels: int = 3,
     lab: bool = False,
-    residual: bool = False,
 ) -> nn.Module:
     """Build a translator: resnet_9blocks, resnet_6blocks, unet_256, unet_128 or StyleGAN2-style.
 
     stylegan2 and smallstylegan2 derive their widths from `crop_px`, translate 3 channels into 3 and
-    ignore norm and dropout. antialias and residual apply to the ResNets only. lab: a U-Net for
-    colorization, with one input channel (lightness) and two output channels inside.
+    ignore norm and dropout. antialias applies to the ResNets only. lab: a U-Net for colorization,
+    with one input channel (lightness) and two output channels inside.
     Raises UserError for unsupported sizes and ValueError for an unknown name.
     """
     if base_channels < 1:
@@ -73,7 +72,6 @@ def build_generator(
             antialias_down=antialias,
             antialias_up=antialias,
             dropout=dropout,
-            residual=residual,
         )
     )
 

@@ -66,8 +66,7 @@ def normed_relu(kind: str, channels: int) -> list[nn.Module]:
     """
     if kind == "instance":
         return [InstanceNormReLU(channels), nn.Identity()]
-    # In place without a norm, it would change the convolution's output, which `encode` returns.
-    return [norm_layer(kind, channels), nn.ReLU(inplace=kind != "none")]
+    return [norm_layer(kind, channels), nn.ReLU(inplace=True)]
 
 
 def norm_layer(kind: str, channels: int) -> nn.Module:

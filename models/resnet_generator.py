@@ -27,7 +27,6 @@ class ResnetSizes:
     antialias_down: bool = True  # blur before downsampling; else strided convolutions
     antialias_up: bool = True  # bilinear upsampling, convolution; else transposed convolutions
     dropout: bool = False  # with probability 1/2, inside each block
-    residual: bool = False  # what the layers return is added to the picture, as in DeblurGAN
 
 
 class ResnetBlock(nn.Module):
@@ -63,10 +62,7 @@ class ResnetGenerator(nn.Module):
     """7x7 convolution, two downsampling stages, residual blocks, two upsampling stages, tanh.
 
     Shape: [B, in_channels, H, W] in [-1, 1], H and W multiples of 4 and at least 16 ->
-    [B, out_channels, H, W] in [-1, 1].
-
-    With `residual` the translation of x is clamp(x + layers(x), -1, 1) (Kupyn et al. 2018), so what
-    the layers leave at 0 stays as it is in x. Both have the same channels (ValueError otherwise).
+    [B, out_channels, H, W] in (-1, 1).
 
     Layer numbers for `encode` and `forward_with_features`, if anti-aliased: 0 the padded picture,
     4 and 8 the downsampling convolutions before their norms, 12, 13, ... the residual blocks. If
@@ -81,10 +77,6 @@ class ResnetGenerator(nn.Module):
         super().__init__()
         self.sizes = sizes = sizes or ResnetSizes()
         self.in_channels, self.out_channels = sizes.in_channels, sizes.out_channels
-        if sizes.residual and self.in_channels != self.out_channels:
-            raise ValueError(
-                f"residual: {self.in_channels} input channels, {self.out_channels} output channels"
-            )
         self.noise = NoiseSource()
         width = sizes.base_channels
         stages = [self._head(), self._down(width), self._down(2 * width)]
@@ -99,7 +91,7 @@ class ResnetGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate [B, in_channels, H, W]."""
-        return self._added_to(x, self.model(x))
+        return self.model(x)
 
     def encode(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
         """Return the outputs of `layers` (increasing numbers); later layers are not run."""
@@ -109,11 +101,7 @@ class ResnetGenerator(nn.Module):
         self, x: Tensor, layers: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the translation and the outputs of `layers` from the same forward pass."""
-        outputs, features = run_with_features(self.model, x, layers)
-        return self._added_to(x, outputs), features
-
-    def _added_to(self, x: Tensor, outputs: Tensor) -> Tensor:
-        return (x + outputs).clamp(-1, 1) if self.sizes.residual else outputs
+        return run_with_features(self.model, x, layers)
 
     # Each stage is a list of (layer, output channels).
 

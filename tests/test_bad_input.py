@@ -102,7 +102,6 @@ def test_data_that_cannot_train(damage, words, fails, tmp_path):
             ("--preprocess", "none", "--discriminator", "stylegan2"),
             ("--preprocess none", "a mode that crops"),
         ),
-        (("--residual", "--generator", "stylegan2"), ("--residual", "no ResNet", "resnet_6blocks")),
         (("--run_dir", "/proc/run"), ("--run_dir /proc/run", "another folder")),
         (("--run_dir", "/tmp/" + 300 * "x"), ("--run_dir", "another folder")),
     ],

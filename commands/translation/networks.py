@@ -8,7 +8,7 @@ from torch import nn
 import models
 import training
 from commands.trained import TrainedNetworks, is_generator
-from commands.translation.options import TranslatorOptions, UnpairedOptions
+from commands.translation.options import TranslatorOptions
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,6 @@ def build_generator(options: TranslatorOptions, **more: object) -> nn.Module:
         antialias=options.antialias,
         dropout=options.dropout,
         crop_px=options.crop_size,
-        residual=isinstance(options, UnpairedOptions) and options.residual,
         **more,
     )
 

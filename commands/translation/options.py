@@ -71,9 +71,6 @@ class TranslatorOptions(RunOptions):
 class UnpairedOptions(TranslatorOptions):
     """The options of translators trained without pairs; a term whose weight is 0 is off."""
 
-    residual: bool = False
-    """Add a ResNet generator's output to its input, so that it only learns what has to change:
-    for pictures of which a part, such as the background, stays the same."""
     jitter_in_decay: bool = False
     """Keep resizing to load_size while the learning rate decays; the official CUT program then
     resizes to crop_size instead."""
@@ -125,11 +122,6 @@ def check_unpaired_options(options: UnpairedOptions) -> None:
         above_zero=("nce_temperature", "nce_channels"),
         at_least_zero=("identity_weight", "nce_weight"),
     )
-    if options.residual and not options.generator.startswith("resnet"):
-        raise UserError(
-            f"--residual: --generator {options.generator} is no ResNet; leave it out, or give "
-            "resnet_9blocks or resnet_6blocks"
-        )
 
 
 def check_negatives(options: UnpairedOptions, pictures: int = 1, alternative: str = "") -> None:

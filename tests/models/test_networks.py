@@ -140,29 +140,6 @@ def test_every_generator_keeps_the_size_and_passes_gradients(generator, norm, an
     )
 
 
-@pytest.mark.parametrize("norm", ["instance", "none"])
-@torch.no_grad()
-def test_a_residual_generator_adds_what_the_other_returns(norm):
-    plain, residual = (
-        ResnetGenerator(ResnetSizes(base_channels=2, blocks=1, norm=norm, residual=residual))
-        for residual in (False, True)
-    )
-    residual.load_state_dict(plain.state_dict())  # the same weights, by the same names
-    pictures = torch.rand(2, 3, 16, 24) * 2 - 1
-    sums = pictures + plain(pictures)
-    assert (sums.abs() > 1).any() and (sums.abs() < 1).any()
-    translated, features = residual.forward_with_features(pictures, [0, 4])
-    assert torch.equal(translated, residual(pictures))
-    assert torch.equal(translated, sums.clamp(-1, 1))
-    for feature, other in zip(features, plain.encode(pictures, [0, 4]), strict=True):
-        assert torch.equal(feature, other)
-    for parameter in residual.parameters():
-        parameter.zero_()
-    assert torch.equal(residual(pictures), pictures)
-    with pytest.raises(ValueError, match="residual: 3 input channels, 1 output channels"):
-        ResnetGenerator(ResnetSizes(out_channels=1, residual=True))
-
-
 GENERATOR = {"base_channels": 1, "norm": "batch", "antialias": False, "dropout": True}
 DISCRIMINATOR = {"base_channels": 1, "layers": 2, "norm": "batch", "antialias": True}
 

@@ -29,7 +29,6 @@ from tests.models.gan.pairs import PAIRS, small_generator, stirred
     "network",
     [
         ResnetGenerator(ResnetSizes(base_channels=4, blocks=6, norm="batch", dropout=True)),
-        ResnetGenerator(ResnetSizes(base_channels=2, blocks=1, residual=True)),
         Stylegan2Generator(Stylegan2GeneratorSizes(base_channels=2, size_px=32)),
         UnetGenerator(UnetSizes(base_channels=2, halvings=5, dropout=False)),
     ],
