@@ -144,9 +144,10 @@ def check(options: FeatureOptions) -> None:
             f"--evaluate_every {options.evaluate_every}: measures the accuracy of classes; give "
             "--labels folders, or leave it out"
         )
-    if options.accelerate == "graph":
+    if options.accelerate in ("graph", "compile"):
         raise UserError(
-            "--accelerate graph: the step of this command is not captured; use off or compile"
+            f"--accelerate {options.accelerate}: the step of this command is neither captured nor "
+            "compiled; use auto or off, which are the same here"
         )
     _check_queue(options)
 
