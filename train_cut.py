@@ -383,7 +383,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, datasets.open_unpaired, Cut)
+    launch.train(options, datasets.open_unpaired, Cut, presets=PRESETS)
 
 
 if __name__ == "__main__":

@@ -362,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, open_both_directions, CycleGan)
+    launch.train(options, open_both_directions, CycleGan, presets=PRESETS)
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, open_pairs, Pix2Pix)
+    launch.train(options, open_pairs, Pix2Pix, presets=PRESETS)
 
 
 if __name__ == "__main__":
