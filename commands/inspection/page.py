@@ -74,7 +74,6 @@ def page(result: Result) -> str:
         samples=[
             (group["name"], _sample(result, at, thumbnails)) for at, group in enumerate(groups)
         ],
-        thumbnail_px=THUMBNAIL_PX,
     )
 
 

@@ -61,7 +61,9 @@ class Gallery:
             "gallery.html",
             title=title,
             words=words,
-            groups=[(inspection.printable(name), shown) for name, shown in self.groups.items()],
+            groups=[
+                (inspection.printable(name), shown) for name, shown in sorted(self.groups.items())
+            ],
             count=self.count,
             most=MOST_PICTURES,
             kind="Translations" if self._has_sources() else "Generated pictures",

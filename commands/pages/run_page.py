@@ -17,6 +17,7 @@ from errors import UserError
 
 FILE = "report.html"
 SHEETS_AT_ONCE = 6  # new previews that a training waits for
+LINE, MARGIN = 100, 30  # characters of a command's line, and of what may be its last option
 IMAGES_A_FRAME = 50  # trained on before a save draws another walk: less than 1 % of the time
 
 
@@ -72,7 +73,6 @@ class RunPage:
             measurements=measurements,
             has_floors=any(one["floor"] for one in measurements),
             commands=commands(record),
-            given=_shown(record.given or ()),
             options=sorted(record.options.items()),
             versions=record.versions,
             walk_images=f"{self._walk.images:,}" if self._walk else "",
@@ -173,9 +173,10 @@ def commands(record: Record) -> list[tuple[str, str]]:
     """Return what to do with the run, and the command for it."""
     folder = str(record.folder.absolute())
     found = []
-    if record.given is not None and record.images < record.total_images:
-        resume = shlex.join(["python", record.command, *record.given])
-        found.append(("Resume where it stopped", resume))
+    if record.given is not None:
+        goes_on = record.images < record.total_images
+        title = "Resume where it stopped" if goes_on else "The command of this run"
+        found.append((title, in_lines(["python", record.command, *record.given])))
     if record.command == "train_gan.py":
         wanted = ["--output", "samples", "--num", "64", "--grid", "sheet.png", "--gallery"]
         use = ["python", "generate.py", "--checkpoint", folder, *wanted]
@@ -229,6 +230,12 @@ def _percent(record: Record) -> int:
     return min(100, round(100 * record.images / max(1, record.total_images)))
 
 
-def _shown(arguments: tuple[str, ...]) -> str:
-    """Return a command line with each option on a line of its own."""
-    return shlex.join(arguments).replace(" --", "\n--")
+def in_lines(arguments: list[str]) -> str:
+    """Return a command to be pasted into a shell, with no more options on a line than fit."""
+    lines: list[str] = []
+    for word in map(shlex.quote, arguments):
+        if not lines or (word.startswith("--") and len(lines[-1]) > LINE - MARGIN):
+            lines.append(word)
+        else:
+            lines[-1] += f" {word}"
+    return " \\\n  ".join(lines)
