@@ -221,7 +221,7 @@ def write_pictures(
             progress.advance(task, count)
     if gallery:
         words = f"{options.num} pictures of {options.checkpoint}, seed {options.seed}"
-        print(f"gallery: {gallery.write(folder.name, words)}", file=sys.stderr)
+        print(f"gallery: {gallery.write(folder.resolve().name, words)}", file=sys.stderr)
 
 
 def class_folders(folder: Path, sampler: models.Sampler, options: Options) -> list[Path]:

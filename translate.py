@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{written} pictures written to {options.output}", file=sys.stderr)
     if gallery:
         words = f"{written} pictures of {options.input}, translated by {options.checkpoint}"
-        print(f"gallery: {gallery.write(options.output.name, words)}", file=sys.stderr)
+        print(f"gallery: {gallery.write(options.output.resolve().name, words)}", file=sys.stderr)
     if unreadable:
         names = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(

@@ -9,6 +9,7 @@ from commands.pages.record import Record, is_held, numbers, read_record
 from commands.pages.rendering import plotting_library, render
 
 MOST_SHEETS = 12  # of a run
+MANY_RUNS = 8  # more are shown in smaller pictures
 _OWN = ("run_dir", "total_images")  # options that are shown otherwise
 
 
@@ -97,10 +98,11 @@ def picture_groups(records: Sequence[Record]) -> list[dict[str, object]]:
     for place, record in enumerate(records):
         if record.previews:
             groups.setdefault(_pictures_key(record), []).append(place)
-    shares = previews.MOST_BYTES // max(1, len(records))
+    side_px = previews.SIDE_PX if len(records) <= MANY_RUNS else previews.SIDE_PX // 2
+    share = previews.MOST_BYTES // len(records)
     return [
         {
-            "runs": [_run_data(records[place], place, shares) for place in places],
+            "runs": [_run_data(records[place], place, side_px, share) for place in places],
             "title": words.pictures_title(records[places[0]]),
         }
         for places in groups.values()
@@ -119,9 +121,11 @@ def _pictures_key(record: Record) -> tuple:
     )
 
 
-def _run_data(record: Record, place: int, most_bytes: int) -> dict[str, object]:
+def _run_data(record: Record, place: int, side_px: int, most_bytes: int) -> dict[str, object]:
     rows = previews.ROWS.get(record.command, previews.FROM_NOISE)
-    sheets = previews.Sheets(rows).of(record.previews, most=MOST_SHEETS, most_bytes=most_bytes)
+    sheets = previews.Sheets(rows, side_px).of(
+        record.previews, most=MOST_SHEETS, most_bytes=most_bytes
+    )
     return {
         "name": record.name,
         "colour": place % 8,

@@ -101,6 +101,9 @@ function showCharts(section, charts) {
     responsive: true, displaylogo: false, showTips: false,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "pan2d", "zoom2d"],
   };
+  library.catch(() => element("p", section, {
+    className: "faint", textContent: "This browser cannot show the curves: it is from before 2023.",
+  }));
   const drawn = new Map(); // plot -> chart
   const draw = async (plot) =>
     (await library).react(plot, traces(drawn.get(plot), view.weight), layout(drawn.get(plot), view),

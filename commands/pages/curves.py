@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from commands.pages.record import Record, numbers
 
-MOST_POINTS = 1000  # of a curve; more are averaged in groups of equal size
+# Of a curve of one run, and of those of all runs; more are averaged in groups of equal size.
+MOST_POINTS, POINTS_OF_ALL = 1000, 6000
 OF_THE_MACHINE = ("learning_rate", "images_per_second", "peak_memory_gb", "batch_size")
 # Numbers that say how well another one could be: measured between real pictures only.
 FLOORS = {"fid": "fid_of_real_halves", "ms_ssim": "ms_ssim_real"}
@@ -34,7 +35,7 @@ CAPTIONS = {
     "augment_probability": "How often pictures are augmented for the discriminator.",
     "learning_rate": "Step size of the optimizer.",
     "images_per_second": "Speed of the training.",
-    "peak_memory_gb": "Most memory so far, in GB.",
+    "peak_memory_gb": "Most memory so far.",
     "level": "Resolution of a growing network, as a power of two.",
     "fid": "Frechet Inception distance to the real pictures; lower is better.",
     "kid_mean": "Kernel Inception distance; lower is better.",
@@ -71,26 +72,33 @@ def charts(records: Sequence[Record]) -> list[Chart]:
     Of one run, curves of two sides share a chart (real and fake, A and B); of several each name has
     a chart of its own, with a curve for each run that has it.
     """
-    several = len(records) > 1
-    measured: dict[str, list[Curve]] = {}
-    logged: dict[str, list[Curve]] = {}
-    for place, record in enumerate(records):
-        for lines, found in ((record.measured, measured), (record.lines, logged)):
-            for name, (images, values) in _columns(lines).items():
-                title = (name if several else _SIDES.sub("", name) or name).replace("_", " ")
-                curves = found.setdefault(title, [])
-                colour = place if several else len(curves)
-                shown = record.name if several else name.replace("_", " ")
-                curves.append(Curve(shown, *_thinned(images, values), colour))
-    made = [
-        Chart("measurements", title, _caption(title), curves, _floors(title, records))
-        for title, curves in measured.items()
-        if title.replace(" ", "_") not in FLOORS.values()
+    measured = _curves(records, [record.measured for record in records])
+    logged = _curves(records, [record.lines for record in records])
+    found = [
+        Chart("measurements", _title(name), _caption(name), curves, _floors(name, records))
+        for name, curves in measured.items()
+        if name not in FLOORS.values()
     ]
-    for title, curves in logged.items():
-        kind = "machine" if title.replace(" ", "_") in OF_THE_MACHINE else "losses"
-        made.append(Chart(kind, title, _caption(title), curves, []))
-    return made
+    for name, curves in logged.items():
+        kind = "machine" if name in OF_THE_MACHINE else "losses"
+        found.append(Chart(kind, _title(name), _caption(name), curves, []))
+    return found
+
+
+def _curves(
+    records: Sequence[Record], logs: Sequence[Sequence[Mapping[str, object]]]
+) -> dict[str, list[Curve]]:
+    """Return the curves of each chart, by the name of what it shows."""
+    several = len(records) > 1
+    found: dict[str, list[Curve]] = {}
+    for place, (record, lines) in enumerate(zip(records, logs, strict=True)):
+        for name, (images, values) in _columns(lines).items():
+            curves = found.setdefault(name if several else _SIDES.sub("", name) or name, [])
+            shown = record.name if several else _title(name)
+            colour = place if several else len(curves)
+            most = min(MOST_POINTS, POINTS_OF_ALL // len(records) + 1)
+            curves.append(Curve(shown, *_thinned(images, values, most), colour))
+    return found
 
 
 def measured_names(record: Record) -> list[str]:
@@ -106,13 +114,15 @@ def floor_of(name: str, line: Mapping[str, object]) -> float | None:
     return numbers(line).get(FLOORS.get(name, ""))
 
 
-def _caption(title: str) -> str:
-    title = title.replace(" ", "_")
-    return CAPTIONS.get(title, "") or CAPTIONS.get(_SIDES.sub("", title), "")
+def _title(name: str) -> str:
+    return name.replace("_", " ").replace(" gb", " in GB").replace("fid", "FID")
+
+
+def _caption(name: str) -> str:
+    return CAPTIONS.get(name) or CAPTIONS.get(_SIDES.sub("", name), "")
 
 
 def _floors(name: str, records: Sequence[Record]) -> list[tuple[str, float]]:
-    name = name.replace(" ", "_")
     found = [floor_of(name, line) for record in records for line in record.measured[-1:]]
     return [("between real pictures", floor) for floor in dict.fromkeys(found) if floor is not None]
 
@@ -129,9 +139,11 @@ def _columns(lines: Sequence[Mapping[str, object]]) -> dict[str, tuple[list[floa
     return found
 
 
-def _thinned(images: list[float], values: list[float]) -> tuple[list[float], list[float]]:
-    """Return at most MOST_POINTS points, means of equally many neighbours."""
-    size = -(-len(images) // MOST_POINTS)
+def _thinned(
+    images: list[float], values: list[float], most: int
+) -> tuple[list[float], list[float]]:
+    """Return at most `most` points, means of equally many neighbours."""
+    size = -(-len(images) // most)
     if size < 2:
         return images, [_rounded(value) for value in values]
     means = [

@@ -6,7 +6,8 @@ import io
 from PIL import Image
 
 JPEG, WEBP = "JPEG", "WEBP"
-_SETTINGS = {JPEG: {"quality": 80}, WEBP: {"quality": 85, "method": 3}}
+# WebP's fastest method needs a quarter of the time of the default, for a fifth more bytes.
+_SETTINGS = {JPEG: {"quality": 80}, WEBP: {"quality": 82, "method": 0}}
 
 
 def encoded(image: Image.Image, kind: str = WEBP) -> bytes:

@@ -12,7 +12,7 @@ from commands.pages import pictures
 
 MOST_PREVIEWS = 32
 MOST_BYTES = 7_000_000  # of all sheets of a page; a third more as text
-_SIDE_PX = 1600
+SIDE_PX = 1280
 _MOST_COLUMNS = 8
 
 
@@ -57,6 +57,10 @@ class Grid(NamedTuple):
     cell_width: float
     cell_height: float
 
+    def scaled(self, by: float) -> "Grid":
+        """Return the grid of the sheet enlarged by a factor."""
+        return Grid(self.rows, self.columns, *(by * size for size in self[2:]))
+
 
 class Sheet(NamedTuple):
     """An encoded preview."""
@@ -69,9 +73,11 @@ class Sheet(NamedTuple):
 class Sheets:
     """The sheets of a run, each encoded once; a page holds `kept` of them."""
 
-    def __init__(self, rows: Rows):
-        self.rows = rows
+    def __init__(self, rows: Rows, side_px: int = SIDE_PX):
+        """side_px: of the longer side of an encoded sheet, at most."""
+        self.rows, self.side_px = rows, side_px
         self._encoded: dict[Path, Sheet] = {}
+        self._grids: dict[tuple[int, int], Grid] = {}  # by the size of a sheet
         self.unreadable: set[Path] = set()
 
     def of(
@@ -103,10 +109,20 @@ class Sheets:
                 continue
             newly = None if newly is None else newly - 1
             try:
-                self._encoded[path] = encode(images, path, self.rows)
+                self._encoded[path] = self._read(images, path)
             except (OSError, ValueError, SyntaxError):  # as Pillow tells of a damaged file
                 self.unreadable.add(path)
         return [self._encoded[path] for path in previews.values() if path in self._encoded]
+
+    def _read(self, images: int, path: Path) -> Sheet:
+        """Read a preview and make it small; raises what Pillow raises for a damaged file."""
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+        if image.size not in self._grids:  # sheets of one size have their cells at the same places
+            self._grids[image.size] = find_grid(image, len(self.rows.names))
+        small = pictures.fitted(image, self.side_px) if max(image.size) > self.side_px else image
+        grid = self._grids[image.size].scaled(small.width / image.width)
+        return Sheet(images, pictures.encoded(small), grid)
 
 
 def kept(numbers: Sequence[int], most: int) -> list[int]:
@@ -119,21 +135,6 @@ def kept(numbers: Sequence[int], most: int) -> list[int]:
         step *= 2
     chosen = list(numbers[::step])
     return chosen if not numbers or chosen[-1] == numbers[-1] else [*chosen, numbers[-1]]
-
-
-def encode(images: int, path: Path, rows: Rows) -> Sheet:
-    """Read a preview and make it small; raises what Pillow raises for a damaged file."""
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
-    grid = find_grid(image, len(rows.names))
-    small = pictures.fitted(image, _SIDE_PX) if max(image.size) > _SIDE_PX else image
-    scale = small.width / image.width
-    grid = grid._replace(
-        gap=grid.gap * scale,
-        cell_width=grid.cell_width * scale,
-        cell_height=grid.cell_height * scale,
-    )
-    return Sheet(images, pictures.encoded(small), grid)
 
 
 def find_grid(image: Image.Image, rows: int) -> Grid:

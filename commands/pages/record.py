@@ -1,5 +1,6 @@
 """What a run folder tells, also of a run that was killed, or that still writes."""
 
+import errno
 import fcntl
 import json
 import math
@@ -43,15 +44,23 @@ def read_record(folder: Path, option: str = "--run_dir") -> Record:
     Lines of a log that cannot be read are counted, except an incomplete last one: the run may be
     writing it. Raises UserError, which names `option`, for a folder that holds no run.
     """
-    run = training.RunFolder(folder)
+    try:
+        return _read(training.RunFolder(folder), option)
+    except OSError as error:
+        raise UserError(
+            f"{option} {folder}: cannot be read ({error.strerror}); make its files readable"
+        ) from error
+
+
+def _read(run: training.RunFolder, option: str) -> Record:
     config = _read_config(run, option)
     lines, damaged = _read_lines(run.log)
     measured, damaged_measures = _read_lines(run.metrics)
     counts = {run.log.name: damaged, run.metrics.name: damaged_measures}
     given = config.get("given")
     return Record(
-        folder,
-        folder.absolute().name,
+        run.folder,
+        run.folder.absolute().name,
         str(config["command"]),
         config["options"],
         _mapping(config.get("data")),
@@ -75,8 +84,8 @@ def is_held(folder: Path) -> bool:
     with open(lock) as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return True
+        except OSError as error:  # other numbers: a file system without locks, where no one knows
+            return error.errno in (errno.EAGAIN, errno.EACCES)
     return False
 
 
@@ -89,10 +98,10 @@ def _read_config(run: training.RunFolder, option: str) -> dict:
         raise UserError(f"{named}: holds no run (no config.json); give the folder of a training")
     try:
         config = json.loads(run.config.read_text(encoding="utf-8"))
-        if isinstance(config["command"], str) and int(config["options"]["total_images"]) >= 0:
+        if isinstance(config["command"], str) and config["options"]["total_images"] + 1 > 0:
             return config
-        reason = "no numbers of a run"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = "not those of a run"
+    except (ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
     raise UserError(f"{named}: its config.json is damaged ({reason}); give another folder")
 

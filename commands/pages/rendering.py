@@ -2,7 +2,7 @@
 
 import base64
 import zlib
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +21,12 @@ def render(template: str, **values: object) -> str:
 
 def write(path: Path, option: str, text: str) -> None:
     """Write a page, atomically; raises UserError, which names `option`, if that fails."""
-    training.write_output(path, option, lambda to: to.write_text(text, encoding="utf-8"))
+    training.write_output(path, option, partial(save, text))
+
+
+def save(text: str, path: Path) -> None:
+    """Write the text of a page; bytes of a file's name that are no UTF-8 are shown as numbers."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @cache

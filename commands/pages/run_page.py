@@ -16,7 +16,7 @@ from commands.pages.walk import FRAMES, KEYS, Walk, walk
 from errors import UserError
 
 FILE = "report.html"
-SHEETS_AT_ONCE = 6  # new previews that a training waits for
+SHEETS_AT_ONCE = 3  # new previews that a training waits for
 LINE, MARGIN = 100, 30  # characters of a command's line, and of what may be its last option
 IMAGES_A_FRAME = 50  # trained on before a save draws another walk: less than 1 % of the time
 

@@ -4,13 +4,15 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 
 import training
+from commands.pages.rendering import save
 from commands.pages.run_page import FILE, RunPage
-from errors import PairlessError
+from errors import PairlessError, UserError
 
 
 class SavedPage:
@@ -28,10 +30,8 @@ class SavedPage:
         """
         try:
             text = self._page.text(going_on, failure, at_once=True)
-            training.write_atomically(
-                self.path, lambda temporary: temporary.write_text(text, encoding="utf-8")
-            )
-        except OSError as error:
+            training.write_atomically(self.path, partial(save, text))
+        except (OSError, UserError) as error:
             print(f"{self.path}: cannot be written ({error}); training goes on", file=sys.stderr)
         except Exception:  # noqa: BLE001  (told in full; a bug of a page is no reason to end a run)
             traceback.print_exc()

@@ -34,7 +34,7 @@ def walk(generator: Path, device: torch.device) -> Walk:
     Raises UserError for a file that holds no generator of pictures from noise, and ValueError for
     pictures that are not finite.
     """
-    sampler = models.load_sampler(generator)
+    sampler = models.load_sampler(generator, "the generator")
     sampler.network.to(device)
     content = data.Content("colour", sampler.out_channels)
     side_by_side = max(1, min(4, _TOGETHER_PX // sampler.size_px))

@@ -66,6 +66,8 @@ def browser() -> Iterator[Opened]:
     with sync_playwright() as started:
         window = started.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         try:
-            yield Opened(window.new_page())
+            page = window.new_page()
+            page.set_default_timeout(120_000)  # of a machine that does other things too
+            yield Opened(page)
         finally:
             window.close()

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 import check_data
+import data
 import generate
 import report
 import translate
@@ -127,6 +128,7 @@ def test_galleries(opened, tmp_path):
     translate.main(
         [*checkpoint, "--input", str(tmp_path / "in"), "--output", str(output), "--gallery"]
     )
+    assert len(data.list_images(output, "--fake")) == 5  # thumbnails are not for FID
     opened.look(output / "index.html")
     page = opened.page
     for width_px, scheme in SEEN_AT:

@@ -1,6 +1,7 @@
 """The page of a run and its parts, without a browser; bad input."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from tests.pages.runs import line, run_folder, write_lines
 CPU = torch.device("cpu")
 HOLD = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(1)"
 HOLD += "; sys.stdout.flush(); sys.stdin.read()"
-ODD = ["<script>alert(1)<", "\"quotes' & <b>", "line\nbreak", "x" * 200]
+ODD = ["<script>alert(1)<", "\"quotes' & <b>", "line\nbreak", "x" * 200, os.fsdecode(b"\xff")]
 
 
 class Page(HTMLParser):
@@ -71,7 +72,7 @@ def test_a_page_tells_what_was_trained_on_what(tmp_path):
     grids = [sheet["grid"] for sheet in page.data["previews"]["sheets"]]
     assert all((one["rows"], one["columns"], one["cell_width"]) == (4, 3, 64) for one in grids)
     by_title = {chart["title"]: chart for chart in page.data["charts"]}
-    assert by_title["fid"]["floors"] == [["between real pictures", 31.5]]
+    assert by_title["FID"]["floors"] == [["between real pictures", 31.5]]
     assert by_title["nce"]["kind"] == "losses" and len(by_title["nce"]["curves"][0]["values"]) == 50
     assert page.data["walk"] is None
 
@@ -82,6 +83,7 @@ def test_texts_of_names_and_options_are_escaped(tmp_path, name):
         tmp_path / name.replace("/", ""), previews=0, dataroot=f"/data/{name}/</script>"
     )
     page = page_of(run)
+    report.main([str(run), "--device", "cpu"])
     assert {tag for tag in page.tags if tag in ("b", "iframe", "img")} == set()
     assert page.tags.count("script") == page.tags.count("/script") == 4
     assert " ".join(run.name.split()) in page.text
@@ -158,8 +160,12 @@ def test_a_warning_on_many_lines_is_told_once(tmp_path):
 
 def test_long_logs_become_means(tmp_path):
     values = list(range(2 * curves.MOST_POINTS))
-    assert curves._thinned(values, values)[1][:2] == [0.5, 2.5]
-    assert curves._thinned(values[:3], values[:3]) == ([0, 1, 2], [0, 1, 2])
+    record = read_record(run_folder(tmp_path / "run", previews=0, measured=False))
+    record = record._replace(lines=[{"images": value, "nce": value} for value in values])
+    ((curve,),) = (chart.curves for chart in curves.charts([record]))
+    assert curve.values[:2] == [0.5, 2.5] and len(curve.images) == curves.MOST_POINTS
+    both = curves.charts([record] * 12)[0].curves
+    assert len(both) == 12 and len(both[0].values) <= curves.POINTS_OF_ALL / 12 + 1
 
 
 @given(st.integers(0, 500), st.integers(1, 20))
@@ -173,9 +179,9 @@ def test_thinned_previews_never_come_back(count, most):
 
 def test_each_preview_is_encoded_once_and_the_newest_first(tmp_path, monkeypatch):
     run = run_folder(tmp_path / "run", previews=5, columns=2)
-    encoded, encode = [], previews.encode
+    encoded, read = [], previews.Sheets._read
     monkeypatch.setattr(
-        previews, "encode", lambda images, *more: encoded.append(images) or encode(images, *more)
+        previews.Sheets, "_read", lambda *each: encoded.append(each[1]) or read(*each)
     )
     sheets = previews.Sheets(previews.ROWS["train_cut.py"])
     found = read_record(run).previews
