@@ -9,7 +9,7 @@ install: .venv/installed
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps $(PEER)
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps $(PEERS)
 	touch $@
 
 test: install
@@ -27,8 +27,10 @@ test-elsewhere: install
 
 NUMERIC := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile -m numeric
 
-# A peer of the contrastive losses; its own dependencies, which its losses do not need, are many.
-PEER := lightly==1.6.0 lightly_utils==0.0.2
+# Peers of the contrastive losses and of the attacks, without their dependencies: those of lightly are
+# many, torchattacks pins an old requests, and what foolbox needs follows it.
+PEERS := lightly==1.6.0 lightly_utils==0.0.2 torchattacks==3.5.1 foolbox==3.3.4 eagerpy==0.30.0 \
+	GitPython==3.2.1 gitdb==4.0.12 smmap==5.0.3
 
 lint: install
 	$(PY) -m ruff check .

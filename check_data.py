@@ -40,7 +40,7 @@ DOUBT_PAIRS = 100  # pairs that decide whether two folders of equal names are pa
 
 @dataclass(frozen=True)
 class Options:
-    """Every option of this command."""
+    """The options of this command."""
 
     dataroot: Path | None = None
     """Folder with the pictures, in any layout that a training takes."""
@@ -49,8 +49,8 @@ class Options:
     target_dir: Path | None = None
     """Any folder of target pictures, instead of --dataroot; needs --source_dir."""
     layout: inspection.Wanted = "auto"
-    """What the folder holds; auto tells it from the names of its folders, and two folders of equal
-    names from whether the edges of partners fit."""
+    """What the folder holds; auto: decided from the names of its folders; two folders of equal file
+    names are pairs if the edges of partners match."""
     labels: str | None = None
     """Classes of pictures, as in train_gan.py: `folders`, or a JSON file of name -> class."""
     page: Path | None = None
@@ -58,36 +58,36 @@ class Options:
     json: Path | None = None
     """Write the result to this file as well."""
     timing: bool = True
-    """Run five steps of the advised training to tell what a run will cost."""
+    """Run five steps of the advised training to measure what a run will cost."""
     timing_limit: float = 120.0
     """Seconds after which these steps are stopped."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """For these steps; auto: a GPU where there is one."""
+    """For these steps; auto: a GPU if there is one."""
     workers: int = 4
-    """Reading processes; 0 reads in this one."""
+    """Worker processes for reading; 0 reads in the main process."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Look at all files, tell what was found, advise."""
+    """Inspect all files, and report findings and advice."""
     options = cli.parse(Options, arguments)
     check(options)
     result = inspect(options)
-    tell(result, options)
+    report(result, options)
 
 
 def check(options: Options) -> None:
-    """Raise UserError for options that cannot be."""
+    """Raise UserError for invalid options."""
     check_least(options, workers=0)
     if not options.timing_limit > 0:
         raise UserError(f"--timing_limit {options.timing_limit}: give seconds above 0")
     for name, path in (("page", options.page), ("json", options.json)):
         if path and (path.is_dir() or not path.absolute().parent.is_dir()):
             reason = "is a folder" if path.is_dir() else "its folder does not exist"
-            raise UserError(f"--{name} {path}: {reason}; name another file")
+            raise UserError(f"--{name} {path}: {reason}; give another file")
 
 
 def inspect(options: Options) -> Result:
-    """Measure all pictures, look for everything, advise, and time what is advised."""
+    """Measure all pictures, collect the findings, advise, and time the advised training."""
     layout = inspection.find_layout(
         options.dataroot, options.source_dir, options.target_dir, options.labels, options.layout
     )
@@ -118,7 +118,7 @@ def inspect(options: Options) -> Result:
 
 
 def decided(survey: inspection.Survey, workers: int) -> inspection.Survey:
-    """Call two folders of equal names pairs where the edges of some partners fit."""
+    """Call two folders of equal names pairs if the edges of some partners match."""
     layout = survey.layout
     if layout.kind != "unpaired" or not layout.pairs:
         return survey
@@ -149,10 +149,10 @@ def progress_bar() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def tell(result: Result, options: Options) -> None:
-    """Print words for people and the JSON object; write the files that were asked for."""
-    tell_groups(result)
-    tell_findings(result)
+def report(result: Result, options: Options) -> None:
+    """Print the findings and the JSON object, and write the files asked for."""
+    print_groups(result)
+    print_findings(result)
     if result.advice:
         print("\nAdvice")
         for reason in result.advice.reasons:
@@ -173,7 +173,7 @@ def tell(result: Result, options: Options) -> None:
         )
 
 
-def tell_groups(result: Result) -> None:
+def print_groups(result: Result) -> None:
     """Print a table of what is there."""
     print(result.survey.layout.kind.replace("_", " "))
     columns = ("", "files", "unreadable", "px", "modes", "brightness", "saturation")
@@ -190,7 +190,7 @@ def tell_groups(result: Result) -> None:
     Console().print(table)
 
 
-def tell_findings(result: Result) -> None:
+def print_findings(result: Result) -> None:
     """Print each finding with the names of some files."""
     folder = result.survey.layout.folder
     print(f"\n{inspection.plural(len(result.findings), 'finding')}")

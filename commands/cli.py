@@ -45,7 +45,7 @@ def parse(
         options_type,
         args=arguments,
         default=default,
-        description=sys.modules[options_type.__module__].__doc__,
+        description=_paragraphs(sys.modules[options_type.__module__].__doc__),
         config=(tyro.conf.OmitArgPrefixes,),
     )
 
@@ -72,6 +72,11 @@ def _join_help_lines(options_type: type) -> None:
             if "\n" in (option.description or ""):
                 text = tyro.conf.arg(help=" ".join(option.description.split()))
                 kind.__annotations__[option.arg_name] = Annotated[types[option.arg_name], text]
+
+
+def _paragraphs(text: str) -> str:
+    """Return a docstring with each paragraph on one line, which tyro breaks to the terminal."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 def run(main: Callable[[Sequence[str] | None], None]) -> None:

@@ -23,7 +23,7 @@ from commands.trained import TrainedNetworks
 from errors import UserError
 
 EVALUATED_TOGETHER = 16
-TOLD_FINDINGS = 3
+SHOWN_FINDINGS = 3
 
 
 class TrainedMethod(training.Method, Protocol):
@@ -87,16 +87,16 @@ def train(
         if not options.dry_run:
             _train(options, files, method, config, run, device, processes, watch)
         elif processes.writes:
-            tell_findings(files.findings)
+            report_findings(files.findings)
             networks = method.trained.networks
             sizes = {name: models.describe(network) for name, network in networks.items()}
             plan = {**files.description, **sizes, "processes": processes.world_size}
             print(cli.describe(plan), cli.describe(config["options"]), sep="\n\n")
 
 
-def tell_findings(findings: Sequence[data.Finding]) -> None:
-    """Name on stderr the most serious things that a glance at the files found."""
-    for finding in findings[:TOLD_FINDINGS]:
+def report_findings(findings: Sequence[data.Finding]) -> None:
+    """Print the most serious findings of a glance at the files to stderr."""
+    for finding in findings[:SHOWN_FINDINGS]:
         print(f"data: {cli.named_as_options(finding.words)}", file=sys.stderr)
     if findings:
         print("data: check_data.py looks at all files, with thumbnails (--page)", file=sys.stderr)
@@ -143,7 +143,7 @@ def _train(
         if options.evaluate_every:
             evaluate = monitor(options, files, method, run, exports, device, processes)
         if processes.writes:  # now that nothing is refused any more
-            tell_findings(files.findings)
+            report_findings(files.findings)
         reports = training.Reports(
             files.preview, exports, evaluate, watch or training.Watch(), page.write
         )

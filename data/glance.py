@@ -1,4 +1,4 @@
-"""What a few files of a data set tell, so fast that every training can look first."""
+"""Findings from a few files of a data set, fast enough for the start of every training."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ def glance(kind: str, sides: Sequence[Side], preprocessing: Preprocessing) -> li
     for side in sides:
         for finding in (*_headers(side, preprocessing), *_shared(side)):
             of_sides.setdefault((finding.kind, finding.words), []).append((side.name, finding))
-    for (_, words), same in of_sides.items():  # what is true of both sides is told once
+    for (_, words), same in of_sides.items():  # what is true of both sides is reported once
         names = " and ".join(name for name, _ in same)
         found.append(same[0][1]._replace(words=f"{names}: {words}"))
     return by_severity(found)
@@ -70,7 +70,7 @@ def sample(files: Sequence[Path], count: int) -> list[Path]:
 
 
 def _headers(side: Side, preprocessing: Preprocessing) -> Iterator[Finding]:
-    """What sizes tell; the words do not name the side."""
+    """Findings about sizes; the words do not name the side."""
     files = sample(side.train, SAMPLE)
     sizes = {path: header_size(path) for path in files}
     bad = [path for path, size in sizes.items() if size is None]
@@ -131,7 +131,7 @@ def _shared(side: Side) -> Iterator[Finding]:
 def _bytes(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # the training tells about it when it meets the file
+    except OSError:  # the training reports it when it reads the file
         return 0
 
 

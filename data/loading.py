@@ -7,22 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
 
 from data.cache import PictureCache, Prepared
 from data.content import RGB, Content
 from data.decode import Opened, open_reduced
 from data.pairs import odd_width
+from data.reduced import largest_reduction, resized_once
 from data.transforms import Preprocessing, resized
 from errors import UserError
 
 Decoding = Literal["exact", "fast"]
-_REDUCTIONS = (8, 4, 2)
-_FAST_MODES = ("L", "RGB")
 
 
 @dataclass(frozen=True)
@@ -122,19 +117,10 @@ class Loader:
         if not self.is_fast or content.kind == "labels":
             image = content.decode(path)
             return Opened(image, image.size, 1)
-        reduction_for = partial(self._reduction, halves=half is not None, jitter=jitter)
-        opened = open_reduced(path, reduction_for)
+        opened = open_reduced(
+            path, partial(self._reduction, halves=half is not None, jitter=jitter)
+        )
         return opened._replace(image=content.interpret(path, opened.image))
-
-    def _reduction(self, full_size: tuple[int, int], *, halves: bool, jitter: bool) -> int:
-        """The largest that leaves at least the resized size; it divides the width of halves."""
-        width, height = full_size[0] // (2 if halves else 1), full_size[1]
-        least_width, least_height = self.preprocessing.sizes((width, height), jitter)[-1]
-        for reduction in _REDUCTIONS:
-            enough = width >= reduction * least_width and height >= reduction * least_height
-            if enough and not (halves and width % reduction):
-                return reduction
-        return 1
 
     def _prepared(self, picture: Picture, opened: Opened, jitter: bool) -> Prepared:
         image, (width, height), reduction = opened
@@ -152,27 +138,9 @@ class Loader:
                 image = resized(image, size, resampling)
             return Prepared((width, height), image)
         covered = width / reduction, height / reduction
-        return Prepared((width, height), _resized_once(image, sizes[-1], covered))
+        return Prepared((width, height), resized_once(image, sizes[-1], covered))
 
-
-def _resized_once(
-    image: Image.Image, size: tuple[int, int], covered: tuple[float, float]
-) -> Image.Image | Tensor:
-    """Resize to this width and height by the bicubic filter: a Pillow image or planes [C, H, W].
-
-    covered: width and height of the picture without the padding on the right and at the bottom by
-    which its decoder filled the last pixel.
-    """
-    if covered == size:
-        return image
-    if image.mode not in _FAST_MODES:
-        return image.resize(size, Image.Resampling.BICUBIC, box=(0, 0, *covered))
-    levels = torch.from_numpy(np.array(image)).reshape(1, image.height, image.width, -1)
-    levels = levels.permute(0, 3, 1, 2)  # channels last in memory, which interpolate is fast on
-    bicubic = partial(F.interpolate, mode="bicubic", antialias=True)
-    if covered == image.size:
-        return bicubic(levels, size=size[::-1])[0].contiguous()
-    # The result has floor(side * scale) rows or columns. The last pixel is only partly covered, so
-    # that is the size wanted; the factor 1 + 1e-9 keeps it where a side is wholly covered.
-    scales = [(1 + 1e-9) * size[at] / covered[at] for at in (1, 0)]
-    return bicubic(levels, scale_factor=scales)[0].contiguous()
+    def _reduction(self, full_size: tuple[int, int], *, halves: bool, jitter: bool) -> int:
+        width, height = full_size[0] // (2 if halves else 1), full_size[1]
+        least = self.preprocessing.sizes((width, height), jitter)[-1]
+        return largest_reduction((width, height), least, divides_width=halves)

@@ -24,11 +24,9 @@ _CROPPING = ("resize_and_crop", "crop", "scale_width_and_crop", "centre_crop")
 
 
 class Geometry(NamedTuple):
-    """What is done to one picture, or to both pictures of a pair; sizes are (width, height)."""
+    """The random steps of one resized picture, or of both pictures of a pair."""
 
-    size: tuple[int, int]  # resized to
     window: tuple[int, int, int, int] | None  # left, top, right, bottom of the crop
-    rounded: tuple[int, int]  # resized to after that
     mirrored: bool
 
     def cut(self, picture: Image.Image | Tensor) -> Tensor:
@@ -39,14 +37,6 @@ class Geometry(NamedTuple):
             left, top, right, bottom = self.window
             picture = picture[:, top:bottom, left:right]
         return picture.flip(2) if self.mirrored else picture
-
-    def apply(self, image: Image.Image, resampling: Image.Resampling) -> Image.Image:
-        """The picture resized, cropped, resized to the rounded size and mirrored."""
-        image = resized(image, self.size, resampling)
-        if self.window is not None:
-            image = image.crop(self.window)
-        image = resized(image, self.rounded, resampling)
-        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.mirrored else image
 
 
 @dataclass(frozen=True)
@@ -103,12 +93,14 @@ class Preprocessing:
         `randomness`, `jitter` and errors are those of `draw`.
         """
         geometry = self.draw(image.size, randomness, jitter)
-        return content.to_tensor(geometry.apply(image, content.resampling))
+        for size in self.sizes(image.size, jitter):
+            image = resized(image, size, content.resampling)
+        return content.from_planes(geometry.cut(image))
 
     def draw(
         self, size: tuple[int, int], randomness: np.random.Generator | None, jitter: bool = True
     ) -> Geometry:
-        """Draw what is done to a picture of this width and height.
+        """Draw the crop and the flip of a picture whose full width and height are `size`.
 
         `randomness` chooses the crop and the flip; with None, for previews and metrics, the crop is
         centred and nothing is flipped. `jitter=False` is for late training of CUT: crop_size
@@ -116,13 +108,11 @@ class Preprocessing:
 
         Raises `UserError` for an image smaller than the crop; the caller prepends the file's name.
         """
-        size, rounded = self.sizes(size, jitter)
         window = None
         if self.mode in _CROPPING:
-            window = self._window(size, randomness)
-            rounded = (self.crop_size, self.crop_size)
+            window = self._window(self.sizes(size, jitter)[-1], randomness)
         mirrored = self.flip and randomness is not None and bool(randomness.random() < 0.5)
-        return Geometry(size, window, rounded, mirrored)
+        return Geometry(window, mirrored)
 
     def sizes(self, size: tuple[int, int], jitter: bool = True) -> list[tuple[int, int]]:
         """The two sizes that a picture is resized to in turn, before any random step.

@@ -19,6 +19,15 @@ def test_dashes_and_underscores_are_the_same():
     assert parse("--crop-size", "64") == parse("--crop_size", "64")
 
 
+def test_the_help_breaks_lines_where_the_terminal_does(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    for paragraph in train_cut.__doc__.strip().split("\n\n"):
+        assert " ".join(paragraph.split())[:300] in shown
+
+
 @pytest.mark.parametrize("preset", train_cut.PRESETS)
 def test_a_preset_is_a_row_of_defaults_that_options_stand_on(preset):
     chosen = parse("--preset", preset, "--seed", "3")

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = {
     "models": {"torch", "kornia", "safetensors", "triton"},
     "losses": {"torch"},
+    "attacks": {"torch"},
     "data": {"torch", "PIL", "numpy", "imagehash"},
     "training": {"torch", "PIL", "rich"},
     "metrics": {"torch", "kornia", "numpy", "PIL", "pooch"},

@@ -69,16 +69,16 @@ def measure_cost(advice: Advice, device: str, workers: int, limit_seconds: float
             start_new_session=True,
         )
         try:
-            _, told = process.communicate(timeout=limit_seconds)
+            _, printed = process.communicate(timeout=limit_seconds)
             is_late = False
         except subprocess.TimeoutExpired:
-            told, is_late = "", True
+            printed, is_late = "", True
         finally:
             if process.poll() is None:  # its reading processes are of its group
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         if process.returncode > 0:
-            last = told.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+            last = printed.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
             return Refused(process.returncode == 2, last[0].removeprefix("error: "))
         if process.returncode < 0 and not is_late:
             words = f"signal {-process.returncode} ended it; there may be too little memory"

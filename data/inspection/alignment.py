@@ -53,7 +53,7 @@ class PairFits(NamedTuple):
 
 
 def measure_fits(survey: Survey, pairs: Sequence[tuple[int, int]], workers: int) -> PairFits:
-    """Compare the edges of pairs of pictures, and of as many strangers as tell chance.
+    """Compare the edges of pairs of pictures, and of enough unrelated pictures to measure chance.
 
     Pictures that cannot be read are left out.
     """
@@ -187,7 +187,7 @@ def _fit_files(item: tuple[Place, Place]) -> Fit | None:
     try:
         return fit(*(edges_of(*place) for place in item))
     except UnreadableImageError:
-        return None  # told by the survey, which read the file before
+        return None  # reported by the survey, which read the file before
 
 
 def _normalized(edges: np.ndarray) -> np.ndarray:

@@ -68,7 +68,7 @@ def _difference(survey: Survey, one: int, other: int, *, sides: bool) -> Iterato
             "that alone, and the colours have to be made up"
         )
         yield Finding("grey_domain", LOOK, words)
-    told, compared = [], ("brightness", "saturation", "red", "green", "blue")
+    differing, compared = [], ("brightness", "saturation", "red", "green", "blue")
     if has_grey_side:
         compared = ("brightness",)
     for name in compared:
@@ -76,17 +76,17 @@ def _difference(survey: Survey, one: int, other: int, *, sides: bool) -> Iterato
         spread = np.sqrt((second[name].var() + first[name].var()) / 2)
         limit = _DOMAINS_EFFECT if sides else _PHASES_EFFECT
         if abs(difference) >= max(_LEAST_LEVELS / (1 if sides else 2), limit * spread):
-            told.append(f"{name} {first[name].mean():.0f} and {second[name].mean():.0f}")
-    if told and sides:
+            differing.append(f"{name} {first[name].mean():.0f} and {second[name].mean():.0f}")
+    if differing and sides:
         words = (
-            f"{names[0]} and {names[1]} differ in {', '.join(told)} (mean levels of 255): a "
+            f"{names[0]} and {names[1]} differ in {', '.join(differing)} (mean levels of 255): a "
             "translator will change that first; if it is not meant, even it out"
         )
         yield Finding("domains_differ", LOOK, words)
-    elif told:
+    elif differing:
         words = (
-            f"{names[0]} and {names[1]} differ in {', '.join(told)} (mean levels of 255): the test "
-            "pictures are of another kind than the training pictures"
+            f"{names[0]} and {names[1]} differ in {', '.join(differing)} (mean levels of 255): the "
+            "test pictures are of another kind than the training pictures"
         )
         yield Finding("test_differs", HARMS, words)
 

@@ -60,7 +60,7 @@ def find_layout(
 ) -> Layout:
     """Find the pictures of one `dataroot`, or of two folders.
 
-    With `wanted` auto it is told from what is there: trainA and trainB (or the two folders) are
+    With `wanted` auto it is decided from what is there: trainA and trainB (or the two folders) are
     unpaired, and `pairs` lists the files of equal names, for the caller to decide; a folder train
     holds pictures side by side where all of a sample are wide and of even width, otherwise
     pictures; any other folder holds pictures, with classes where `labels` says so or where all lie
