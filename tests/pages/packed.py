@@ -1,4 +1,4 @@
-"""Packs the plotting library when imported: processes that are forked later need not do it again."""
+"""Packs the plotting library when imported, for all processes that are forked later."""
 
 from commands.pages.rendering import plotting_library
 
