@@ -12,8 +12,6 @@ from typing import Literal
 
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 import data
@@ -202,8 +200,7 @@ def write_pictures(
         )
     gallery = Gallery(folder, "--output") if options.gallery else None
     size = -(-options.batch_size // sampler.pictures_a_pass) * sampler.pictures_a_pass
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("generating", total=options.num)
+    with training.LiveLine(options.num, label="generating", unit="pictures") as line:
         for first in range(0, options.num, size):
             count = min(size, options.num - first)
             labels = labels_of(first, count, sampler, classes, options)
@@ -218,7 +215,7 @@ def write_pictures(
                 if gallery:
                     name = "" if labels is None else sampler.class_names[labels[place]]
                     gallery.add(path, image, group=name)
-            progress.advance(task, count)
+            line.advance(count)
     if gallery:
         words = f"{options.num} pictures of {options.checkpoint}, seed {options.seed}"
         print(f"gallery: {gallery.write(folder.resolve().name, words)}", file=sys.stderr)

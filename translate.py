@@ -13,8 +13,6 @@ from typing import Literal
 
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 import data
@@ -67,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     batch_size = 1 if options.batch_statistics else options.batch_size
     unreadable: dict[Path, str] = {}
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("translating", total=len(outputs))
+    with training.LiveLine(len(outputs), label="translating", unit="pictures") as line:
         for paths, pictures in batches(list(outputs), source, batch_size, unreadable):
             translated = models.translate(
                 network,
@@ -84,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if gallery:
                     shown = data.RGB.to_image(target.to_view(picture[None])[0])
                     gallery.add(outputs[path], shown, data.RGB.to_image(view))
-            progress.advance(task, len(paths))
+            line.advance(len(paths))
     written = len(outputs) - len(unreadable)
     print(f"{written} pictures written to {options.output}", file=sys.stderr)
     if gallery:

@@ -18,7 +18,14 @@ from models.official import official_state, save_official
 from models.passes import feature_channels, may_run_together, run_together
 from models.patch_projector import PatchProjector, draw_positions
 from models.query_selection import route_queries, select_queries
-from models.saved import SavedGenerator, load_generator, load_sampler, read_saved, save_generator
+from models.saved import (
+    SavedGenerator,
+    load_generator,
+    load_sampler,
+    makes_from_noise,
+    read_saved,
+    save_generator,
+)
 from models.stylegan2 import Stylegan2Generator
 from models.unet import UnetGenerator
 
@@ -45,6 +52,7 @@ __all__ = [
     "layout_for",
     "load_generator",
     "load_sampler",
+    "makes_from_noise",
     "may_run_together",
     "official_state",
     "read_saved",

@@ -448,7 +448,7 @@ def test_a_few_bad_steps_are_told_and_survived(tmp_path, monkeypatch, capsys):
     assert [line["skipped_updates"] for line in lines] == [0, 1, 0]
     assert lines[1]["discriminator"] is None and lines[2]["discriminator"] > 0
     assert "not finite" in lines[1]["warnings"][0] and "warnings" not in lines[2]
-    assert "warning at 16 images: 100.00% of the updates were skipped" in capsys.readouterr().err
+    assert "    16  warning:  100.00% of the updates were skipped" in capsys.readouterr().err
 
 
 def test_twenty_bad_steps_in_a_row_end_the_run_with_the_last_good_checkpoint(
