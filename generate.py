@@ -25,7 +25,9 @@ from errors import UserError
 GRID_PICTURES = 64
 GRID_COLUMNS = 8
 FRAME_MILLISECONDS = 40
-WALKS = (".gif", ".png")
+WEBP_QUALITY = 85  # of 100
+ANIMATIONS = {".gif": "GIF", ".webp": "WEBP"}
+WALKS = (*ANIMATIONS, ".png")
 SHOWN_CLASSES = 10
 
 
@@ -52,7 +54,8 @@ class Options:
     latent."""
     interpolate: Path | None = None
     """Write an interpolation through latents of the seed and back to the first, as an animation
-    (.gif) or a sheet with a row per latent (.png); of the first class of --labels, else class 0."""
+    (.webp or .gif) of the classes in --labels side by side, or as a sheet with a row per latent
+    (.png) of the first of them; without --labels, of class 0."""
     keys: int = 8
     """Number of latents for --interpolate."""
     frames: int = 24
@@ -259,33 +262,37 @@ def write_walk(
     sampler: models.Sampler, content: data.Content, classes: Sequence[int], options: Options
 ) -> None:
     """Write the interpolation as an animation or as a sheet."""
-    rows = list(walk(sampler, classes, options))
-    if options.interpolate.suffix.lower() == ".png":
+    ending = options.interpolate.suffix.lower()
+    classes = list(dict.fromkeys(classes))[:SHOWN_CLASSES] or [0]
+    if ending == ".png":
+        rows = list(walk(sampler, classes[0], options))
         write_image(options.interpolate, "--interpolate", sheet(rows, content, options))
         return
-    views = (picture for row in rows for picture in content.to_view(row))
-    first, *others = (to_image(picture, data.RGB, options) for picture in views)
+    walks = [torch.cat(list(walk(sampler, label, options))) for label in classes]
+    frames = (frame(pictures, content, options) for pictures in torch.stack(walks, 1))
+    first, *others = frames
+    settings = {"save_all": True, "duration": FRAME_MILLISECONDS, "loop": 0}
+    if ending == ".webp":
+        settings |= {"quality": WEBP_QUALITY, "method": 6}
     training.write_output(
         options.interpolate,
         "--interpolate",
-        lambda path: first.save(
-            path,
-            "GIF",
-            save_all=True,
-            append_images=others,
-            duration=FRAME_MILLISECONDS,
-            loop=0,
-        ),
+        lambda path: first.save(path, ANIMATIONS[ending], append_images=others, **settings),
     )
 
 
-def walk(sampler: models.Sampler, classes: Sequence[int], options: Options) -> Iterator[Tensor]:
+def frame(pictures: Tensor, content: data.Content, options: Options) -> Image.Image:
+    """Return one picture of an animation from pictures [K, C, S, S], several as a sheet."""
+    if len(pictures) > 1:
+        return sheet([pictures], content, options)
+    return to_image(content.to_view(pictures)[0], data.RGB, options)
+
+
+def walk(sampler: models.Sampler, label: int, options: Options) -> Iterator[Tensor]:
     """Yield for each latent the pictures [frames, C, S, S] from it up to the next."""
     keys = latents_of(options.keys, sampler, options)
     latents = models.gan.interpolate_spherically(keys, options.frames, closed=True)
-    labels = None
-    if sampler.classes:
-        labels = torch.full((options.frames,), classes[0] if classes else 0)
+    labels = torch.full((options.frames,), label) if sampler.classes else None
     for part in latents.split(options.frames):
         yield sampler.pictures(part, labels).cpu()
 

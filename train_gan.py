@@ -2,7 +2,8 @@
 
 A discriminator learns to distinguish real pictures from generated ones, and the generator learns to
 fool it (Goodfellow et al. 2014). Presets: r3gan (recommended; also r3gan_32, r3gan_tiny), vanilla,
-vanilla_conv, dcgan, sngan, wgan_gp, progressive (also progressive_paper, progressive_cifar10).
+vanilla_conv, dcgan (also dcgan_tiny), sngan, wgan_gp, progressive (also progressive_paper,
+progressive_cifar10).
 """
 
 from collections.abc import Sequence
