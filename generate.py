@@ -19,6 +19,7 @@ import models
 import training
 from commands import cli
 from commands.options import check_least
+from commands.pages.gallery import Gallery
 from errors import UserError
 
 GRID_PICTURES = 64
@@ -39,6 +40,8 @@ class Options:
     output: Path | None = None
     """Folder for the pictures: 000000.png and so on; with classes, in one subfolder per class.
     Without it only --grid and --interpolate are written."""
+    gallery: bool = False
+    """Write index.html into the folder of --output, which shows the pictures."""
     num: int = 64
     """Number of pictures."""
     seed: int = 0
@@ -97,6 +100,8 @@ def check(options: Options) -> None:
         raise UserError(f"--truncation {options.truncation}: outside 0 to 1; give 1 for no change")
     if not (options.output or options.grid or options.interpolate):
         raise UserError("--output is missing; give a folder (or a file for --grid, --interpolate)")
+    if options.gallery and not options.output:
+        raise UserError("--gallery: shows the pictures of --output; give that folder too")
     if options.output and options.output.exists() and not options.output.is_dir():
         raise UserError(f"--output {options.output}: is a file; give a folder")
     for name, path, endings in (
@@ -196,6 +201,7 @@ def write_pictures(
             "stay among the new ones",
             file=sys.stderr,
         )
+    gallery = Gallery(folder, "--output") if options.gallery else None
     size = -(-options.batch_size // sampler.pictures_a_pass) * sampler.pictures_a_pass
     with training.LiveLine(options.num, label="generating", unit="pictures") as line:
         for first in range(0, options.num, size):
@@ -207,8 +213,15 @@ def write_pictures(
             for place, picture in enumerate(pictures):
                 below = folder if labels is None else folders[labels[place]]
                 image = to_image(picture, content, options)
-                write_image(below / f"{first + place:06d}.png", "--output", image)
+                path = below / f"{first + place:06d}.png"
+                write_image(path, "--output", image)
+                if gallery:
+                    name = "" if labels is None else sampler.class_names[labels[place]]
+                    gallery.add(path, image, group=name)
             line.advance(count)
+    if gallery:
+        words = f"{options.num} pictures of {options.checkpoint}, seed {options.seed}"
+        print(f"gallery: {gallery.write(folder.resolve().name, words)}", file=sys.stderr)
 
 
 def class_folders(folder: Path, sampler: models.Sampler, options: Options) -> list[Path]:

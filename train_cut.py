@@ -385,7 +385,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, datasets.open_unpaired, Cut, training.Watch(shown=SHOWN))
+    launch.train(options, datasets.open_unpaired, Cut, training.Watch(shown=SHOWN), PRESETS)
 
 
 if __name__ == "__main__":

@@ -364,7 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, open_both_directions, CycleGan, training.Watch(shown=SHOWN))
+    launch.train(options, open_both_directions, CycleGan, training.Watch(shown=SHOWN), PRESETS)
 
 
 if __name__ == "__main__":

@@ -318,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, open_images, Gan, watch(options.objective))
+    launch.train(options, open_images, Gan, watch(options.objective), PRESETS)
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, open_pairs, Pix2Pix, training.Watch(shown=SHOWN))
+    launch.train(options, open_pairs, Pix2Pix, training.Watch(shown=SHOWN), PRESETS)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import models
 import training
 from commands import cli
 from commands.options import check_least
+from commands.pages.gallery import Gallery
 from errors import UserError
 
 
@@ -42,6 +43,8 @@ class Options:
     """Seed of the dropout for --batch_statistics."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one."""
+    gallery: bool = False
+    """Write index.html into the folder of --output: each picture over its source."""
     batch_size: int = 1
     """Maximum batch size; only consecutive files of equal size are batched."""
 
@@ -52,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_least(options, batch_size=1, seed=0)
     device = training.choose_device(options.device, training.Processes())
     outputs = plan_outputs(options.input, options.output)
+    gallery = open_gallery(options, outputs)
     saved = models.load_generator(
         options.checkpoint, "--checkpoint", options.direction, "use generate.py"
     )
@@ -69,17 +73,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 batch_statistics=options.batch_statistics,
                 seed=seed_of(paths[0], options),
             ).cpu()
-            for path, picture in zip(paths, translated, strict=True):
-                write_picture(outputs[path], target.to_image(picture))
+            for path, picture, view in zip(
+                paths, translated, source.to_view(pictures), strict=True
+            ):
+                image = target.to_image(picture)
+                write_picture(outputs[path], image)
+                if gallery:
+                    shown = data.RGB.to_image(target.to_view(picture[None])[0])
+                    gallery.add(outputs[path], shown, data.RGB.to_image(view))
             line.advance(len(paths))
     written = len(outputs) - len(unreadable)
     print(f"{written} pictures written to {options.output}", file=sys.stderr)
+    if gallery:
+        words = f"{written} pictures of {options.input}, translated by {options.checkpoint}"
+        print(f"gallery: {gallery.write(options.output.resolve().name, words)}", file=sys.stderr)
     if unreadable:
         names = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(
             f"--input {options.input}: {len(unreadable)} of {len(outputs)} pictures cannot be "
             f"read, repair or remove them: {names}"
         )
+
+
+def open_gallery(options: Options, outputs: dict[Path, Path]) -> Gallery | None:
+    """Return the gallery for --gallery; raises UserError if --output is no folder."""
+    if not options.gallery:
+        return None
+    if options.output in outputs.values():
+        raise UserError(f"--gallery: --output {options.output} is one picture; give a folder")
+    return Gallery(options.output, "--output")
 
 
 def seed_of(path: Path, options: Options) -> int:

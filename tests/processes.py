@@ -20,7 +20,7 @@ COMMANDS = ["app", "evaluate", "generate", "export_official", "translate"]
 COMMANDS += ["train_cut", "train_cyclegan", "train_features", "train_gan", "train_pix2pix"]
 
 # The first optimizer of a process imports torch._dynamo, which takes longer than a tiny run.
-IMPORTED_ONCE = [*COMMANDS, "torch._dynamo", "pytest", "tests.training_runs"]
+IMPORTED_ONCE = [*COMMANDS, "torch._dynamo", "pytest", "tests.training_runs", "tests.pages.packed"]
 
 multiprocessing.set_forkserver_preload(IMPORTED_ONCE)
 

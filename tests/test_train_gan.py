@@ -317,7 +317,7 @@ def test_a_run_leaves_what_its_readers_need(tmp_path):
     train(dataroot, run, "dcgan", "--labels", "folders", "--total_images", "16")
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "log.jsonl", "tensorboard", "previews", "checkpoints", ".lock"),
-        "generator.safetensors",
+        *("generator.safetensors", "report.html"),
     }
     config = json.loads((run / "config.json").read_text())
     assert config["command"] == "train_gan.py" and config["options"]["classes"] == 3

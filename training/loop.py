@@ -78,13 +78,15 @@ class Reports(NamedTuple):
 
     exports: file name in the run folder -> function of (path, images seen) that writes it; called
     at every save. evaluate: function of the images seen, called in all processes; in the writing
-    one it returns the numbers for metrics.jsonl, {} for none.
+    one it returns the numbers for metrics.jsonl, {} for none. page: function of whether the run
+    goes on; called in the writing process after each save and all that belongs to it.
     """
 
     preview_batch: NamedTuple
     exports: Mapping[str, Callable[[Path, int], object]]
     evaluate: Callable[[int], Mapping[str, object]] | None = None
     watch: Watch = Watch()
+    page: Callable[[bool], object] | None = None
 
 
 class StoppedError(PairlessError):
@@ -128,8 +130,10 @@ def fit(
                 if crossed(before, progress.images_seen, pace.save_every):
                     progress.save()
                 progress.measure(before)
+                progress.write_page(going_on=not (progress.at_end or stopping))
             batches.close()  # ends the loader's workers before the last save
             progress.save()
+            progress.write_page(going_on=False)
             progress.end(stop_signal[0] if stop_signal else signal.SIGTERM)
     except NonFiniteLossError as error:
         raise DivergedError(_describe_divergence(error, stream, run)) from error
@@ -156,6 +160,7 @@ class _Progress:
         self.means = LossMeans(device, reports.watch.bad_steps)
         self.parts = {**method.state(), "loss_means": self.means}
         self.images_seen = self.saved_at = _restore(self.parts, run, processes)
+        self.page_of = self.saved_at
         self.log = None
         if processes.writes:
             watch = reports.watch
@@ -241,6 +246,12 @@ class _Progress:
                 write_atomically(target, lambda path, e=export: e(path, self.images_seen))
             save_checkpoint(self.run.checkpoints, self.images_seen, states)
         self.log.saved(self.images_seen, "saved", ", ".join(["checkpoint", *self.reports.exports]))
+
+    def write_page(self, going_on: bool) -> None:
+        """Write the run's page if it was saved since the last one."""
+        if self.log and self.reports.page and self.page_of != self.saved_at:
+            self.page_of = self.saved_at
+            self.reports.page(going_on)
 
     def end(self, signal_number: int) -> None:
         """Report what was written; raise StoppedError if the run was stopped before its end."""
