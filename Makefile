@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
-.PHONY: install test quick test-elsewhere lint demo demo-cyclegan demo-pix2pix soak benchmarks
-.PHONY: clean
+.PHONY: install test quick test-elsewhere lint demo demo-cyclegan demo-pix2pix demo-gan
+.PHONY: soak benchmarks clean
 
 install: .venv/installed
 
@@ -50,13 +50,14 @@ DEMO := --generator resnet_6blocks --base_channels 16 --discriminator_channels 1
 	--batch_size 4 --learning_rate 4e-4 --constant_epochs 13 --decay_epochs 7 \
 	--ema_halflife_images 300 --workers 1 --log_every 256 --preview_every 512 --save_every 1024
 
-# The same pictures, both ways, by CycleGAN: demo-cyclegan/sheet.png.
+# The same pictures by CycleGAN, there and back: demo-cyclegan/sheet.png.
 demo-cyclegan: install
 	rm -rf demo-cyclegan
 	$(PY) pocket.py draw --output demo-cyclegan/data
 	$(PY) train_cyclegan.py --dataroot demo-cyclegan/data --run_dir demo-cyclegan/run $(DEMO_CYCLEGAN)
 	$(PY) translate.py --checkpoint demo-cyclegan/run --direction a2b --input demo-cyclegan/data/testA --output demo-cyclegan/translated --batch_size 8
-	$(PY) pocket.py score --data demo-cyclegan/data --translated demo-cyclegan/translated --sheet demo-cyclegan/sheet.png
+	$(PY) translate.py --checkpoint demo-cyclegan/run --direction b2a --input demo-cyclegan/translated --output demo-cyclegan/returned --batch_size 8
+	$(PY) pocket.py score --data demo-cyclegan/data --translated demo-cyclegan/translated --returned demo-cyclegan/returned --sheet demo-cyclegan/sheet.png
 
 DEMO_CYCLEGAN := --generator resnet_6blocks --base_channels 16 --discriminator_channels 16 \
 	--discriminator_layers 2 --load_size 70 --crop_size 64 --batch_size 4 --learning_rate 4e-4 \
@@ -75,6 +76,15 @@ DEMO_PIX2PIX := --source_classes 11 --generator unet_128 --base_channels 16 \
 	--discriminator_channels 16 --load_size 138 --crop_size 128 --batch_size 4 \
 	--learning_rate 4e-4 --constant_epochs 13 --decay_epochs 7 --workers 1 --log_every 256 \
 	--preview_every 1024 --save_every 1024 --evaluate_every 1024
+
+# Circles, rings, squares and triangles from noise by DCGAN: demo-gan/sheet.png, demo-gan/walk.webp.
+demo-gan: install
+	rm -rf demo-gan
+	$(PY) pocket.py shapes --output demo-gan/shapes --count 4096
+	$(PY) train_gan.py --dataroot demo-gan/shapes --labels folders --run_dir demo-gan/run --preset dcgan_tiny --workers 1
+	$(PY) generate.py --checkpoint demo-gan/run --output demo-gan/samples --num 800 \
+		--labels circle ring square triangle --interpolate demo-gan/walk.webp --keys 6
+	$(PY) pocket.py recognize --samples demo-gan/samples --sheet demo-gan/sheet.png
 
 # Ten SIGKILLs at random moments; the run must end as the one left alone.
 soak: install
@@ -97,4 +107,4 @@ benchmarks: install
 	$(PY) benchmarks/all_reduce.py
 
 clean:
-	rm -rf .venv demo demo-cyclegan demo-pix2pix build *.egg-info
+	rm -rf .venv demo demo-cyclegan demo-pix2pix demo-gan build *.egg-info

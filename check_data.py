@@ -14,7 +14,6 @@ from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
 import training
@@ -142,11 +141,14 @@ def places(options: Options, layout: inspection.Layout) -> dict[str, Path | str]
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """Show how many files are read, where stderr is a terminal."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    """Show on stderr how many files are read."""
+    with training.LiveLine(0, label="reading", unit="files") as line:
+
+        def update(done: int, total: int) -> None:
+            line.total = total
+            line.update(done)
+
+        yield update
 
 
 def report(result: Result, options: Options) -> None:

@@ -12,8 +12,6 @@ from typing import Literal
 
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 import data
@@ -21,12 +19,15 @@ import models
 import training
 from commands import cli
 from commands.options import check_least
+from commands.pages.gallery import Gallery
 from errors import UserError
 
 GRID_PICTURES = 64
 GRID_COLUMNS = 8
 FRAME_MILLISECONDS = 40
-WALKS = (".gif", ".png")
+WEBP_QUALITY = 85  # of 100
+ANIMATIONS = {".gif": "GIF", ".webp": "WEBP"}
+WALKS = (*ANIMATIONS, ".png")
 SHOWN_CLASSES = 10
 
 
@@ -39,6 +40,8 @@ class Options:
     output: Path | None = None
     """Folder for the pictures: 000000.png and so on; with classes, in one subfolder per class.
     Without it only --grid and --interpolate are written."""
+    gallery: bool = False
+    """Write index.html into the folder of --output, which shows the pictures."""
     num: int = 64
     """Number of pictures."""
     seed: int = 0
@@ -51,7 +54,8 @@ class Options:
     latent."""
     interpolate: Path | None = None
     """Write an interpolation through latents of the seed and back to the first, as an animation
-    (.gif) or a sheet with a row per latent (.png); of the first class of --labels, else class 0."""
+    (.webp or .gif) of the classes in --labels side by side, or as a sheet with a row per latent
+    (.png) of the first of them; without --labels, of class 0."""
     keys: int = 8
     """Number of latents for --interpolate."""
     frames: int = 24
@@ -96,6 +100,8 @@ def check(options: Options) -> None:
         raise UserError(f"--truncation {options.truncation}: outside 0 to 1; give 1 for no change")
     if not (options.output or options.grid or options.interpolate):
         raise UserError("--output is missing; give a folder (or a file for --grid, --interpolate)")
+    if options.gallery and not options.output:
+        raise UserError("--gallery: shows the pictures of --output; give that folder too")
     if options.output and options.output.exists() and not options.output.is_dir():
         raise UserError(f"--output {options.output}: is a file; give a folder")
     for name, path, endings in (
@@ -195,9 +201,9 @@ def write_pictures(
             "stay among the new ones",
             file=sys.stderr,
         )
+    gallery = Gallery(folder, "--output") if options.gallery else None
     size = -(-options.batch_size // sampler.pictures_a_pass) * sampler.pictures_a_pass
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("generating", total=options.num)
+    with training.LiveLine(options.num, label="generating", unit="pictures") as line:
         for first in range(0, options.num, size):
             count = min(size, options.num - first)
             labels = labels_of(first, count, sampler, classes, options)
@@ -207,8 +213,15 @@ def write_pictures(
             for place, picture in enumerate(pictures):
                 below = folder if labels is None else folders[labels[place]]
                 image = to_image(picture, content, options)
-                write_image(below / f"{first + place:06d}.png", "--output", image)
-            progress.advance(task, count)
+                path = below / f"{first + place:06d}.png"
+                write_image(path, "--output", image)
+                if gallery:
+                    name = "" if labels is None else sampler.class_names[labels[place]]
+                    gallery.add(path, image, group=name)
+            line.advance(count)
+    if gallery:
+        words = f"{options.num} pictures of {options.checkpoint}, seed {options.seed}"
+        print(f"gallery: {gallery.write(folder.resolve().name, words)}", file=sys.stderr)
 
 
 def class_folders(folder: Path, sampler: models.Sampler, options: Options) -> list[Path]:
@@ -249,33 +262,37 @@ def write_walk(
     sampler: models.Sampler, content: data.Content, classes: Sequence[int], options: Options
 ) -> None:
     """Write the interpolation as an animation or as a sheet."""
-    rows = list(walk(sampler, classes, options))
-    if options.interpolate.suffix.lower() == ".png":
+    ending = options.interpolate.suffix.lower()
+    classes = list(dict.fromkeys(classes))[:SHOWN_CLASSES] or [0]
+    if ending == ".png":
+        rows = list(walk(sampler, classes[0], options))
         write_image(options.interpolate, "--interpolate", sheet(rows, content, options))
         return
-    views = (picture for row in rows for picture in content.to_view(row))
-    first, *others = (to_image(picture, data.RGB, options) for picture in views)
+    walks = [torch.cat(list(walk(sampler, label, options))) for label in classes]
+    frames = (frame(pictures, content, options) for pictures in torch.stack(walks, 1))
+    first, *others = frames
+    settings = {"save_all": True, "duration": FRAME_MILLISECONDS, "loop": 0}
+    if ending == ".webp":
+        settings |= {"quality": WEBP_QUALITY, "method": 6}
     training.write_output(
         options.interpolate,
         "--interpolate",
-        lambda path: first.save(
-            path,
-            "GIF",
-            save_all=True,
-            append_images=others,
-            duration=FRAME_MILLISECONDS,
-            loop=0,
-        ),
+        lambda path: first.save(path, ANIMATIONS[ending], append_images=others, **settings),
     )
 
 
-def walk(sampler: models.Sampler, classes: Sequence[int], options: Options) -> Iterator[Tensor]:
+def frame(pictures: Tensor, content: data.Content, options: Options) -> Image.Image:
+    """Return one picture of an animation from pictures [K, C, S, S], several as a sheet."""
+    if len(pictures) > 1:
+        return sheet([pictures], content, options)
+    return to_image(content.to_view(pictures)[0], data.RGB, options)
+
+
+def walk(sampler: models.Sampler, label: int, options: Options) -> Iterator[Tensor]:
     """Yield for each latent the pictures [frames, C, S, S] from it up to the next."""
     keys = latents_of(options.keys, sampler, options)
     latents = models.gan.interpolate_spherically(keys, options.frames, closed=True)
-    labels = None
-    if sampler.classes:
-        labels = torch.full((options.frames,), classes[0] if classes else 0)
+    labels = torch.full((options.frames,), label) if sampler.classes else None
     for part in latents.split(options.frames):
         yield sampler.pictures(part, labels).cpu()
 

@@ -18,9 +18,11 @@ from torch import Tensor
 
 import data
 import training
-from commands import cli
+from commands import cli, shapes
 from commands.options import check_least
 from errors import UserError
+
+SHOWN = 8  # pictures in each row of a sheet
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,19 @@ class Score:
     """Folder with the translations of testA, with the same file names."""
     sheet: Path
     """Sheet (.png) to write, with rows of horses, translations and true zebras."""
+    returned: Path | None = None
+    """Folder with the translations translated back to horses; the sheet shows them instead of the
+    true zebras."""
+
+
+@dataclass(frozen=True)
+class Recognize:
+    """Train a small classifier on drawn shapes, and count how many samples it recognizes."""
+
+    samples: Path
+    """Folder with a subfolder of generated pictures for each shape, as written by generate.py."""
+    sheet: Path
+    """Sheet (.png) to write, with a row of samples for each shape."""
 
 
 def draw(options: Draw) -> None:
@@ -129,17 +144,56 @@ def score(options: Score) -> None:
         row = [f"{measure(shown, zebras, where):.1f}" for shown in (translated, horses)]
         table.add_row(title, *row)
     Console().print(table)
-    shown = slice(0, 8)
-    sheet = training.sheet([horses[shown], translated[shown], zebras[shown]])
-    scale = max(1, 128 // horses.shape[3])
-    sheet = sheet.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-    try:
-        training.save_sheet(options.sheet, sheet)
-    except OSError as error:
+    rows = {"horses": horses, "translations": translated, "true zebras": zebras}
+    if options.returned:
+        returned = read_all(options.returned, names, "--returned")
+        if returned.shape != horses.shape:
+            raise UserError(
+                f"--returned {options.returned}: sizes differ from --data; translate --translated"
+            )
+        rows = {"horses": horses, "translations": translated, "translated back": returned}
+        distance = pixel_distance(returned, horses, torch.ones_like(inside))
+        print(f"translated back: {distance:.1f} of 255 from the horses, pixel by pixel")
+    write_sheet(options.sheet, [row[:SHOWN] for row in rows.values()])
+    print(f"{options.sheet}: {', '.join(rows)}; scores of {len(names)} test scenes")
+
+
+def recognize(options: Recognize) -> None:
+    """Print the table and write the sheet."""
+    samples = []
+    for shape in data.SHAPES:
+        folder = options.samples / shape
+        names = [path.name for path in data.list_images(folder, "--samples")]
+        samples.append(read_all(folder, names, "--samples"))
+    sides = {row.shape[2:] for row in samples}
+    size_px = min(min(side) for side in sides)
+    if sides != {(size_px, size_px)} or size_px < shapes.SMALLEST_PX:
         raise UserError(
-            f"--sheet {options.sheet}: cannot be written ({error.strerror}); give another file"
-        ) from error
-    print(f"{options.sheet}: horses, translations, true zebras; scores of {len(names)} test scenes")
+            f"--samples {options.samples}: pictures must be square, of one size and of at least "
+            f"{shapes.SMALLEST_PX} pixels; generate them with one network"
+        )
+    classifier = shapes.train_classifier(size_px)
+    table = Table("class asked for, recognized as (%)", *data.SHAPES)
+    right = 0
+    for label, row in enumerate(samples):
+        found = classifier.recognize(row).bincount(minlength=len(data.SHAPES))
+        table.add_row(data.SHAPES[label], *[f"{100 * count / len(row):.1f}" for count in found])
+        right += int(found[label])
+    Console().print(table)
+    write_sheet(options.sheet, [row[:SHOWN] for row in samples])
+    total = sum(map(len, samples))
+    print(
+        f"{options.sheet}: {right / total:.1%} of {total} samples recognized as the class asked "
+        f"for; of drawn shapes {classifier.accuracy:.1%}"
+    )
+
+
+def write_sheet(path: Path, rows: Sequence[Tensor]) -> None:
+    """Write rows of pictures [B, 3, H, W], small ones enlarged to about 128 pixels."""
+    sheet = training.sheet(rows)
+    scale = max(1, 128 // rows[0].shape[3])
+    sheet = sheet.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+    training.write_output(path, "--sheet", lambda temporary: training.save_sheet(temporary, sheet))
 
 
 def read_all(folder: Path, names: Sequence[str], option: str) -> Tensor:
@@ -179,9 +233,10 @@ def colour_distance(pictures: Tensor, truth: Tensor, where: Tensor) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `draw`, `shapes` or `score`."""
-    options = cli.parse_one_of([Draw, Shapes, Score], arguments, __doc__)
-    {Draw: draw, Shapes: draw_shapes, Score: score}[type(options)](options)
+    """Run `draw`, `shapes`, `score` or `recognize`."""
+    commands = {Draw: draw, Shapes: draw_shapes, Score: score, Recognize: recognize}
+    options = cli.parse_one_of(list(commands), arguments, __doc__)
+    commands[type(options)](options)
 
 
 if __name__ == "__main__":

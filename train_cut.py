@@ -65,6 +65,8 @@ class Options(patches.PatchOptions):
     """Number of earlier translations kept, which are half of each discriminator batch; 0: off."""
 
 
+SHOWN = ("nce", "adversarial")  # the losses that the terminal shows first
+
 PRESETS = {
     "cut": {},
     "fastcut": {
@@ -383,7 +385,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, datasets.open_unpaired, Cut)
+    launch.train(options, datasets.open_unpaired, Cut, training.Watch(shown=SHOWN), PRESETS)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,8 @@ class Options(UnpairedOptions):
     """Number of earlier translations kept for each discriminator; 0: off."""
 
 
+SHOWN = ("adversarial_a2b", "discriminator_b")  # the losses that the terminal shows first
+
 PRESETS = {
     "cyclegan": {},
     # The paper's terms and weights with the networks, hinge loss and schedule of its program. For
@@ -362,7 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, open_both_directions, CycleGan)
+    launch.train(options, open_both_directions, CycleGan, training.Watch(shown=SHOWN), PRESETS)
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.probe:
         probe(options)
         return
-    watch = training.Watch(warnings=training.collapse_warnings)
+    watch = training.Watch(warnings=training.collapse_warnings, shown=("loss", "spread"))
     launch.train(options, open_pictures, Features, watch)
 
 

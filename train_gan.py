@@ -2,7 +2,8 @@
 
 A discriminator learns to distinguish real pictures from generated ones, and the generator learns to
 fool it (Goodfellow et al. 2014). Presets: r3gan (recommended; also r3gan_32, r3gan_tiny), vanilla,
-vanilla_conv, dcgan, sngan, wgan_gp, progressive (also progressive_paper, progressive_cifar10).
+vanilla_conv, dcgan (also dcgan_tiny), sngan, wgan_gp, progressive (also progressive_paper,
+progressive_cifar10).
 """
 
 from collections.abc import Sequence
@@ -317,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, open_images, Gan, watch(options.objective))
+    launch.train(options, open_images, Gan, watch(options.objective), PRESETS)
 
 
 if __name__ == "__main__":

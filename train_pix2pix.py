@@ -63,6 +63,8 @@ class Options(TranslatorOptions):
     metrics: str = "l1,psnr,ssim"
 
 
+SHOWN = ("l1", "adversarial")  # the losses that the terminal shows first
+
 PRESETS = {"pix2pix": {}, "colorization": {"lab": True}}
 
 
@@ -236,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, check, train."""
     options = cli.parse(Options, arguments, PRESETS)
     check(options)
-    launch.train(options, open_pairs, Pix2Pix)
+    launch.train(options, open_pairs, Pix2Pix, training.Watch(shown=SHOWN), PRESETS)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ from typing import Literal
 
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 import data
@@ -22,6 +20,7 @@ import models
 import training
 from commands import cli
 from commands.options import check_least
+from commands.pages.gallery import Gallery
 from errors import UserError
 
 
@@ -44,6 +43,8 @@ class Options:
     """Seed of the dropout for --batch_statistics."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one."""
+    gallery: bool = False
+    """Write index.html into the folder of --output: each picture over its source."""
     batch_size: int = 1
     """Maximum batch size; only consecutive files of equal size are batched."""
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_least(options, batch_size=1, seed=0)
     device = training.choose_device(options.device, training.Processes())
     outputs = plan_outputs(options.input, options.output)
+    gallery = open_gallery(options, outputs)
     saved = models.load_generator(
         options.checkpoint, "--checkpoint", options.direction, "use generate.py"
     )
@@ -63,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     batch_size = 1 if options.batch_statistics else options.batch_size
     unreadable: dict[Path, str] = {}
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("translating", total=len(outputs))
+    with training.LiveLine(len(outputs), label="translating", unit="pictures") as line:
         for paths, pictures in batches(list(outputs), source, batch_size, unreadable):
             translated = models.translate(
                 network,
@@ -72,17 +73,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 batch_statistics=options.batch_statistics,
                 seed=seed_of(paths[0], options),
             ).cpu()
-            for path, picture in zip(paths, translated, strict=True):
-                write_picture(outputs[path], target.to_image(picture))
-            progress.advance(task, len(paths))
+            for path, picture, view in zip(
+                paths, translated, source.to_view(pictures), strict=True
+            ):
+                image = target.to_image(picture)
+                write_picture(outputs[path], image)
+                if gallery:
+                    shown = data.RGB.to_image(target.to_view(picture[None])[0])
+                    gallery.add(outputs[path], shown, data.RGB.to_image(view))
+            line.advance(len(paths))
     written = len(outputs) - len(unreadable)
     print(f"{written} pictures written to {options.output}", file=sys.stderr)
+    if gallery:
+        words = f"{written} pictures of {options.input}, translated by {options.checkpoint}"
+        print(f"gallery: {gallery.write(options.output.resolve().name, words)}", file=sys.stderr)
     if unreadable:
         names = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(
             f"--input {options.input}: {len(unreadable)} of {len(outputs)} pictures cannot be "
             f"read, repair or remove them: {names}"
         )
+
+
+def open_gallery(options: Options, outputs: dict[Path, Path]) -> Gallery | None:
+    """Return the gallery for --gallery; raises UserError if --output is no folder."""
+    if not options.gallery:
+        return None
+    if options.output in outputs.values():
+        raise UserError(f"--gallery: --output {options.output} is one picture; give a folder")
+    return Gallery(options.output, "--output")
 
 
 def seed_of(path: Path, options: Options) -> int:

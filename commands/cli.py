@@ -103,14 +103,42 @@ def named_as_options(message: str) -> str:
     return re.sub(r"`([a-z][a-z0-9_]*)`", r"--\1", message)
 
 
-def config(options: RunOptions, data_description: Mapping[str, str]) -> dict:
-    """Return the content of config.json: command, resolved options, data, versions."""
+def config(
+    options: RunOptions, data_description: Mapping[str, str], given: Sequence[str] = ()
+) -> dict:
+    """Return the content of config.json: command, arguments, resolved options, data, versions."""
     return {
         "command": Path(sys.modules[type(options).__module__].__file__).name,
+        "given": list(given),
         "options": plain_values(options),
         "data": dict(data_description),
         "versions": versions(),
     }
+
+
+def arguments_of(options: RunOptions, presets: Mapping[str, Mapping]) -> list[str]:
+    """Return arguments that `parse` reads as these options: what their preset does not set.
+
+    Paths are absolute, so that the arguments mean the same in every folder.
+    """
+    kind = type(options)
+    preset = {"preset": options.preset}
+    defaults = [kind(), kind(**{**presets.get(options.preset, {}), **preset})]
+    arguments = []
+    for name, value in vars(options).items():
+        if value == vars(defaults[name != "preset"])[name]:
+            continue
+        if isinstance(value, bool):
+            arguments.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            arguments += [f"--{name}", *_words(value)]
+    return arguments
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, tuple):
+        return [word for one in value for word in _words(one)]
+    return [str(value.resolve() if isinstance(value, Path) else value)]
 
 
 def plain_values(options: object) -> dict:

@@ -4,14 +4,11 @@ Used by evaluate.py and, during training, by the training scripts.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 
 import torch
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress
 
 import data
 import metrics
@@ -142,11 +139,16 @@ class Evaluator:
         with (
             closing(stream),
             closing(readable),
-            self._progress(pictures.label, len(indices)) as advance,
+            training.LiveLine(
+                len(indices),
+                label=f"measuring {pictures.label}",
+                unit="pictures",
+                shown=self.processes.writes,
+            ) as line,
         ):
             for batch in batches(readable, self.batch_size):
                 collection.add([found.index for found in batch], [found.pixels for found in batch])
-                advance(len(batch))
+                line.advance(len(batch))
         self._report(pictures, unreadable, losses)
         collection.merge(self.sharing)
         if collection.count < 2:
@@ -174,13 +176,6 @@ class Evaluator:
             moments=self.moments_of_reals and not is_fake,
             pairs=pairs,
         )
-
-    @contextmanager
-    def _progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        shown = self.processes.writes and sys.stderr.isatty()
-        with Progress(console=Console(stderr=True), disable=not shown) as progress:
-            task = progress.add_task(escape(label), total=total)
-            yield lambda done: progress.advance(task, done)
 
     def _report(
         self, pictures: Pictures, unreadable: dict[str, str], losses: dict[str, str]

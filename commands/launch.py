@@ -18,6 +18,7 @@ import training
 from commands import cli, evaluation, pictures
 from commands.monitor import RunMonitor
 from commands.options import BEFORE_OPTIONS, MAY_CHANGE, GeneratorRunOptions, RunOptions
+from commands.pages.saved import SavedPage
 from commands.trained import TrainedNetworks
 from errors import UserError
 
@@ -62,8 +63,10 @@ def train(
     open_data: Callable[[RunOptions], Data],
     build_method: Callable[[RunOptions, torch.device, training.Processes], TrainedMethod],
     watch: training.Watch | None = None,
+    presets: Mapping[str, Mapping] = MappingProxyType({}),
 ) -> None:
     """Open the data, build the method, compare with the run folder, and train."""
+    given = cli.arguments_of(options, presets)
     processes = training.places_from_environment()
     device = training.choose_device(options.device, processes)
     with training.process_group(processes, device):
@@ -83,7 +86,7 @@ def train(
             precision=training.choose_precision(options.precision, device),
         )
         method = build_method(options, device, processes)
-        config = cli.config(options, files.description)
+        config = cli.config(options, files.description, given)
         run = training.RunFolder(options.run_dir)
         run.check(config, MAY_CHANGE, BEFORE_OPTIONS)
         if not options.dry_run:
@@ -139,6 +142,7 @@ def _train(
         name: lambda path, seen, network=network: export(path, network, seen, config, files)
         for name, network in method.trained.exported.items()
     }
+    page = SavedPage(run.folder, device)
     try:
         evaluate = None
         if files.monitor:
@@ -147,8 +151,10 @@ def _train(
             evaluate = monitor(options, files, method, run, exports, device, processes)
         if processes.writes:  # now that nothing is refused any more
             report_findings(files.findings)
-        reports = training.Reports(files.preview, exports, evaluate, watch or training.Watch())
-        with training.tf32_products(options.precision == "tf32"):
+        reports = training.Reports(
+            files.preview, exports, evaluate, watch or training.Watch(), page.write
+        )
+        with training.tf32_products(options.precision == "tf32"), page.told_of_failure(processes):
             training.fit(method, stream, run, pace, reports, processes, device)
     finally:
         run.release()

@@ -76,7 +76,7 @@ MAY_CHANGE = frozenset(
 )
 
 # Values that correspond to runs from before an option existed, so that those can be resumed.
-BEFORE_OPTIONS = {"decode": "exact"}
+BEFORE_OPTIONS = {"decode": "exact", "conditioning": "concatenation"}
 
 CONTAINER_LIMITS = (  # of Linux control groups, versions 2 and 1
     "/sys/fs/cgroup/memory.max",

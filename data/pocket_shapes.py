@@ -15,24 +15,23 @@ def render_shape(seed: int, index: int, size_px: int) -> np.ndarray:
     """Draw picture `index`, whose shape is SHAPES[index % 4]: uint8 [size_px, size_px, 3].
 
     A pure function: what is drawn depends only on (`seed`, `index`) (ValueError if negative), the
-    resolution on `size_px`. Position, size and rotation are random, as are both colours of the
-    background and the shape's colour, which is much brighter or much darker than the background.
-    Edges are smooth: a pixel is the mean of 3 x 3 samples.
+    resolution on `size_px`. Position and size are random, as are the rotation (within 20 degrees of
+    upright), both colours of the background, and the shape's colour, which is much brighter than
+    they are. Edges are smooth: a pixel is the mean of 3 x 3 samples.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
     steps = (np.arange(size_px * SAMPLES) + 0.5) / (size_px * SAMPLES)
     x, y = steps[None, :], steps[:, None]
-    radius = rng.uniform(0.22, 0.38)
+    radius = rng.uniform(0.26, 0.38)
     centre_x, centre_y = rng.uniform(_ROOM * radius, 1 - _ROOM * radius, 2)
-    turn = rng.uniform(0, 2 * np.pi)
+    turn = rng.uniform(-0.35, 0.35)
     across, down = (x - centre_x) / radius, (y - centre_y) / radius
     u = across * np.cos(turn) + down * np.sin(turn)
     v = down * np.cos(turn) - across * np.sin(turn)
     inside = _inside(SHAPES[index % len(SHAPES)], u, v)
-    light, dark = rng.uniform(0.75, 1), rng.uniform(0.05, 0.35)
-    shape_value, ground_value = (light, dark) if rng.random() < 0.5 else (dark, light)
-    colour = _colour(rng.uniform(), rng.uniform(0.3, 0.8), shape_value)
-    start, end = (_colour(rng.uniform(), rng.uniform(0, 0.3), ground_value) for _ in range(2))
+    colour = _colour(rng.uniform(), rng.uniform(0.3, 0.8), rng.uniform(0.75, 1))
+    value = rng.uniform(0.05, 0.35)
+    start, end = (_colour(rng.uniform(), rng.uniform(0, 0.3), value) for _ in range(2))
     angle = rng.uniform(0, 2 * np.pi)
     fade = 0.5 + ((x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)) / np.sqrt(2)
     ground = start + (end - start) * fade[..., None]
@@ -64,7 +63,7 @@ def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         return np.abs(distance - 0.75) < 0.25
     if shape == "square":
         return np.maximum(np.abs(u), np.abs(v)) < 0.84
-    sides = [u * np.cos(angle) + v * np.sin(angle) for angle in 2 * np.pi / 3 * np.arange(3)]
+    sides = [v * np.cos(angle) + u * np.sin(angle) for angle in 2 * np.pi / 3 * np.arange(3)]
     return np.max(sides, axis=0) < 0.6  # half of the corners' distance
 
 

@@ -38,7 +38,14 @@ from models.resnet_encoder import (
     classifier_of,
     draw_layers,
 )
-from models.saved import SavedGenerator, load_generator, load_sampler, read_saved, save_generator
+from models.saved import (
+    SavedGenerator,
+    load_generator,
+    load_sampler,
+    makes_from_noise,
+    read_saved,
+    save_generator,
+)
 from models.stylegan2 import Stylegan2Generator
 from models.unet import UnetGenerator
 from models.views import COLOURS, Policy, draw_views, make_views
@@ -86,6 +93,7 @@ __all__ = [
     "load_generator",
     "load_sampler",
     "make_views",
+    "makes_from_noise",
     "may_run_together",
     "official_state",
     "read_saved",

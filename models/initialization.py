@@ -27,7 +27,7 @@ def initialize(
             _draw(layer.weight, scheme, gain, generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
+        elif isinstance(layer, nn.BatchNorm2d) and layer.affine:
             nn.init.normal_(layer.weight, 1.0, gain, generator=generator)
             nn.init.zeros_(layer.bias)
     return network

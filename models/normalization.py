@@ -66,7 +66,8 @@ def normed_relu(kind: str, channels: int) -> list[nn.Module]:
     """
     if kind == "instance":
         return [InstanceNormReLU(channels), nn.Identity()]
-    return [norm_layer(kind, channels), nn.ReLU(inplace=True)]
+    # In place without a norm, it would change the convolution's output, which `encode` returns.
+    return [norm_layer(kind, channels), nn.ReLU(inplace=kind != "none")]
 
 
 def norm_layer(kind: str, channels: int) -> nn.Module:

@@ -43,7 +43,7 @@ def load_generator(
     message ends with `remedy`.
     """
     saved = read_saved(path, option, direction)
-    if _makes_from_noise(saved):
+    if makes_from_noise(saved):
         raise UserError(f"{option} {path}: makes pictures from noise, not translations; {remedy}")
     return saved
 
@@ -61,7 +61,7 @@ def load_sampler(
     path = Path(path)
     both_ways = any((path / f"generator_{name}.safetensors").exists() for name in DIRECTIONS)
     saved = None if both_ways else read_saved(path, option)
-    if saved is None or not _makes_from_noise(saved):
+    if saved is None or not makes_from_noise(saved):
         raise UserError(f"{option} {path}: a translator, not a generator from noise; {remedy}")
     about = saved.description
     try:
@@ -102,7 +102,8 @@ def read_saved(path: Path | str, option: str, direction: str | None = None) -> S
     return saved
 
 
-def _makes_from_noise(saved: SavedGenerator) -> bool:
+def makes_from_noise(saved: SavedGenerator) -> bool:
+    """Return whether a generator makes pictures from noise, and is no translator."""
     return saved.description.get("architecture") in GAN_GENERATORS
 
 

@@ -16,11 +16,11 @@ import torch
 ROOT = Path(__file__).parents[1]
 LIMIT_SECONDS = 240
 THREADS = int(os.environ.get("PAIRLESS_TEST_THREADS", "1"))
-COMMANDS = ["evaluate", "generate", "export_official", "translate"]
+COMMANDS = ["app", "evaluate", "generate", "export_official", "translate"]
 COMMANDS += ["train_cut", "train_cyclegan", "train_features", "train_gan", "train_pix2pix"]
 
 # The first optimizer of a process imports torch._dynamo, which takes longer than a tiny run.
-IMPORTED_ONCE = [*COMMANDS, "torch._dynamo", "pytest", "tests.training_runs"]
+IMPORTED_ONCE = [*COMMANDS, "torch._dynamo", "pytest", "tests.training_runs", "tests.pages.packed"]
 
 multiprocessing.set_forkserver_preload(IMPORTED_ONCE)
 
@@ -38,11 +38,7 @@ def run_script(
 
     folder: for what it prints. file_bytes: the longest file that the process may write.
     """
-    told = [folder / name for name in ("stdout.txt", "stderr.txt")]
-    process = multiprocessing.get_context("forkserver").Process(
-        target=_as_script, args=(arguments, told, file_bytes)
-    )
-    process.start()
+    process, told = start_script(folder, arguments, file_bytes)
     process.join(LIMIT_SECONDS)
     if process.exitcode is None:
         process.kill()
@@ -50,6 +46,18 @@ def run_script(
     return subprocess.CompletedProcess(
         arguments, process.exitcode, *(path.read_text() for path in told)
     )
+
+
+def start_script(
+    folder: Path, arguments: Sequence[str], file_bytes: int | None = None
+) -> tuple[multiprocessing.Process, list[Path]]:
+    """Start a script as `run_script` does; return the process, and its stdout and stderr."""
+    told = [folder / name for name in ("stdout.txt", "stderr.txt")]
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_as_script, args=(arguments, told, file_bytes)
+    )
+    process.start()
+    return process, told
 
 
 def _as_script(arguments: Sequence[str], told: Sequence[Path], file_bytes: int | None) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 import check_data
 import train_cut
 from commands.inspection import advice, timing
+from commands.pages.words import duration
 from data import inspection
 from errors import UserError
 from tests.data.inspection.folders import clean, inspected, label_map, painted, pairs, scene
@@ -191,7 +192,7 @@ def test_a_step_that_takes_too_long_is_stopped(tmp_path):
     [(50, "50 seconds"), (150, "2.5 minutes"), (7300, "2.0 hours"), (1e6, "12 days")],
 )
 def test_durations_in_words(seconds, words):
-    assert timing.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 @pytest.mark.parametrize(

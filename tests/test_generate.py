@@ -207,6 +207,7 @@ def test_a_walk_passes_its_keys_and_closes(labels, conditional, tmp_path):
         options += ("--labels", *labels)
     run(*options, "--interpolate", tmp_path / "walk.png")
     run(*options, "--interpolate", tmp_path / "walk.gif")
+    run(*options, "--interpolate", tmp_path / "walk.webp")
     sheet = Image.open(tmp_path / "walk.png")
     assert sheet.size == (4 * 18 + 2, 3 * 18 + 2)
     sampler = models.load_sampler(conditional)
@@ -216,13 +217,34 @@ def test_a_walk_passes_its_keys_and_closes(labels, conditional, tmp_path):
     steps = [cell(sheet, *divmod(number % 12, 4)).astype(int) for number in range(13)]
     changes = [np.abs(a - b).mean() for a, b in zip(steps, steps[1:], strict=False)]
     assert 0 < max(changes) < np.abs(steps[0] - steps[4]).mean()
-    with Image.open(tmp_path / "walk.gif") as moving:
-        assert (moving.n_frames, moving.size) == (12, (SIZE_PX, SIZE_PX))
-        assert moving.info["loop"] == 0 and moving.info["duration"] == 40
-        for number in (0, 5, 11):
-            moving.seek(number)
-            frame = np.asarray(moving.convert("RGB")).astype(int)
-            assert np.abs(frame - steps[number]).mean() < 2  # 256 colours a frame
+    for ending in ("gif", "webp"):
+        with Image.open(tmp_path / f"walk.{ending}") as moving:
+            side = (SIZE_PX, SIZE_PX) if not labels else (2 * 18 + 2, 18 + 2)
+            assert (moving.n_frames, moving.size) == (12, side)
+            assert moving.info["loop"] == 0
+            for number in (0, 4, 8):
+                moving.seek(number)
+                frame = moving.convert("RGB")
+                assert moving.info["duration"] == 40
+                first = cell(frame, 0, 0) if labels else np.asarray(frame)
+                errors = {key: np.abs(steps[key] - first).mean() for key in (0, 4, 8)}
+                assert min(errors, key=errors.get) == number and errors[number] < 30  # lossy
+
+
+def test_classes_walk_side_by_side_from_the_same_latents(conditional, tmp_path):
+    options = ("--checkpoint", conditional, "--keys", 2, "--frames", 2)
+    run(*options, "--labels", "fish", "cat", "fish", "--interpolate", tmp_path / "both.gif")
+    for column, name in enumerate(("fish", "cat")):
+        run(*options, "--labels", name, "--interpolate", tmp_path / f"{name}.gif")
+        with (
+            Image.open(tmp_path / "both.gif") as both,
+            Image.open(tmp_path / f"{name}.gif") as one,
+        ):
+            assert both.n_frames == one.n_frames == 4
+            both.seek(3)
+            one.seek(3)
+            alone = np.asarray(one.convert("RGB")).astype(int)
+            assert np.abs(cell(both.convert("RGB"), 0, column) - alone).mean() < 8
 
 
 def test_a_progressive_file_in_mid_fade_shows_its_current_size(tmp_path):
@@ -279,7 +301,7 @@ def test_raw_weights_need_a_run_with_a_checkpoint(checkpoint, tmp_path, fails):
         (["--truncation", 1.1], ("--truncation 1.1", "0 to 1")),
         (["--truncation", "nan"], ("--truncation nan", "0 to 1")),
         (["--grid", "g.jpg"], ("--grid g.jpg", ".png")),
-        (["--interpolate", "walk.mp4"], ("--interpolate walk.mp4", ".gif or .png")),
+        (["--interpolate", "walk.mp4"], ("--interpolate walk.mp4", ".webp or .png")),
         (["--grid", "a.png", "--interpolate", "a.png"], ("--interpolate a.png", "--grid")),
         (["--labels", "cat"], ("--labels cat", "no classes", "leave --labels out")),
     ],

@@ -4,16 +4,21 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
+import data
 import evaluate
 import export_official
 import generate
+import models
 import pocket
 import train_cut
 import train_cyclegan
 import train_gan
 import train_pix2pix
 import translate
+from commands.pages import previews
+from commands.pages.walk import FRAMES
 
 SMALL = ["--base_channels", "4", "--discriminator_channels", "4", "--discriminator_layers", "1"]
 SMALL += ["--total_images", "4", "--workers", "0", "--log_every", "2", "--preview_every", "4"]
@@ -38,7 +43,22 @@ def drawn(tmp_path_factory):
 def losses_of(run):
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["images"] == 4
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "4 of 4" in page and ">Finished<" in page and '"images": 4, "source": "data:' in page
     return lines[-1]
+
+
+def assert_rows(run, direction=None):
+    """The page takes the second row of a preview for the translation of the first one."""
+    sheet = Image.open(run / "previews" / "000000004.png")
+    rows = previews.ROWS[json.loads((run / "config.json").read_text())["command"]]
+    grid = previews.find_grid(sheet, len(rows.names))
+    assert grid == previews.Grid(len(rows.names), 4, 2, 32, 32)
+    source, translated = (
+        data.to_tensor(sheet.crop((2, top, 34, top + 32)))[None] for top in (2, 36)
+    )
+    network = models.load_generator(run, direction=direction).network
+    assert (models.translate(network, source) - translated).abs().max() < 0.05  # of 8 bits
 
 
 @pytest.mark.parametrize(
@@ -51,10 +71,11 @@ def losses_of(run):
 def test_unpaired(drawn, script, more, loss, capsys):
     run = drawn / script.__name__
     size = ["--load_size", "34", "--crop_size", "32", "--generator", "resnet_6blocks"]
-    data = ["--dataroot", str(drawn / "unpaired"), "--run_dir", str(run)]
-    script.main([*data, *SMALL, *size, *more])
+    files = ["--dataroot", str(drawn / "unpaired"), "--run_dir", str(run)]
+    script.main([*files, *SMALL, *size, *more])
     assert losses_of(run)[loss] > 0
     direction = ["--direction", "a2b"] if script is train_cyclegan else []
+    assert_rows(run, *direction[1:])
     source, output = drawn / "unpaired" / "testA", drawn / f"{run.name}-translated"
     checkpoint = ["--checkpoint", str(run), *direction]
     translate.main([*checkpoint, "--input", str(source), "--output", str(output)])
@@ -74,18 +95,24 @@ def test_pairs(drawn):
     run = drawn / "pairs-run"
     size = ["--load_size", "32", "--crop_size", "32", "--generator", "resnet_6blocks"]
     maps = ["--source_classes", "11", "--evaluate_every", "0"]
-    data = ["--dataroot", str(drawn / "pairs"), "--run_dir", str(run)]
-    train_pix2pix.main([*data, *SMALL, *size, *maps])
+    files = ["--dataroot", str(drawn / "pairs"), "--run_dir", str(run)]
+    train_pix2pix.main([*files, *SMALL, *size, *maps])
     assert losses_of(run)["l1"] > 0
+    sheet = Image.open(run / "previews" / "000000004.png")
+    assert previews.find_grid(sheet, 3) == previews.Grid(3, 4, 2, 32, 32)
 
 
 def test_from_noise(drawn):
     run = drawn / "gan-run"
     small = ["--base_channels", "4", "--discriminator_channels", "4", "--latent_channels", "4"]
     few = ["--batch_size", "4", "--total_images", "4", "--workers", "0", "--log_every", "4"]
-    data = ["--dataroot", str(drawn / "shapes"), "--labels", "folders", "--run_dir", str(run)]
-    train_gan.main([*data, "--preset", "dcgan", "--crop_size", "16", *small, *few])
+    few += ["--preview_every", "4"]
+    files = ["--dataroot", str(drawn / "shapes"), "--labels", "folders", "--run_dir", str(run)]
+    train_gan.main([*files, "--preset", "dcgan", "--crop_size", "16", *small, *few])
     assert losses_of(run)["generator"] > 0
+    sheet = Image.open(run / "previews" / "000000004.png")
+    assert previews.find_grid(sheet, 0) == previews.Grid(5, 8, 2, 16, 16)
+    assert f'"frames": {FRAMES}' in (run / "report.html").read_text(encoding="utf-8")
     output, sheet = drawn / "samples", drawn / "sheet.png"
     generate.main(
         ["--checkpoint", str(run), "--output", str(output), "--num", "4", "--grid", str(sheet)]

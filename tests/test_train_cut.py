@@ -246,7 +246,7 @@ def test_the_run_folder_holds_what_is_promised(tmp_path):
     assert config["options"]["preset"] == "cut" and config["options"]["nce_temperature"] == 0.07
     assert config["versions"]["torch"] == torch.__version__.split("+")[0]
     assert {path.name for path in run.iterdir()} == {
-        *("config.json", "log.jsonl", "tensorboard", "previews", "checkpoints"),
+        *("config.json", "log.jsonl", "tensorboard", "previews", "checkpoints", "report.html"),
         *("generator.safetensors", ".lock"),
     }
     with Image.open(run / "previews" / "000000004.png") as sheet:

@@ -388,7 +388,15 @@ def test_two_processes_make_the_steps_of_one(dataroot, tmp_path):
 def test_the_run_folder_holds_what_is_promised(finished):
     networks = [f"{kind}_{way}.safetensors" for kind in ("generator", "best") for way in WAYS]
     assert {path.name for path in finished.iterdir()} == {
-        *("config.json", "log.jsonl", "metrics.jsonl", "tensorboard", "previews", "checkpoints"),
+        *(
+            "config.json",
+            "log.jsonl",
+            "metrics.jsonl",
+            "tensorboard",
+            "previews",
+            "checkpoints",
+            "report.html",
+        ),
         *(".lock", *networks),
     }
     config = json.loads((finished / "config.json").read_text())

@@ -317,7 +317,7 @@ def test_a_run_leaves_what_its_readers_need(tmp_path):
     train(dataroot, run, "dcgan", "--labels", "folders", "--total_images", "16")
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "log.jsonl", "tensorboard", "previews", "checkpoints", ".lock"),
-        "generator.safetensors",
+        *("generator.safetensors", "report.html"),
     }
     config = json.loads((run / "config.json").read_text())
     assert config["command"] == "train_gan.py" and config["options"]["classes"] == 3
@@ -448,7 +448,7 @@ def test_a_few_bad_steps_are_told_and_survived(tmp_path, monkeypatch, capsys):
     assert [line["skipped_updates"] for line in lines] == [0, 1, 0]
     assert lines[1]["discriminator"] is None and lines[2]["discriminator"] > 0
     assert "not finite" in lines[1]["warnings"][0] and "warnings" not in lines[2]
-    assert "warning at 16 images: 100.00% of the updates were skipped" in capsys.readouterr().err
+    assert "    16  warning:  100.00% of the updates were skipped" in capsys.readouterr().err
 
 
 def test_twenty_bad_steps_in_a_row_end_the_run_with_the_last_good_checkpoint(

@@ -29,6 +29,7 @@ from training.files import write_atomically, write_output
 from training.growing import GrowingSchedule
 from training.health import collapse_warnings, pairwise_distance, warnings
 from training.history import FakePool, RefinedHistory
+from training.live_line import LiveLine
 from training.log import log_lines, peak_memory_gb
 from training.loop import Method, Pace, Reports, Watch, fit
 from training.modules import (
@@ -53,6 +54,7 @@ __all__ = [
     "AdaptiveAugmentation",
     "FakePool",
     "GrowingSchedule",
+    "LiveLine",
     "Method",
     "MovingAverage",
     "Pace",

@@ -5,19 +5,19 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from training.distributed import average_tensor, gather_objects
 from training.files import write_lines_atomically
 from training.run_folder import RunFolder
+from training.table import RunTable
 
 
 class NonFiniteLossError(Exception):
@@ -106,8 +106,13 @@ class RunLog:
         images_seen: int,
         total_images: int,
         charts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        shown: Sequence[str] = (),
     ):
-        """Open the files; charts: title -> names of values that TensorBoard plots together."""
+        """Open the files.
+
+        charts: title -> names of values that TensorBoard plots together. shown: names of the values
+        that the terminal shows first.
+        """
         self.path, self.metrics_path = run.log, run.metrics
         for path in (self.path, self.metrics_path):
             _drop_lines_after(path, images_seen)
@@ -116,23 +121,11 @@ class RunLog:
             lines = {title: ["Multiline", list(names)] for title, names in charts.items()}
             self.tensorboard.add_custom_scalars({"charts": lines})
         self.started_at_seconds, self.started_at_images = time.monotonic(), images_seen
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
-        self.task = self.progress.add_task(
-            "starting", total=total_images, completed=images_seen, rate=""
-        )
-        self.progress.start()
+        self.table = RunTable(images_seen, total_images, shown)
 
     def advance(self, images_seen: int) -> None:
-        """Update the progress bar."""
-        self.progress.update(self.task, completed=images_seen)
+        """Update the live line."""
+        self.table.line.update(images_seen)
 
     def line(
         self,
@@ -143,7 +136,7 @@ class RunLog:
     ) -> None:
         """Write one line: losses, learning rate, speed since the last line, peak memory.
 
-        Values that are not finite become null. Warnings are also printed to the terminal.
+        Values that are not finite become null. The line is also shown as a row, warnings below it.
         """
         now = time.monotonic()
         seconds = max(now - self.started_at_seconds, 1e-9)
@@ -163,12 +156,9 @@ class RunLog:
             record["warnings"] = list(warnings)
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        self.table.row(images_seen, values, speed)
         for warning in warnings:
-            print(f"warning at {images_seen} images: {warning}", file=sys.stderr)
-        losses = " ".join(f"{name} {value:.3g}" for name, value in values.items())
-        self.progress.update(self.task, description=losses, rate=f"{speed:.2f} images/s")
-        if self.progress.disable:
-            print(f"{images_seen} images  {losses}  {speed:.2f} images/s", file=sys.stderr)
+            self.table.event(images_seen, "warning:", warning, "yellow")
 
     def metrics(self, images_seen: int, numbers: Mapping[str, object]) -> None:
         """Write one line of metrics.jsonl: numbers, and strings that say how they were measured."""
@@ -178,16 +168,30 @@ class RunLog:
         drawn = {name: value for name, value in numbers.items() if isinstance(value, float)}
         for name, value in drawn.items():
             self.tensorboard.add_scalar(f"metrics/{name}", value, images_seen)
-        shown = " ".join(f"{name} {value:.4g}" for name, value in drawn.items())
-        print(f"{images_seen} images  {shown}", file=sys.stderr)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in drawn.items())
+        if shown:
+            self.table.event(images_seen, "measured", shown, "cyan")
 
     def picture(self, name: str, sheet: Tensor, images_seen: int) -> None:
         """Write a picture [3, H, W] in [0, 1] to TensorBoard."""
         self.tensorboard.add_image(name, sheet, images_seen)
 
+    @contextmanager
+    def busy(self, doing: str) -> Iterator[None]:
+        """Show in the live line what takes longer than a step."""
+        self.table.line.notes, notes = [doing], self.table.line.notes
+        try:
+            yield
+        finally:
+            self.table.line.notes = notes
+
+    def saved(self, images_seen: int, what: str, path: str) -> None:
+        """Tell the terminal what was saved, and where in the run folder."""
+        self.table.event(images_seen, what, path)
+
     def close(self) -> None:
-        """Stop the progress bar and flush TensorBoard."""
-        self.progress.stop()
+        """Remove the live line and flush TensorBoard."""
+        self.table.line.close()
         self.tensorboard.close()
 
 

@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -65,11 +65,12 @@ class Pace(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """When a method's run is stopped or warned about, and what TensorBoard plots together."""
+    """When a method's run is stopped or warned about, and which of its values are shown."""
 
     bad_steps: int = 1  # consecutive steps with a non-finite loss that end the run
     warnings: Callable[[Mapping[str, float]], Sequence[str]] = lambda values: ()  # of a log line
     charts: Mapping[str, Sequence[str]] = MappingProxyType({})  # for TensorBoard: title -> values
+    shown: Sequence[str] = ()  # the values that the terminal shows first
 
 
 class Reports(NamedTuple):
@@ -77,13 +78,15 @@ class Reports(NamedTuple):
 
     exports: file name in the run folder -> function of (path, images seen) that writes it; called
     at every save. evaluate: function of the images seen, called in all processes; in the writing
-    one it returns the numbers for metrics.jsonl, {} for none.
+    one it returns the numbers for metrics.jsonl, {} for none. page: function of whether the run
+    goes on; called in the writing process after each save and all that belongs to it.
     """
 
     preview_batch: NamedTuple
     exports: Mapping[str, Callable[[Path, int], object]]
     evaluate: Callable[[int], Mapping[str, object]] | None = None
     watch: Watch = Watch()
+    page: Callable[[bool], object] | None = None
 
 
 class StoppedError(PairlessError):
@@ -127,8 +130,10 @@ def fit(
                 if crossed(before, progress.images_seen, pace.save_every):
                     progress.save()
                 progress.measure(before)
+                progress.write_page(going_on=not (progress.at_end or stopping))
             batches.close()  # ends the loader's workers before the last save
             progress.save()
+            progress.write_page(going_on=False)
             progress.end(stop_signal[0] if stop_signal else signal.SIGTERM)
     except NonFiniteLossError as error:
         raise DivergedError(_describe_divergence(error, stream, run)) from error
@@ -155,9 +160,11 @@ class _Progress:
         self.means = LossMeans(device, reports.watch.bad_steps)
         self.parts = {**method.state(), "loss_means": self.means}
         self.images_seen = self.saved_at = _restore(self.parts, run, processes)
+        self.page_of = self.saved_at
         self.log = None
         if processes.writes:
-            self.log = RunLog(run, self.images_seen, pace.total_images, reports.watch.charts)
+            watch = reports.watch
+            self.log = RunLog(run, self.images_seen, pace.total_images, watch.charts, watch.shown)
             if self.images_seen >= pace.total_images:
                 done = (
                     f"already trained on {self.images_seen} images; to continue, give a larger "
@@ -165,7 +172,10 @@ class _Progress:
                 )
                 print(done, file=sys.stderr)
             else:
-                print(f"training to {pace.total_images} images on {device}", file=sys.stderr)
+                print(
+                    f"training to {pace.total_images} images on {device}, into {run.folder}",
+                    file=sys.stderr,
+                )
 
     @property
     def at_end(self) -> bool:
@@ -200,16 +210,19 @@ class _Progress:
         due = self.at_end or crossed(before, self.images_seen, every)
         if self.log and every and due:
             picture = self.method.preview(self.reports.preview_batch).cpu()
+            path = self.run.previews / f"{self.images_seen:09d}.png"
             with _disk_errors_reported(self.run, self.images_seen):
-                save_sheet(self.run.previews / f"{self.images_seen:09d}.png", picture)
+                save_sheet(path, picture)
                 self.log.picture("preview", (picture + 1) / 2, self.images_seen)
+            self.log.saved(self.images_seen, "preview", f"{path.parent.name}/{path.name}")
 
     def measure(self, before: int) -> None:
         """Evaluate if it is due."""
         due = self.at_end or crossed(before, self.images_seen, self.pace.evaluate_every)
         if not (self.reports.evaluate and due):
             return
-        numbers = self.reports.evaluate(self.images_seen)
+        with self.log.busy("measuring") if self.log else nullcontext():
+            numbers = self.reports.evaluate(self.images_seen)
         if self.log and numbers:
             with _disk_errors_reported(self.run, self.images_seen):
                 self.log.metrics(self.images_seen, numbers)
@@ -232,6 +245,13 @@ class _Progress:
                 target = self.run.folder / name
                 write_atomically(target, lambda path, e=export: e(path, self.images_seen))
             save_checkpoint(self.run.checkpoints, self.images_seen, states)
+        self.log.saved(self.images_seen, "saved", ", ".join(["checkpoint", *self.reports.exports]))
+
+    def write_page(self, going_on: bool) -> None:
+        """Write the run's page if it was saved since the last one."""
+        if self.log and self.reports.page and self.page_of != self.saved_at:
+            self.page_of = self.saved_at
+            self.reports.page(going_on)
 
     def end(self, signal_number: int) -> None:
         """Report what was written; raise StoppedError if the run was stopped before its end."""

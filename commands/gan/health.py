@@ -8,9 +8,11 @@ from torch import Tensor
 
 import losses
 import training
+from commands import cli
 
 GAMES = ("minimax", "non_saturating")  # objectives with the original GAN's discriminator loss
 EQUILIBRIUM = float(-torch.tensor(4.0, dtype=torch.double).log())  # the game's value there
+SHOWN = ("generator", "discriminator")  # the losses that the terminal shows first
 BAD_STEPS = 20  # consecutive skipped updates that end a run
 
 
@@ -48,13 +50,13 @@ def nan_if_skipped(value: Tensor, updated: Tensor) -> Tensor:
 
 
 def warnings(values: Mapping[str, float], objective: str) -> list[str]:
-    """Return the warnings for a log line.
+    """Return the warnings for a log line, which name options as on the command line.
 
     A Wasserstein critic should separate reals from fakes completely: the generator still learns.
     """
     if objective == "wgan":
         values = {name: value for name, value in values.items() if "accuracy" not in name}
-    return training.warnings(values)
+    return [cli.named_as_options(warning) for warning in training.warnings(values)]
 
 
 def watch(objective: str) -> training.Watch:
@@ -62,4 +64,4 @@ def watch(objective: str) -> training.Watch:
     charts = {}
     if objective in GAMES:
         charts["value of the game"] = ("game_value", "game_value_at_equilibrium")
-    return training.Watch(BAD_STEPS, partial(warnings, objective=objective), charts)
+    return training.Watch(BAD_STEPS, partial(warnings, objective=objective), charts, SHOWN)

@@ -44,6 +44,7 @@ def _sizes(kind: type, options: GanOptions, width: int) -> object:
         "widest_px": options.widest_px,
         "group_channels": options.group_channels,
         "norm": options.discriminator_norm,
+        "conditioning": options.conditioning,
         "spectral": options.spectral_norm,
     }
     known = [field.name for field in fields(kind) if field.name in values]

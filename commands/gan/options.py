@@ -60,6 +60,9 @@ class GanOptions(GeneratorRunOptions):
     """r3gan: channels per group in the 3x3 convolutions."""
     discriminator_norm: Literal["batch", "instance", "none"] = "batch"
     """dcgan: batch norm couples the pictures of a batch and excludes gradient penalties."""
+    conditioning: Literal["concatenation", "projection"] = "concatenation"
+    """dcgan with --labels: concatenation of one-hot labels to the inputs, or class-conditional
+    norms in the generator and a projection in the discriminator, which learn classes sooner."""
     spectral_norm: bool = True
     """sngan: spectral norm in the discriminator."""
 

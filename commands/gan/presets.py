@@ -138,6 +138,24 @@ PRESETS = {
     },
     "vanilla_conv": {**_DCGAN, **_VANILLA, "crop_size": 32},
     "dcgan": _DCGAN,
+    "dcgan_tiny": _DCGAN
+    | {
+        "crop_size": 32,
+        "base_channels": 32,
+        "discriminator_channels": 32,
+        "discriminator_norm": "none",
+        "conditioning": "projection",
+        "r1": 1.0,
+        "schedule": "cosine",
+        "schedule_images": 20_000,
+        "learning_rate": 1e-3,
+        "learning_rate_end": 1e-4,
+        "betas": (0.0, 0.99),
+        "ema_halflife_images": 1_000,
+        "batch_size": 16,
+        "total_images": 20_000,
+        **_pace(4_000, 2_000, 1_000),
+    },
     "sngan": _SNGAN,
     "wgan_gp": _SNGAN
     | {

@@ -1,11 +1,8 @@
 """The page of an inspection: one HTML file that holds its thumbnails."""
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from PIL import Image
 
@@ -18,6 +15,8 @@ from commands.inspection.result import (
     group_values,
     in_words,
 )
+from commands.pages import pictures
+from commands.pages.rendering import render
 from data import inspection
 
 THUMBNAIL_PX = 112
@@ -52,19 +51,16 @@ class Thumbnails:
             return None
         resampling = Image.Resampling.NEAREST if is_labels else Image.Resampling.BICUBIC
         image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), resampling)
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=80)
-        return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+        return pictures.address(pictures.encoded(image, pictures.JPEG), pictures.JPEG)
 
 
 def page(result: Result) -> str:
     """Return the page as HTML that needs no other file; all names in it are escaped."""
-    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     survey, thumbnails = result.survey, Thumbnails()
     layout = survey.layout
     groups = [group_values(survey, at) for at in range(len(layout.groups))]
-    return environment.from_string(template).render(
+    return render(
+        "data.html",
         folder=inspection.printable(str(layout.folder or " and ".join(_folders(result)))),
         kind=layout.kind.replace("_", " "),
         counts=", ".join(f"{group['name']} {group['files']:,}" for group in groups),
@@ -78,7 +74,6 @@ def page(result: Result) -> str:
         samples=[
             (group["name"], _sample(result, at, thumbnails)) for at, group in enumerate(groups)
         ],
-        thumbnail_px=THUMBNAIL_PX,
     )
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from commands import cli
 from commands.inspection.advice import Advice, sizes_in_words
-from commands.inspection.timing import Cost, Refused, duration
+from commands.inspection.timing import Cost, Refused
+from commands.pages.words import duration
 from data import inspection
 from data.inspection import Finding, Survey
 

@@ -116,12 +116,3 @@ def _lines(path: Path) -> list[dict]:
         return []
     whole = path.read_text(encoding="utf-8").split("\n")[:-1]
     return [json.loads(line) for line in whole]
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: 50 seconds, 3.2 hours, 12 days."""
-    for unit, size, least in (("days", 86400, 2), ("hours", 3600, 2), ("minutes", 60, 2)):
-        if seconds >= least * size:
-            number = seconds / size
-            return f"{number:.1f} {unit}" if number < 10 else f"{number:,.0f} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -140,6 +140,17 @@ def test_every_generator_keeps_the_size_and_passes_gradients(generator, norm, an
     )
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+@torch.no_grad()
+def test_features_are_the_same_from_a_whole_pass_and_from_its_beginning(norm):
+    network = ResnetGenerator(ResnetSizes(base_channels=2, blocks=1, norm=norm)).eval()
+    pictures = torch.rand(2, 3, 16, 24) * 2 - 1
+    features = network.forward_with_features(pictures, [0, 4, 8])[1]
+    for last, feature in zip((0, 4, 8), features, strict=True):  # 4 and 8 before norm and ReLU
+        assert torch.equal(network.encode(pictures, [last])[0], feature)
+    assert (features[1] < 0).any() and (features[2] < 0).any()
+
+
 GENERATOR = {"base_channels": 1, "norm": "batch", "antialias": False, "dropout": True}
 DISCRIMINATOR = {"base_channels": 1, "layers": 2, "norm": "batch", "antialias": True}
 

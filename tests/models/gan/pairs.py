@@ -7,7 +7,7 @@ import torch
 
 from models import gan
 
-PAIRS = ("mlp", "dcgan", "sngan", "progressive", "r3gan")
+PAIRS = ("mlp", "dcgan", "dcgan_projection", "sngan", "progressive", "r3gan")
 SIZE_PX = 16
 BATCH = 4
 
@@ -16,11 +16,15 @@ def small_generator(name, classes=0):
     sizes = {
         "mlp": lambda: gan.MlpGeneratorSizes(SIZE_PX, 3, 5, 12, classes),
         "dcgan": lambda: gan.DcganGeneratorSizes(SIZE_PX, 3, 5, 4, classes),
+        "dcgan_projection": lambda: gan.DcganGeneratorSizes(
+            SIZE_PX, 3, 5, 4, classes, "projection"
+        ),
         "sngan": lambda: gan.SnganGeneratorSizes(SIZE_PX, 3, 5, 6, classes),
         "progressive": lambda: gan.ProgressiveGeneratorSizes(SIZE_PX, 3, 5, 64, 8, classes),
         "r3gan": lambda: gan.R3ganGeneratorSizes(SIZE_PX, 3, 5, 3, 8, 8, 4, 1, classes),
     }[name]()
-    return drawn(gan.GAN_GENERATORS[name][0](sizes))
+    kind = gan.GAN_GENERATORS[name.removesuffix("_projection")][0]
+    return drawn(kind(sizes))
 
 
 def small_discriminator(name, classes=0, norm="none"):
@@ -28,6 +32,9 @@ def small_discriminator(name, classes=0, norm="none"):
         "mlp": lambda: gan.MlpDiscriminator(gan.MlpDiscriminatorSizes(SIZE_PX, 3, 6, 3, classes)),
         "dcgan": lambda: gan.DcganDiscriminator(
             gan.DcganDiscriminatorSizes(SIZE_PX, 3, 4, norm, classes)
+        ),
+        "dcgan_projection": lambda: gan.DcganDiscriminator(
+            gan.DcganDiscriminatorSizes(SIZE_PX, 3, 4, norm, classes, "projection")
         ),
         "sngan": lambda: gan.SnganDiscriminator(
             gan.SnganDiscriminatorSizes(SIZE_PX, 3, 6, classes=classes)

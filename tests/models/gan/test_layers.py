@@ -275,6 +275,38 @@ def test_the_norm_of_a_dcgan_judge_decides_whether_pictures_are_mixed(norm):
     assert torch.allclose(judge(x), alone, atol=1e-5) == (norm != "batch")
 
 
+def test_a_dcgan_judge_with_projection_adds_the_score_of_the_class():
+    """logit = w . f + v_k . f, for the features f of all classes."""
+    judge = stirred(small_discriminator("dcgan_projection", classes=3)).double()
+    x, labels = noise(4, 3, 16, 16), torch.tensor([2, 0, 1, 2])
+    *body, last = judge.layers
+    features = torch.nn.Sequential(*body)(x).flatten(1)
+    weights = last.weight.flatten(1)  # of no class, then of each
+    expected = [f @ weights[0] + f @ weights[1 + k] for f, k in zip(features, labels, strict=True)]
+    assert torch.allclose(judge(x, labels), torch.stack(expected), atol=1e-10)
+
+
+def test_a_dcgan_generator_with_projection_scales_its_norms_by_class():
+    generator = stirred(small_generator("dcgan_projection", classes=3)).double()
+    z, labels = latents(generator, dtype=torch.double), torch.tensor([2, 0, 1, 2])
+    x = generator.layers[0](with_one_hot(z, labels, 3)[:, :, None, None])
+    norm = generator.layers[1]
+    plain = (x - x.mean((0, 2, 3), keepdim=True)) / (
+        x.var((0, 2, 3), correction=0, keepdim=True) + 1e-5
+    ).sqrt()
+    scale, shift = (part.weight[labels][:, :, None, None] for part in (norm.scale, norm.shift))
+    y = torch.relu(plain * scale + shift)
+    for layer in generator.layers[3:]:
+        y = layer(y, labels) if isinstance(layer, ClassNorm) else layer(y)
+    assert torch.allclose(generator(z, labels), y, atol=1e-10)
+
+
+def test_an_unknown_conditioning_is_refused():
+    for sizes in (gan.DcganGeneratorSizes, gan.DcganDiscriminatorSizes):
+        with pytest.raises(ValueError, match="conditioning 'sum': give concatenation or"):
+            sizes(16, conditioning="sum")
+
+
 def test_without_spectral_norm_the_sngan_judge_has_plain_weights():
     with_norm = gan.SnganDiscriminator(gan.SnganDiscriminatorSizes(16, 3, 6))
     without = gan.SnganDiscriminator(gan.SnganDiscriminatorSizes(16, 3, 6, spectral=False))

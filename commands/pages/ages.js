@@ -1,0 +1,8 @@
+// How old the page is, since a run that trains writes it at every save.
+for (const written of document.querySelectorAll("[data-written]")) {
+  const minutes = Math.round((Date.now() - Date.parse(written.dataset.written)) / 60000);
+  if (!(minutes >= 1)) continue;
+  const [size, unit] = minutes < 120 ? [1, "minute"] : minutes < 2880 ? [60, "hour"] : [1440, "day"];
+  const count = Math.round(minutes / size);
+  written.textContent += `, ${count} ${unit}${count === 1 ? "" : "s"} ago`;
+}

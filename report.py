@@ -1,0 +1,85 @@
+"""Write the page of a run, or a page that compares several.
+
+A run writes its own page, report.html in its folder, at every save. This command writes it anew, of
+runs from before there were pages too, and also while a run goes on. With several runs it writes one
+page that compares them: options that differ, measurements, curves over one another, pictures side
+by side.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+import training
+from commands import cli
+from commands.pages.comparison import comparison
+from commands.pages.record import is_held
+from commands.pages.rendering import write
+from commands.pages.run_page import FILE, RunPage
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option of this command."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Run folders. Of several, what is no run is named and left out."""
+    run_dir: tuple[Path, ...] = ()
+    """The same, as an option."""
+    output: Path | None = None
+    """File to write (.html); by default report.html in the run's folder, for several runs
+    comparison.html in the folder that holds them."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """For the walk between latents of a GAN; auto: a GPU if there is one."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write one page."""
+    options = cli.parse(Options, arguments)
+    folders = list(dict.fromkeys((*options.runs, *options.run_dir)))
+    if not folders:
+        raise UserError("--run_dir is missing; give the folder of a run, or several")
+    if options.output and options.output.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--output {options.output}: end it with .html")
+    device = training.choose_device(options.device, training.Processes())
+    if len(folders) > 1:
+        folders = only_runs(folders)
+    if len(folders) == 1:
+        output = options.output or folders[0] / FILE
+        text = RunPage(folders[0], device).text(going_on=is_held(folders[0]))
+    else:
+        output = options.output or default_output(folders)
+        text = comparison(folders)
+    write(output, "--output", text)
+    print(f"page written to {output}", file=sys.stderr)
+
+
+def only_runs(folders: Sequence[Path]) -> list[Path]:
+    """Return those that hold a run, and name the others; raises UserError if there is none."""
+    runs = [folder for folder in folders if (folder / "config.json").is_file()]
+    if not runs:
+        raise UserError(
+            f"--run_dir {folders[0]}: none of {len(folders)} holds a run (no config.json); give "
+            "the folders of trainings"
+        )
+    for folder in folders:
+        if folder not in runs:
+            print(f"left out {folder}: no run", file=sys.stderr)
+    return runs
+
+
+def default_output(folders: Sequence[Path]) -> Path:
+    """Return the file for a comparison: beside the runs."""
+    return Path(os.path.commonpath([folder.absolute().parent for folder in folders])) / (
+        "comparison.html"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
