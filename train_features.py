@@ -227,8 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.trust:
         trust.report(options)
         return
-    watch = training.Watch(warnings=training.collapse_warnings)
-    launch.train(options, open_pictures, Features, watch)
+    watch = training.Watch(warnings=training.collapse_warnings, shown=("loss", "spread"))
+    launch.train(options, open_pictures, Features, watch, PRESETS)
 
 
 if __name__ == "__main__":
