@@ -11,6 +11,7 @@ MOST_POINTS, POINTS_OF_ALL = 1000, 6000
 OF_THE_MACHINE = ("learning_rate", "images_per_second", "peak_memory_gb", "batch_size")
 # Numbers that say how well another one could be: measured between real pictures only.
 FLOORS = {"fid": "fid_of_real_halves", "ms_ssim": "ms_ssim_real"}
+_COUNTS = re.compile(r"images$|n_(real|fake|bank|test)|layer|kid_subset_size")
 _SIDES = re.compile(r"_at_equilibrium$|^(real|fake)_|_(real|fake|a|b|a2b|b2a)$")
 
 CAPTIONS = {
@@ -44,6 +45,12 @@ CAPTIONS = {
     "ssim": "Structural similarity; higher is better.",
     "precision": "Share of made pictures that look real.",
     "recall": "Share of real pictures that could be made.",
+    "loss": "Loss of the encoder.",
+    "spread": "Deviation of the embeddings, relative to an even spread; near 0: collapse.",
+    "alignment": "Squared distance between two views of a picture.",
+    "uniformity": "How evenly embeddings cover the sphere; lower is more even.",
+    "knn_accuracy": "Share of held-out pictures classified correctly by their neighbours.",
+    "knn_accuracy_of_pixels": "The same by the pixels themselves.",
 }
 
 
@@ -132,7 +139,9 @@ def _columns(lines: Sequence[Mapping[str, object]]) -> dict[str, tuple[list[floa
     found: dict[str, tuple[list[float], list[float]]] = {}
     for line in lines:
         for name, value in numbers(line).items():
-            if name != "images" and not re.match(r"n_(real|fake)|layer|kid_subset_size", name):
+            if name != "images" and not re.match(
+                r"n_(real|fake|bank|test)|layer|kid_subset_size", name
+            ):
                 images, values = found.setdefault(name, ([], []))
                 images.append(line["images"])
                 values.append(value)

@@ -44,6 +44,7 @@ ROWS = {
     "train_pix2pix.py": Rows(
         ("source", "translation", "target"), (Pair(0, 1, "source to translation"),)
     ),
+    "train_features.py": Rows(("picture", "one view", "another view"), ()),
 }
 FROM_NOISE = Rows((), ())
 

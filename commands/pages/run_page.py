@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 
 import metrics
 from commands import cli
@@ -16,6 +17,10 @@ from commands.pages.walk import FRAMES, KEYS, Walk, walk
 from errors import UserError
 
 FILE = "report.html"
+FIGURES = {
+    "neighbours.png": "Held-out pictures, and the nearest training pictures of each",
+    "embeddings.png": "The first two principal components of the features, coloured by folder",
+}
 SHEETS_AT_ONCE = 3  # new previews that a training waits for
 LINE, MARGIN = 100, 30  # characters of a command's line, and of what may be its last option
 IMAGES_A_FRAME = 50  # trained on before a save draws another walk: less than 1 % of the time
@@ -75,6 +80,7 @@ class RunPage:
             commands=commands(record),
             options=sorted(record.options.items()),
             versions=record.versions,
+            figures=figures(self.folder),
             walk_images=f"{self._walk.images:,}" if self._walk else "",
             walk_keys=KEYS,
             library=plotting_library(),
@@ -159,6 +165,21 @@ def measured(record: Record) -> list[dict[str, str]]:
     return found
 
 
+def figures(folder: Path) -> list[tuple[str, str]]:
+    """Return the pictures that an encoder's measurement draws: title, and address or ""."""
+    found = []
+    for title, path in ((title, folder / file) for file, title in FIGURES.items()):
+        if not path.exists():
+            continue
+        try:
+            with Image.open(path) as image:
+                shown = pictures.fitted(image.convert("RGB"), previews.SIDE_PX)
+            found.append((title, pictures.address(pictures.encoded(shown))))
+        except OSError:
+            found.append((f"{title}: {path.name} cannot be read", ""))
+    return found
+
+
 def best_line(name: str, lines: list[dict]) -> dict:
     """Return the line with the best value of a number."""
     plain = name.removesuffix("_a2b").removesuffix("_b2a")
@@ -181,6 +202,9 @@ def commands(record: Record) -> list[tuple[str, str]]:
         wanted = ["--output", "samples", "--num", "64", "--grid", "sheet.png", "--gallery"]
         use = ["python", "generate.py", "--checkpoint", folder, *wanted]
         found.append(("Make pictures, a sheet and a gallery", shlex.join(use)))
+    elif record.command == "train_features.py":
+        use = ["python", "evaluate.py", "--features", folder, "--real", "FOLDER", "--fake", "OTHER"]
+        found.append(("Compare two folders in these features", shlex.join(use)))
     else:
         direction = ["--direction", "a2b"] if record.command == "train_cyclegan.py" else []
         wanted = ["--input", "FOLDER", "--output", "translated", "--gallery"]

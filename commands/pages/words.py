@@ -24,6 +24,12 @@ METHODS = {
     "progan": "Progressive GAN",
     "r3gan": "R3GAN",
     "r3gan_tiny": "a small R3GAN",
+    "dcgan_tiny": "a small DCGAN",
+    "simclr": "SimCLR",
+    "moco": "MoCo",
+    "nnclr": "NNCLR",
+    "supcon": "SupCon",
+    "supervised": "a classifier",
 }
 
 
@@ -53,6 +59,11 @@ def subject(record: Record) -> str:
             f"{name} learns to make pictures like the {_count(record, 'images')} in "
             f"{_place(record, '')}{of_classes}, from noise."
         )
+    if record.command == "train_features.py":
+        pictures = f"{_count(record, 'images')} in {_place(record, '')}"
+        if record.options.get("preset") == "supervised":
+            return f"{name} learns the classes of the {pictures}."
+        return f"{name} learns to turn pictures into feature vectors, from the {pictures}."
     source, target = (
         f"{_place(record, side)} ({_count(record, key)})"
         for key, side in (("source", "A"), ("target", "B"))
@@ -73,6 +84,8 @@ def pictures_title(record: Record) -> str:
     """Return what the previews of a run show."""
     if record.command == "train_gan.py":
         return f"Generated after {_place(record, '')}"
+    if record.command == "train_features.py":
+        return f"Views of {_place(record, '')}"
     return f"Test pictures of {_place(record, 'A')}"
 
 

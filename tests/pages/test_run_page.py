@@ -77,6 +77,23 @@ def test_a_page_tells_what_was_trained_on_what(tmp_path):
     assert page.data["walk"] is None
 
 
+def test_a_page_of_an_encoder(tmp_path):
+    run = run_folder(tmp_path / "run", "train_features.py", previews=2, preset="simclr")
+    values = {"knn_accuracy_of_pixels": 0.3, "n_bank": 100, "n_test": 20}
+    lines = [
+        {"images": s, "knn_accuracy": a, **values} for s, a in ((9, 0.2), (18, 0.5), (27, 0.4))
+    ]
+    write_lines(run / "metrics.jsonl", lines)
+    Image.new("RGB", (40, 30)).save(run / "neighbours.png")
+    (run / "embeddings.png").write_bytes(b"no picture")
+    page = page_of(run)
+    assert "SimCLR learns to turn pictures into feature vectors" in page.text
+    assert page.data["previews"]["names"] == ["picture", "one view", "another view"]
+    assert page.tags.count("img") == 1 and "embeddings.png cannot be read" in page.text
+    assert "knn_accuracy 0.4 0.5 18" in page.text and "n_bank" not in page.text
+    assert f"evaluate.py --features {run}" in page.text and "translate.py" not in page.text
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_texts_of_names_and_options_are_escaped(tmp_path, name):
     run = run_folder(
