@@ -282,6 +282,7 @@ def test_uploads_that_are_refused_in_words(checkpoints, content, status, words):
         ("seed=-1&count=1", "seed -1: give a whole number from 0 to 4294967295"),
         ("seed=&count=1", "seed : give"),
         ("seed=1&count=65", "count 65: give a whole number from 1 to 64"),
+        (f"seed=1&count={'1':0>20}99", f"count {'1':0>20}: give a whole number from 1 to 64"),
         ("seed=1&count=1&truncation=nan", "truncation nan: give a number from 0 to 1"),
         ("seed=1&count=1&truncation=x", "truncation x: give a number from 0 to 1"),
         ("seed=1&count=1&label=cow", "class cow: not one of this checkpoint"),

@@ -13,6 +13,7 @@ from torch import Tensor
 import data
 from errors import UserError
 
+MOST_DIGITS = 20  # of a number from the page
 ONE_AT_A_TIME = threading.Lock()  # the server has a thread for each request, the models have none
 
 
@@ -28,8 +29,10 @@ def address(image: Image.Image, frames: Sequence[Image.Image] = (), **options: o
 def whole_number(values: Mapping[str, str], name: str, least: int, most: int) -> int:
     """Return a whole number that the page sent; raises UserError for anything else."""
     text = values.get(name, "")
-    if not (text.isascii() and text.isdecimal() and least <= int(text[:20]) <= most):
-        raise UserError(f"{name} {text[:20]}: give a whole number from {least} to {most}")
+    is_short = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+    if not (is_short and least <= int(text) <= most):
+        shown = text[:MOST_DIGITS]
+        raise UserError(f"{name} {shown}: give a whole number from {least} to {most}")
     return int(text)
 
 
