@@ -1,6 +1,5 @@
 """What the page's two kinds of checkpoints share: pictures for the browser, values from it."""
 
-import base64
 import io
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 import data
+from commands.pages import pictures
 from errors import UserError
 
 MOST_DIGITS = 20  # of a number from the page
@@ -20,10 +20,10 @@ ONE_AT_A_TIME = threading.Lock()  # the server has a thread for each request, th
 def address(image: Image.Image, frames: Sequence[Image.Image] = (), **options: object) -> str:
     """Return a picture as a data: address, a PNG or, with further `frames`, an animated GIF."""
     file = io.BytesIO()
-    kind = "gif" if frames else "png"
+    kind = "GIF" if frames else "PNG"
     more = {"save_all": True, "append_images": frames, "loop": 0} if frames else {}
-    image.save(file, kind.upper(), **more, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    image.save(file, kind, **more, **options)
+    return pictures.address(file.getvalue(), kind)
 
 
 def whole_number(values: Mapping[str, str], name: str, least: int, most: int) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from commands import cli
 from commands.pages.record import Record, numbers, seconds_of
 
-METHODS = {
+METHODS = {  # by preset
     "cut": "CUT",
     "fastcut": "FastCUT",
     "sincut": "SinCUT",
@@ -17,12 +17,17 @@ METHODS = {
     "dclgan": "DCLGAN",
     "pix2pix": "pix2pix",
     "colorization": "pix2pix",
-    "gan": "a GAN",
+    "vanilla": "a GAN",
+    "vanilla_conv": "a convolutional GAN",
     "dcgan": "DCGAN",
+    "dcgan_tiny": "a small DCGAN",
     "wgan_gp": "WGAN-GP",
     "sngan": "SNGAN",
-    "progan": "Progressive GAN",
+    "progressive": "Progressive GAN",
+    "progressive_paper": "Progressive GAN",
+    "progressive_cifar10": "Progressive GAN",
     "r3gan": "R3GAN",
+    "r3gan_32": "R3GAN",
     "r3gan_tiny": "a small R3GAN",
 }
 
@@ -72,7 +77,7 @@ def subject(record: Record) -> str:
 def pictures_title(record: Record) -> str:
     """Return what the previews of a run show."""
     if record.command == "train_gan.py":
-        return f"Generated after {_place(record, '')}"
+        return f"Generated, trained on {_place(record, '')}"
     return f"Test pictures of {_place(record, 'A')}"
 
 
@@ -101,7 +106,7 @@ def speed(record: Record) -> float | None:
 def health(record: Record) -> list[dict[str, str]]:
     """Return the warnings of the log: what, and from when to when.
 
-    A warning on consecutive lines, whatever its numbers, is told once.
+    A warning that is repeated on consecutive lines, even with other numbers, is listed once.
     """
     found: list[dict] = []
     going_on: dict[str, dict] = {}
@@ -109,12 +114,12 @@ def health(record: Record) -> list[dict[str, str]]:
         now: dict[str, dict] = {}
         for words in _warnings(line):
             kind = words.split(":")[0].split(" of the updates")[-1]
-            told = going_on.get(kind)
-            if told is None:
-                told = {"words": words, "first": line["images"], "seconds": seconds}
-                found.append(told)
-            told["last"] = line["images"]
-            now[kind] = told
+            warning = going_on.get(kind)
+            if warning is None:
+                warning = {"words": words, "first": line["images"], "seconds": seconds}
+                found.append(warning)
+            warning["last"] = line["images"]
+            now[kind] = warning
         going_on = now
     return [
         {
@@ -131,8 +136,8 @@ def sentence(words: str) -> str:
 
 
 def _warnings(line: dict) -> list[str]:
-    told = line.get("warnings", [])
-    words = [str(one) for one in told] if isinstance(told, list) else []
+    logged = line.get("warnings", [])
+    words = [str(one) for one in logged] if isinstance(logged, list) else []
     missing = [name for name, value in line.items() if value is None]
     if missing:
         words.append(f"not finite: {', '.join(missing)} had no finite value since the line before")

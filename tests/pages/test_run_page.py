@@ -243,6 +243,15 @@ def test_arguments_that_give_the_same_options(script, arguments):
     assert len(found) <= 2 + len(arguments)
 
 
+def test_every_preset_has_a_name():
+    presets = {
+        name
+        for script in (train_cut, train_cyclegan, train_pix2pix, train_gan)
+        for name in script.PRESETS
+    }
+    assert set(words.METHODS) == presets
+
+
 def test_a_long_command_can_be_pasted():
     command = [
         "python",
