@@ -41,7 +41,7 @@ class Options:
     """Folder for the pictures: 000000.png and so on; with classes, in one subfolder per class.
     Without it only --grid and --interpolate are written."""
     gallery: bool = False
-    """Write index.html into the folder of --output, which shows the pictures."""
+    """Write index.html into the folder of --output, a page that shows the pictures."""
     num: int = 64
     """Number of pictures."""
     seed: int = 0

@@ -44,7 +44,8 @@ class Options:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one."""
     gallery: bool = False
-    """Write index.html into the folder of --output: each picture over its source."""
+    """Write index.html into the folder of --output, a page with each translation over its source,
+    with a slider between them."""
     batch_size: int = 1
     """Maximum batch size; only consecutive files of equal size are batched."""
 

@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 from commands.pages.record import Record, numbers
 
-# Of a curve of one run, and of those of all runs; more are averaged in groups of equal size.
+# Of one curve, and of a chart's curves together; more are averaged in groups of equal size.
 MOST_POINTS, POINTS_OF_ALL = 1000, 6000
 OF_THE_MACHINE = ("learning_rate", "images_per_second", "peak_memory_gb", "batch_size")
-# Numbers that say how well another one could be: measured between real pictures only.
+# For a measurement, its name when both sets are real pictures: the best value to expect.
 FLOORS = {"fid": "fid_of_real_halves", "ms_ssim": "ms_ssim_real"}
 _SIDES = re.compile(r"_at_equilibrium$|^(real|fake)_|_(real|fake|a|b|a2b|b2a)$")
 
 CAPTIONS = {
-    "discriminator": "Loss of the discriminator, which tells real pictures from made ones.",
+    "discriminator": "Loss of the discriminator, which classifies pictures as real or generated.",
     "generator": "Loss of the generator, all of its terms together.",
     "adversarial": "The generator's loss against the discriminator.",
     "nce": "Patch loss: each patch must match the source patch at its place.",
@@ -28,22 +28,22 @@ CAPTIONS = {
     "r2": "Penalty on the discriminator's gradient at generated pictures.",
     "gradient_penalty": "Penalty on the critic's gradient.",
     "accuracy": "Share that the discriminator classifies correctly; both near 1: it has won.",
-    "distance": "Difference between two pictures of a batch; fakes near 0: collapse.",
+    "distance": "Difference between pictures of a batch; fakes near 0: the generator collapsed.",
     "game_value": "Value of the two-player game.",
     "implied_jensen_shannon": "Divergence that the value of the game implies; 0: alike.",
-    "skipped_updates": "Share of updates left out because a number was not finite.",
+    "skipped_updates": "Share of updates skipped because a loss or gradient was not finite.",
     "augment_probability": "How often pictures are augmented for the discriminator.",
     "learning_rate": "Step size of the optimizer.",
     "images_per_second": "Speed of the training.",
-    "peak_memory_gb": "Most memory so far.",
+    "peak_memory_gb": "Largest amount of memory used so far.",
     "level": "Resolution of a growing network, as a power of two.",
     "fid": "Frechet Inception distance to the real pictures; lower is better.",
     "kid_mean": "Kernel Inception distance; lower is better.",
     "swd": "Sliced Wasserstein distance; lower is better.",
     "psnr": "Peak signal-to-noise ratio, in dB; higher is better.",
     "ssim": "Structural similarity; higher is better.",
-    "precision": "Share of made pictures that look real.",
-    "recall": "Share of real pictures that could be made.",
+    "precision": "Share of generated pictures that look real.",
+    "recall": "Share of real pictures that the generator could make.",
 }
 
 

@@ -42,7 +42,7 @@ class RunPage:
         """Return the page.
 
         going_on: a process trains in the folder now. failure: why the run ended. at_once: a
-        training waits for the page. Then, unless it has ended well, only a few of the newest
+        training waits for the page. Then, unless it has reached its end, only a few of the newest
         previews are encoded, more of them at the next call, and a walk is drawn only if that costs
         little compared with the training since the last one.
 
@@ -141,7 +141,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
 
 
 def measured(record: Record) -> list[dict[str, str]]:
-    """Return for each measured number its last and its best value, and that of real pictures."""
+    """Return each measurement's last and best value, and its value between real pictures."""
     found = []
     for name in curves.measured_names(record):
         lines = [line for line in record.measured if name in numbers(line)]
@@ -186,7 +186,9 @@ def commands(record: Record) -> list[tuple[str, str]]:
         wanted = ["--input", "FOLDER", "--output", "translated", "--gallery"]
         use = ["python", "translate.py", "--checkpoint", folder, *direction, *wanted]
         found.append(("Translate a folder, with a gallery", shlex.join(use)))
-    found.append(("Write this page anew", shlex.join(["python", "report.py", "--run_dir", folder])))
+    found.append(
+        ("Write this page again", shlex.join(["python", "report.py", "--run_dir", folder]))
+    )
     return found
 
 

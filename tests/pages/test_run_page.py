@@ -221,7 +221,7 @@ def test_only_the_failure_of_a_page_is_told(tmp_path, capsys, monkeypatch):
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert saved.path.read_text() == first
     monkeypatch.undo()
-    with pytest.raises(UserError), saved.told_of_failure(training.Processes()):
+    with pytest.raises(UserError), saved.failure_reported(training.Processes()):
         raise UserError("`batch_size`: too large")
     text = saved.path.read_text()
     assert "Ended at 400 images" in text and "--batch_size: too large." in text
