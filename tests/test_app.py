@@ -152,8 +152,8 @@ def test_a_picture_is_translated_by_two_checkpoints_and_compared(
     assert page.locator("#left option").all_text_contents() == names
 
     shown = [image.get_attribute("src") for image in page.locator("#pictures img").all()]
-    under, over = (page.get_attribute(place, "src") for place in ("#under", "#over"))
-    assert (over, under) == (shown[0], shown[1])
+    left, right = (page.get_attribute(f"#{side}_picture", "src") for side in ("left", "right"))
+    assert (left, right) == (shown[0], shown[1])
     pixels = data.to_tensor(data.decode_image(picture))[None]
     for seed, one in enumerate(shown[1:]):
         expected = data.RGB.to_image(models.translate(translator(seed), pixels)[0])
@@ -161,12 +161,12 @@ def test_a_picture_is_translated_by_two_checkpoints_and_compared(
 
     page.select_option("#left", "1")
     page.select_option("#right", "2")
-    under, over = (page.get_attribute(place, "src") for place in ("#under", "#over"))
-    assert (over, under) == (shown[1], shown[2])
+    left, right = (page.get_attribute(f"#{side}_picture", "src") for side in ("left", "right"))
+    assert (left, right) == (shown[1], shown[2])
     box = page.locator("#compare").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
-    split = page.evaluate("getComputedStyle(document.getElementById('over')).clipPath")
-    assert 70 < float(re.search(r"(\d+(\.\d+)?)%", split)[1]) < 80  # hidden from the right
+    split = page.evaluate("getComputedStyle(document.getElementById('right_picture')).clipPath")
+    assert 20 < float(re.search(r"(\d+(\.\d+)?)%", split)[1]) < 30  # hidden on the left
 
     with page.expect_download() as download:
         page.locator("#pictures a").nth(1).click()

@@ -14,6 +14,7 @@ from werkzeug.wrappers import Request, Response
 from commands import cli
 from commands.app.samplers import MOST_PICTURES, MOST_SEED, Samplers
 from commands.app.translators import Translators
+from commands.pages import rendering
 from errors import UserError
 
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
@@ -26,7 +27,14 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-FILES = {"/page.css": "text/css", "/page.js": "text/javascript"}
+_HERE, _PAGES = Path(__file__).parent, Path(rendering.__file__).parent
+FILES = {
+    "/page.css": _HERE / "page.css",
+    "/page.js": _HERE / "page.js",
+    "/style.css": _PAGES / "style.css",
+    "/overlay.js": _PAGES / "overlay.js",
+}
+KINDS = {".css": "text/css", ".js": "text/javascript"}
 
 
 def application(
@@ -112,8 +120,8 @@ def _respond(request: Request, shown: Translators | Samplers, page: str) -> Resp
     if asked == ("GET", "/"):
         return Response(page, mimetype="text/html")
     if request.method == "GET" and request.path in FILES:
-        file = Path(__file__).with_name(request.path[1:])
-        return Response(file.read_bytes(), mimetype=FILES[request.path])
+        file = FILES[request.path]
+        return Response(file.read_bytes(), mimetype=KINDS[file.suffix])
     if isinstance(shown, Translators) and asked == ("POST", "/translate"):
         return _json(shown.translate(request.get_data(), request.args.get("direction", "")))
     if isinstance(shown, Samplers) and asked == ("GET", "/sample"):
