@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def check(options: Options) -> None:
     """Raise UserError for invalid options."""
     check_least(options, port=0, longest_side=0)
+    if not options.host:
+        raise UserError("--host is empty; give 127.0.0.1, or 0.0.0.0 to let others in")
     if options.port > MOST_PORT:
         raise UserError(f"--port {options.port}: above {MOST_PORT}; give another, or 0")
     if not options.checkpoint:

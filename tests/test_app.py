@@ -319,6 +319,9 @@ def test_only_this_machine_and_this_page_are_answered(checkpoints):
     assert "default-src 'none'" in policy and "http" not in policy
     for asked in ("/nothing", "/../app.py", "/page.html", "/translate"):
         assert local.get(asked).status_code == 404
+    other_address = client("--checkpoint", checkpoints / "gan", host="127.0.0.2")
+    assert other_address.get("/", headers={"Host": "127.0.0.2:7860"}).status_code == 200
+    assert other_address.get("/", headers={"Host": "evil.example"}).status_code == 403
     others = client("--checkpoint", checkpoints / "gan", host="0.0.0.0")
     assert others.get("/", headers={"Host": "my-server"}).status_code == 200
 
@@ -342,10 +345,13 @@ def test_mistakes_end_with_one_line(checkpoints, fails, tmp_path):
     ):
         told = fails(app, ["--port", "0", "--checkpoint", *checkpoint])
         assert words in told, told
+    assert "--host is empty" in fails(app, ["--checkpoint", one, "--host", ""])
     for option, value, words in (
         ("--port", 65536, "above 65535"),
         ("--port", -1, "below 0"),
-        ("--host", "no.such.host.invalid", "no such address"),
+        ("--host", "no.such.host.invalid", "not an address of this machine"),
+        ("--host", "a..b", "not an address of this machine"),
+        ("--host", "192.0.2.1", "not an address of this machine"),
         ("--most_megabytes", 0.0, "give a number above 0"),
         ("--direction", "a2b", "translates in one direction only"),
     ):

@@ -1,5 +1,7 @@
 """The page's server: a few addresses on this machine, and nothing from or to anywhere else."""
 
+import errno
+import ipaddress
 import json
 import re
 import socket
@@ -17,7 +19,6 @@ from commands.app.translators import Translators
 from commands.pages import rendering
 from errors import UserError
 
-THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
     # The browser itself refuses whatever the page would load from elsewhere.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -74,11 +75,14 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen()
-    except socket.gaierror as error:
+    except (OSError, UnicodeError) as error:
         listener.close()
-        raise UserError(f"--host {host}: no such address ({error.strerror})") from error
-    except OSError as error:
-        listener.close()
+        is_address = not isinstance(error, socket.gaierror | UnicodeError)
+        if not is_address or error.errno == errno.EADDRNOTAVAIL:
+            raise UserError(
+                f"--host {host}: not an address of this machine; give 127.0.0.1, or 0.0.0.0 to "
+                "let others in"
+            ) from error
         raise UserError(
             f"--port {port}: cannot be used on --host {host} ({error.strerror}); give another, or "
             "0 for any free one"
@@ -105,10 +109,18 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
+def _is_this_machine(host: str) -> bool:
+    """Return whether an address or a name can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def _check_origin(request: Request, host: str) -> None:
     """Raise Forbidden for a request under another name, or from another site's page."""
     asked = re.sub(r":\d*$", "", request.headers.get("Host", ""))
-    if host in THIS_MACHINE and asked.lower().strip("[]") not in THIS_MACHINE:
+    if _is_this_machine(host) and not _is_this_machine(asked.strip("[]")):
         raise Forbidden("the page is for this machine only (--host)")
     site = request.headers.get("Sec-Fetch-Site", "none")
     if site not in ("same-origin", "none") and request.path != "/":
