@@ -11,6 +11,9 @@ MOST_POINTS, POINTS_OF_ALL = 1000, 6000
 OF_THE_MACHINE = ("learning_rate", "images_per_second", "peak_memory_gb", "batch_size")
 # For a measurement, its name when both sets are real pictures: the best value to expect.
 FLOORS = {"fid": "fid_of_real_halves", "ms_ssim": "ms_ssim_real"}
+_DIRECTION = re.compile(r"_(a2b|b2a)$")  # of a number of CycleGAN
+# Numbers that say how another one was measured; a deviation has no best value.
+_NOT_MEASURED = re.compile(r"n_(real|fake)|layer|kid_subset_size|.*_std(_a2b|_b2a)?$")
 _SIDES = re.compile(r"_at_equilibrium$|^(real|fake)_|_(real|fake|a|b|a2b|b2a)$")
 
 CAPTIONS = {
@@ -77,7 +80,6 @@ def charts(records: Sequence[Record]) -> list[Chart]:
     found = [
         Chart("measurements", _title(name), _caption(name), curves, _floors(name, records))
         for name, curves in measured.items()
-        if name not in FLOORS.values()
     ]
     for name, curves in logged.items():
         kind = "machine" if name in OF_THE_MACHINE else "losses"
@@ -93,6 +95,8 @@ def _curves(
     found: dict[str, list[Curve]] = {}
     for place, (record, lines) in enumerate(zip(records, logs, strict=True)):
         for name, (images, values) in _columns(lines).items():
+            if _is_floor(name):
+                continue
             curves = found.setdefault(name if several else _SIDES.sub("", name) or name, [])
             shown = record.name if several else _title(name)
             colour = place if several else len(curves)
@@ -103,7 +107,7 @@ def _curves(
 
 def measured_names(record: Record) -> list[str]:
     """Return the names of the numbers that were measured, floors left out."""
-    return [name for name in _columns(record.measured) if name not in FLOORS.values()]
+    return [name for name in _columns(record.measured) if not _is_floor(name)]
 
 
 def floor_of(name: str, line: Mapping[str, object]) -> float | None:
@@ -111,7 +115,12 @@ def floor_of(name: str, line: Mapping[str, object]) -> float | None:
     floors = line.get("noise_floor")
     if isinstance(floors, dict) and name in numbers(floors):
         return floors[name]
-    return numbers(line).get(FLOORS.get(name, ""))
+    plain = _DIRECTION.sub("", name)
+    return numbers(line).get(FLOORS.get(plain, "") + name.removeprefix(plain))
+
+
+def _is_floor(name: str) -> bool:
+    return _DIRECTION.sub("", name) in FLOORS.values()
 
 
 def _title(name: str) -> str:
@@ -123,16 +132,23 @@ def _caption(name: str) -> str:
 
 
 def _floors(name: str, records: Sequence[Record]) -> list[tuple[str, float]]:
-    found = [floor_of(name, line) for record in records for line in record.measured[-1:]]
+    """Return the values between real pictures of the numbers that a chart shows."""
+    found = [
+        floor_of(one, line)
+        for record in records
+        for line in record.measured[-1:]
+        for one in line
+        if one == name or (len(records) == 1 and _SIDES.sub("", one) == name)
+    ]
     return [("between real pictures", floor) for floor in dict.fromkeys(found) if floor is not None]
 
 
 def _columns(lines: Sequence[Mapping[str, object]]) -> dict[str, tuple[list[float], list[float]]]:
-    """Return images and finite values of each name, without counts of pictures."""
+    """Return images and finite values of each name, without what says how it was measured."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for line in lines:
         for name, value in numbers(line).items():
-            if name != "images" and not re.match(r"n_(real|fake)|layer|kid_subset_size", name):
+            if name != "images" and not _NOT_MEASURED.match(name):
                 images, values = found.setdefault(name, ([], []))
                 images.append(line["images"])
                 values.append(value)

@@ -22,7 +22,7 @@ import training
 from commands import cli
 from commands.pages import curves, previews, words
 from commands.pages.record import is_held, read_record
-from commands.pages.run_page import RunPage, in_lines
+from commands.pages.run_page import RunPage, in_lines, measured
 from commands.pages.saved import SavedPage
 from errors import UserError
 from tests.data.inspection.folders import scene
@@ -156,6 +156,24 @@ def test_a_warning_on_many_lines_is_told_once(tmp_path):
     assert (
         found[0]["words"] == "The discriminator has won: it classifies 99% of the reals; try --r1."
     )
+
+
+def test_each_direction_has_its_own_value_between_real_pictures(tmp_path):
+    run = run_folder(tmp_path / "run", "train_cyclegan.py", previews=0, measured=False)
+    a2b = {"fid_a2b": 90.0, "fid_of_real_halves_a2b": 30.0, "n_real_a2b": 9, "kid_std_a2b": 0.1}
+    b2a = {"fid_b2a": 80.0, "fid_of_real_halves_b2a": 20.0, "ms_ssim": 0.4, "ms_ssim_real": 0.3}
+    write_lines(run / "metrics.jsonl", [{"images": 4000, **a2b, **b2a}])
+    rows = {one["name"]: one["floor"] for one in measured(read_record(run))}
+    assert rows == {"fid_a2b": "30", "fid_b2a": "20", "ms_ssim": "0.3"}
+    charts = [one for one in page_of(run).data["charts"] if one["kind"] == "measurements"]
+    shown = {
+        one["title"]: ([curve["name"] for curve in one["curves"]], one["floors"]) for one in charts
+    }
+    at = "between real pictures"
+    assert shown == {
+        "FID": (["FID a2b", "FID b2a"], [[at, 30.0], [at, 20.0]]),
+        "ms ssim": (["ms ssim"], [[at, 0.3]]),
+    }
 
 
 def test_long_logs_become_means(tmp_path):
