@@ -1,9 +1,10 @@
-"""Try a trained generator in the browser: a page on this machine, without a line of shell.
+"""Try a trained generator on a page in the browser.
 
-Reads what translate.py and generate.py read. With a translator: drop a picture, and compare it
-with its translation, or those of two checkpoints, under a slider. With a generator from noise:
-pictures by seed, class and truncation, and interpolations between two seeds. The page is for this
-machine only unless --host says otherwise, and loads nothing from elsewhere.
+Reads what translate.py and generate.py read. With a translator: drop a picture on the page, and
+compare it with its translation, or the translations of two checkpoints, by a slider. With a
+generator from noise: choose seed, class and truncation of pictures, or interpolate between two
+seeds. The page can be opened on this machine only, unless --host says otherwise, and loads nothing
+from elsewhere.
 """
 
 import sys
@@ -32,10 +33,10 @@ class Options:
     direction: Literal["a2b", "b2a"] | None = None
     """For a CycleGAN run: one of its generators only; by default the page offers both."""
     host: str = "127.0.0.1"
-    """Address to listen on; 127.0.0.1 is for this machine only, 0.0.0.0 lets others in, all of
-    them."""
+    """Address to listen on. 127.0.0.1: for this machine only; 0.0.0.0: for everyone who can reach
+    this machine, without a password."""
     port: int = 7860
-    """Port to listen on; 0: any free one."""
+    """Port to listen on; 0: any free port."""
     longest_side: int = 1024
     """Larger pictures are shrunk to this size, in pixels, before they are translated; 0: never."""
     most_megapixels: float = 50.0

@@ -53,9 +53,9 @@ class Options:
     """Write a sheet (.png) of the first 64 pictures; with classes, a row per class and a column per
     latent."""
     interpolate: Path | None = None
-    """Write an interpolation through latents of the seed and back to the first, as an animation
-    (.webp or .gif) of the classes in --labels side by side, or as a sheet with a row per latent
-    (.png) of the first of them; without --labels, of class 0."""
+    """Write an interpolation through latents of the seed and back to the first: as an animation
+    (.webp or .gif) with the classes in --labels side by side, or as a sheet (.png) with a row per
+    latent, of the first class in --labels. Without --labels, class 0 is shown."""
     keys: int = 8
     """Number of latents for --interpolate."""
     frames: int = 24

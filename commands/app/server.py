@@ -1,4 +1,4 @@
-"""The page's server: a few addresses on this machine, and nothing from or to anywhere else."""
+"""The page's server; by default it answers this machine only."""
 
 import errno
 import ipaddress
@@ -43,8 +43,8 @@ def application(
 ) -> Callable[[dict, Callable], Iterable[bytes]]:
     """Return the WSGI application.
 
-    Bound to this machine it answers only requests that name this machine as their host, so that a
-    page from elsewhere cannot reach it under a name of its own.
+    If `host` is this machine only, requests must name this machine as their host: a page from
+    elsewhere cannot reach it under a name of its own (DNS rebinding).
     """
     page = _page(shown, most_megabytes)
 

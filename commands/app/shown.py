@@ -1,4 +1,4 @@
-"""What the page's two kinds of checkpoints share: pictures for the browser, values from it."""
+"""Shared by translators and samplers: pictures for the browser, values received from it."""
 
 import io
 import threading
@@ -46,7 +46,7 @@ def as_image(picture: Tensor, content: data.Content, name: str) -> Image.Image:
 
 @contextmanager
 def inference() -> Iterator[None]:
-    """One inference at a time; raises UserError for too little memory of the GPU."""
+    """Run one inference at a time; raises UserError if the GPU's memory does not suffice."""
     try:
         with ONE_AT_A_TIME:
             yield
