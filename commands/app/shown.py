@@ -7,9 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from PIL import Image
-from torch import Tensor
 
-import data
 from commands.pages import pictures
 from errors import UserError
 
@@ -34,14 +32,6 @@ def whole_number(values: Mapping[str, str], name: str, least: int, most: int) ->
         shown = text[:MOST_DIGITS]
         raise UserError(f"{name} {shown}: give a whole number from {least} to {most}")
     return int(text)
-
-
-def as_image(picture: Tensor, content: data.Content, name: str) -> Image.Image:
-    """Round to 8 bits; raises UserError for a generator whose outputs are not finite."""
-    try:
-        return content.to_image(picture)
-    except ValueError as error:
-        raise UserError(f"{name}: {error}; give another checkpoint") from error
 
 
 @contextmanager
