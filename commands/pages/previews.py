@@ -49,6 +49,11 @@ ROWS = {
 FROM_NOISE = Rows((), ())
 
 
+def rows_of(command: str) -> Rows:
+    """Return the rows of the sheets that a training script writes."""
+    return ROWS.get(command, FROM_NOISE)
+
+
 class Grid(NamedTuple):
     """Where the pictures of a sheet are, in pixels of the encoded sheet."""
 

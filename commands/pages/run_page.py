@@ -50,7 +50,7 @@ class RunPage:
         """
         record = read_record(self.folder, self.option)
         if self._sheets is None:
-            self._sheets = previews.Sheets(previews.ROWS.get(record.command, previews.FROM_NOISE))
+            self._sheets = previews.Sheets(previews.rows_of(record.command))
         at_once = at_once and record.images < record.total_images
         sheets = self._sheets.of(record.previews, newly=SHEETS_AT_ONCE if at_once else None)
         if not at_once or record.images - self._walk_at >= IMAGES_A_FRAME * FRAMES:
@@ -97,14 +97,7 @@ class RunPage:
             self._walk_refused = f"No walk between latents: {error}."
 
     def _notes(self, record: Record) -> list[str]:
-        unreadable = len(self._sheets.unreadable)
-        found = [
-            f"{count:,} line{'' if count == 1 else 's'} of {name} cannot be read and "
-            f"{'is' if count == 1 else 'are'} left out."
-            for name, count in record.damaged.items()
-        ]
-        if unreadable:
-            found.append(f"{unreadable} of the previews cannot be read and are left out.")
+        found = words.notes(record, len(self._sheets.unreadable))
         return [*found, self._walk_refused] if self._walk_refused else found
 
 

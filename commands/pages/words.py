@@ -130,6 +130,18 @@ def health(record: Record) -> list[dict[str, str]]:
     ]
 
 
+def notes(record: Record, unreadable_previews: int) -> list[str]:
+    """Return what was left out of a page because it cannot be read, in sentences."""
+    found = [
+        f"{count:,} line{'' if count == 1 else 's'} of {name} cannot be read and "
+        f"{'is' if count == 1 else 'are'} left out."
+        for name, count in record.damaged.items()
+    ]
+    if unreadable_previews:
+        found.append(f"{unreadable_previews} of the previews cannot be read and are left out.")
+    return found
+
+
 def sentence(words: str) -> str:
     """Return the words with a capital letter at their beginning and a full stop at their end."""
     return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")

@@ -21,6 +21,7 @@ import train_pix2pix
 import training
 from commands import cli
 from commands.pages import curves, previews, words
+from commands.pages.comparison import comparison
 from commands.pages.record import is_held, read_record
 from commands.pages.run_page import RunPage, in_lines, measured
 from commands.pages.saved import SavedPage
@@ -298,6 +299,18 @@ def test_mistakes(tmp_path, fails):
     assert "cannot be written" in fails(report, [run, "--output", tmp_path / "file" / "x.html"])
     (run / "config.json").write_text('{"command": "train_cut.py"}')
     assert "config.json is damaged" in fails(report, [run])
+
+
+def test_damaged_files_of_compared_runs_are_left_out_and_named(tmp_path):
+    runs = [run_folder(tmp_path / name, previews=1) for name in ("one", "two")]
+    next((runs[0] / "previews").iterdir()).write_bytes(b"no picture")
+    with open(runs[0] / "log.jsonl", "a") as log:
+        log.write("damaged\n")
+    page = Page(comparison(runs))
+    (group,) = page.data["groups"]
+    assert [run["name"] for run in group["runs"]] == ["two"]
+    assert "1 line of log.jsonl cannot be read" in page.text
+    assert "1 of the previews cannot be read" in page.text
 
 
 def test_what_is_no_run_is_named_and_left_out(tmp_path, capsys):
