@@ -52,6 +52,12 @@ class RunOptions:
     """Images between log lines."""
     evaluate_every: int = 0
     """Images between evaluations on the test pictures (and one at the end); 0: none."""
+
+
+@dataclass(frozen=True)
+class GeneratorRunOptions(RunOptions):
+    """The options that all commands for training generators share."""
+
     metrics: str = "fid,kid"
     """Metrics, as in evaluate.py; the first one decides which network is kept as best."""
     protocol: Literal["clean", "torch", "tf"] = "clean"
@@ -60,13 +66,16 @@ class RunOptions:
     """Layer of the feature network: 64, 192, 768 or 2048."""
     weights: Path | None = None
     """File with the feature network's weights; by default searched for locally, then downloaded."""
+    features: str | None = None
+    """Another feature network instead of FID's, as in evaluate.py: a run folder of
+    train_features.py, efficientnet_lite0, or others."""
 
 
 # Options that may change when a run is resumed, since they do not change its result.
 MAY_CHANGE = frozenset(
     ("run_dir", "total_images", "dry_run", "device", "workers", "cache_gb")
     + ("accelerate", "save_every", "preview_every", "log_every", "evaluate_every")
-    + ("metrics", "protocol", "layer", "weights", "evaluate_images")
+    + ("metrics", "protocol", "layer", "weights", "features", "evaluate_images")
 )
 
 # Values that correspond to runs from before an option existed, so that those can be resumed.

@@ -45,6 +45,7 @@ ROWS = {
     "train_pix2pix.py": Rows(
         ("source", "translation", "target"), (Pair(0, 1, "source to translation"),)
     ),
+    "train_features.py": Rows(("picture", "first view", "second view"), ()),
 }
 FROM_NOISE = Rows((), ())
 

@@ -174,6 +174,11 @@ def commands(record: Record) -> list[tuple[str, str]]:
         wanted = ["--output", "samples", "--num", "64", "--grid", "sheet.png", "--gallery"]
         use = ["python", "generate.py", "--checkpoint", folder, *wanted]
         found.append(("Make pictures, a sheet and a gallery", shlex.join(use)))
+    elif record.command == "train_features.py":
+        use = ["python", "evaluate.py", "--real", "FOLDER", "--fake", "FOLDER"]
+        found.append(
+            ("Compare two folders by these features", shlex.join([*use, "--features", folder]))
+        )
     else:
         direction = ["--direction", "a2b"] if record.command == "train_cyclegan.py" else []
         wanted = ["--input", "FOLDER", "--output", "translated", "--gallery"]

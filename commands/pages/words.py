@@ -29,6 +29,11 @@ METHODS = {  # by preset
     "r3gan": "R3GAN",
     "r3gan_32": "R3GAN",
     "r3gan_tiny": "a small R3GAN",
+    "simclr": "SimCLR",
+    "moco": "MoCo",
+    "nnclr": "NNCLR",
+    "supcon": "SupCon",
+    "supervised": "a classifier",
 }
 
 
@@ -51,13 +56,13 @@ def subject(record: Record) -> str:
     """Return one sentence: what learns what, from which pictures."""
     name = method(record)
     name = name[0].upper() + name[1:] if name.startswith("a ") else name
-    if record.command == "train_gan.py":
+    if record.command in ("train_gan.py", "train_features.py"):
         classes = record.data.get("classes", "none").split(",")[0]
         of_classes = "" if classes == "none" else f", of {classes}"
-        return (
-            f"{name} learns to make pictures like the {_count(record, 'images')} in "
-            f"{_place(record, '')}{of_classes}, from noise."
-        )
+        pictures = f"{_count(record, 'images')} in {_place(record, '')}{of_classes}"
+        if record.command == "train_gan.py":
+            return f"{name} learns to make pictures like the {pictures}, from noise."
+        return f"{name} learns features of the {pictures}."
     source, target = (
         f"{_place(record, side)} ({_count(record, key)})"
         for key, side in (("source", "A"), ("target", "B"))
@@ -78,6 +83,8 @@ def pictures_title(record: Record) -> str:
     """Return what the previews of a run show."""
     if record.command == "train_gan.py":
         return f"Generated, trained on {_place(record, '')}"
+    if record.command == "train_features.py":
+        return f"Views of pictures of {_place(record, '')}"
     return f"Test pictures of {_place(record, 'A')}"
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 import report
 import train_cut
 import train_cyclegan
+import train_features
 import train_gan
 import train_pix2pix
 import training
@@ -88,6 +89,20 @@ def test_texts_of_names_and_options_are_escaped(tmp_path, name):
     assert {tag for tag in page.tags if tag in ("b", "iframe", "img")} == set()
     assert page.tags.count("script") == page.tags.count("/script") == 4
     assert " ".join(run.name.split()) in page.text
+
+
+def test_the_page_of_an_encoder(tmp_path):
+    images = {"dataroot": "/data/animals", "preset": "simclr"}
+    run = run_folder(tmp_path / "run", "train_features.py", columns=3, measured=False, **images)
+    config = json.loads((run / "config.json").read_text())
+    config["data"] = {"images": "2048 images, names 9f8e", "classes": "none"}
+    (run / "config.json").write_text(json.dumps(config))
+    page = page_of(run)
+    assert "SimCLR learns features of the 2048 pictures in data/animals." in page.text
+    assert f"evaluate.py --real FOLDER --fake FOLDER --features {run}" in page.text
+    assert "translate.py" not in page.text
+    assert page.data["previews"]["names"] == ["picture", "first view", "second view"]
+    assert page.data["previews"]["sheets"][0]["grid"]["rows"] == 3
 
 
 def test_a_run_before_its_first_line(tmp_path):
@@ -265,7 +280,7 @@ def test_arguments_that_give_the_same_options(script, arguments):
 def test_every_preset_has_a_name():
     presets = {
         name
-        for script in (train_cut, train_cyclegan, train_pix2pix, train_gan)
+        for script in (train_cut, train_cyclegan, train_pix2pix, train_gan, train_features)
         for name in script.PRESETS
     }
     assert set(words.METHODS) == presets
