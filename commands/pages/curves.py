@@ -10,10 +10,14 @@ from commands.pages.record import Record, numbers
 MOST_POINTS, POINTS_OF_ALL = 1000, 6000
 OF_THE_MACHINE = ("learning_rate", "images_per_second", "peak_memory_gb", "batch_size")
 # For a measurement, its name when both sets are real pictures: the best value to expect.
-FLOORS = {"fid": "fid_of_real_halves", "ms_ssim": "ms_ssim_real"}
+FLOORS = {
+    "fid": "fid_of_real_halves",
+    "frechet_distance": "frechet_distance_of_real_halves",
+    "ms_ssim": "ms_ssim_real",
+}
 _DIRECTION = re.compile(r"_(a2b|b2a)$")  # of a number of CycleGAN
 # Numbers that say how another one was measured; a deviation has no best value.
-_NOT_MEASURED = re.compile(r"n_(real|fake)|layer|kid_subset_size|.*_std(_a2b|_b2a)?$")
+_NOT_MEASURED = re.compile(r"n_|layer|.*_subset_size|.*_std(_a2b|_b2a)?$")
 _SIDES = re.compile(r"_at_equilibrium$|^(real|fake)_|_(real|fake|a|b|a2b|b2a)$")
 
 CAPTIONS = {
@@ -45,6 +49,8 @@ CAPTIONS = {
     "swd": "Sliced Wasserstein distance; lower is better.",
     "psnr": "Peak signal-to-noise ratio, in dB; higher is better.",
     "ssim": "Structural similarity; higher is better.",
+    "frechet_distance": "Frechet distance of other features than FID's; lower is better.",
+    "knn_accuracy": "Accuracy of the nearest neighbours' classes; higher is better.",
     "precision": "Share of generated pictures that look real.",
     "recall": "Share of real pictures that the generator could make.",
 }

@@ -157,7 +157,11 @@ def best_line(name: str, lines: list[dict]) -> dict:
     plain = name.removesuffix("_a2b").removesuffix("_b2a")
     best = lines[0]
     for line in lines[1:]:
-        if metrics.is_better(plain, line[name], best[name]):
+        if plain.endswith("accuracy"):  # of an encoder
+            is_better = line[name] > best[name]
+        else:
+            is_better = metrics.is_better(plain, line[name], best[name])
+        if is_better:
             best = line
     return best
 

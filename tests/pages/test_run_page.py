@@ -97,6 +97,10 @@ def test_the_page_of_an_encoder(tmp_path):
     config = json.loads((run / "config.json").read_text())
     config["data"] = {"images": "2048 images, names 9f8e", "classes": "none"}
     (run / "config.json").write_text(json.dumps(config))
+    accuracies = [{"images": 9 * n, "knn_accuracy": n / 10, "n_bank": 7} for n in (3, 5, 4)]
+    write_lines(run / "metrics.jsonl", accuracies)
+    ((_, best),) = [(one["name"], one["best"]) for one in measured(read_record(run))]
+    assert best == "0.5"
     page = page_of(run)
     assert "SimCLR learns features of the 2048 pictures in data/animals." in page.text
     assert f"evaluate.py --real FOLDER --fake FOLDER --features {run}" in page.text
