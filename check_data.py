@@ -30,6 +30,7 @@ from commands.inspection.result import (
 )
 from commands.inspection.timing import Refused, measure_cost
 from commands.options import check_least
+from commands.pages.rendering import write
 from data import inspection
 from errors import UserError
 
@@ -162,10 +163,7 @@ def report(result: Result, options: Options) -> None:
         print(f"  {inspection.printable(result.advice.command())}")
         print(f"  {cost_in_words(result)}")
     if options.page:
-        text = page(result)
-        training.write_output(
-            options.page, "--page", lambda path: path.write_text(text, encoding="utf-8")
-        )
+        write(options.page, "--page", page(result))
         print(f"\nPage: {inspection.printable(str(options.page))}")
     line = json.dumps(as_json(result))
     print(line, flush=True)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 import data
 import models
 import training
-from commands import cli
+from commands import cli, outputs
 from commands.options import check_least
 from commands.pages.gallery import Gallery
 from errors import UserError
@@ -44,7 +43,8 @@ class Options:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one."""
     gallery: bool = False
-    """Write index.html into the folder of --output: each picture over its source."""
+    """Write index.html into the folder of --output, a page with each translation over its source,
+    with a slider between them."""
     batch_size: int = 1
     """Maximum batch size; only consecutive files of equal size are batched."""
 
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = cli.parse(Options, arguments)
     check_least(options, batch_size=1, seed=0)
     device = training.choose_device(options.device, training.Processes())
-    outputs = plan_outputs(options.input, options.output)
-    gallery = open_gallery(options, outputs)
+    targets = plan_outputs(options.input, options.output)
+    gallery = open_gallery(options, targets)
     saved = models.load_generator(
         options.checkpoint, "--checkpoint", options.direction, "use generate.py"
     )
@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     batch_size = 1 if options.batch_statistics else options.batch_size
     unreadable: dict[Path, str] = {}
-    with training.LiveLine(len(outputs), label="translating", unit="pictures") as line:
-        for paths, pictures in batches(list(outputs), source, batch_size, unreadable):
+    with training.LiveLine(len(targets), label="translating", unit="pictures") as line:
+        for paths, pictures in batches(list(targets), source, batch_size, unreadable):
             translated = models.translate(
                 network,
                 pictures.to(device),
@@ -76,13 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for path, picture, view in zip(
                 paths, translated, source.to_view(pictures), strict=True
             ):
-                image = target.to_image(picture)
-                write_picture(outputs[path], image)
+                image = outputs.as_image(picture, target, options.checkpoint)
+                outputs.write_png(targets[path], "--output", image)
                 if gallery:
                     shown = data.RGB.to_image(target.to_view(picture[None])[0])
-                    gallery.add(outputs[path], shown, data.RGB.to_image(view))
+                    gallery.add(targets[path], shown, data.RGB.to_image(view))
             line.advance(len(paths))
-    written = len(outputs) - len(unreadable)
+    written = len(targets) - len(unreadable)
     print(f"{written} pictures written to {options.output}", file=sys.stderr)
     if gallery:
         words = f"{written} pictures of {options.input}, translated by {options.checkpoint}"
@@ -90,16 +90,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unreadable:
         names = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(
-            f"--input {options.input}: {len(unreadable)} of {len(outputs)} pictures cannot be "
+            f"--input {options.input}: {len(unreadable)} of {len(targets)} pictures cannot be "
             f"read, repair or remove them: {names}"
         )
 
 
-def open_gallery(options: Options, outputs: dict[Path, Path]) -> Gallery | None:
+def open_gallery(options: Options, targets: dict[Path, Path]) -> Gallery | None:
     """Return the gallery for --gallery; raises UserError if --output is no folder."""
     if not options.gallery:
         return None
-    if options.output in outputs.values():
+    if options.output in targets.values():
         raise UserError(f"--gallery: --output {options.output} is one picture; give a folder")
     return Gallery(options.output, "--output")
 
@@ -128,16 +128,16 @@ def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
     if target.resolve().is_relative_to(source.resolve()):
         raise UserError(f"--output {target}: is the input folder or inside it; give another")
     inputs = data.list_images(source, "--input")
-    outputs = {path: (target / path.relative_to(source)).with_suffix(".png") for path in inputs}
+    targets = {path: (target / path.relative_to(source)).with_suffix(".png") for path in inputs}
     taken: dict[Path, Path] = {}
-    for path, output in outputs.items():
+    for path, output in targets.items():
         if output in taken:
             raise UserError(
                 f"--input {source}: {taken[output].name} and {path.name} would both become "
                 f"{output}; rename one"
             )
         taken[output] = path
-    return outputs
+    return targets
 
 
 def batches(
@@ -159,11 +159,6 @@ def batches(
         pictures.append(picture)
     if held:
         yield held, torch.stack(pictures)
-
-
-def write_picture(path: Path, image: Image.Image) -> None:
-    """Write a picture as PNG, atomically."""
-    training.write_output(path, "--output", lambda temporary: image.save(temporary, "PNG"))
 
 
 if __name__ == "__main__":

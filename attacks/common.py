@@ -1,8 +1,8 @@
-"""Shared by all attacks: the model as it was, checked arguments, losses per picture, projections.
+"""Shared by all attacks: eval mode, checks of arguments, losses per picture, projections.
 
 Pictures are float [B, C, H, W] in [-1, 1], and so are their changes: a bound of e grey levels of
 255 is epsilon = 2 e / 255 here. A model is a module or a function from such pictures to logits
-[B, K]; where it was trained on normalised pictures, the normalisation belongs into the model.
+[B, K]; where it was trained on normalised pictures, the model must include the normalisation.
 """
 
 from collections.abc import Callable, Iterator

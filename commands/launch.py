@@ -154,7 +154,7 @@ def _train(
         reports = training.Reports(
             files.preview, exports, evaluate, watch or training.Watch(), page.write
         )
-        with training.tf32_products(options.precision == "tf32"), page.told_of_failure(processes):
+        with training.tf32_products(options.precision == "tf32"), page.failure_reported(processes):
             training.fit(method, stream, run, pace, reports, processes, device)
     finally:
         run.release()

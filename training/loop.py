@@ -79,7 +79,7 @@ class Reports(NamedTuple):
     exports: file name in the run folder -> function of (path, images seen) that writes it; called
     at every save. evaluate: function of the images seen, called in all processes; in the writing
     one it returns the numbers for metrics.jsonl, {} for none. page: function of whether the run
-    goes on; called in the writing process after each save and all that belongs to it.
+    goes on; called in the writing process after each save and the evaluation that is due with it.
     """
 
     preview_batch: NamedTuple

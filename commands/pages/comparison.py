@@ -17,6 +17,9 @@ def comparison(folders: Sequence[Path], option: str = "--run_dir") -> str:
     """Return the page; raises UserError for a folder that holds no run."""
     records = named_apart([read_record(folder, option) for folder in folders])
     alike, differing, single = options_of(records)
+    side_px = previews.SIDE_PX if len(records) <= MANY_RUNS else previews.SIDE_PX // 2
+    sheets = [previews.Sheets(previews.rows_of(one.command), side_px) for one in records]
+    groups = picture_groups(records, sheets)
     now = datetime.now().astimezone()
     return render(
         "comparison.html",
@@ -29,11 +32,14 @@ def comparison(folders: Sequence[Path], option: str = "--run_dir") -> str:
         single=single,
         alike=alike,
         measurements=measurements_of(records),
-        health=[(one.name, words.health(one)) for one in records],
+        health=[
+            (one.name, words.health(one), words.notes(one, len(of_one.unreadable)))
+            for one, of_one in zip(records, sheets, strict=True)
+        ],
         written_in_words=f"{now:%d %B %Y, %H:%M}",
         library=plotting_library(),
         data={
-            "groups": picture_groups(records),
+            "groups": groups,
             "charts": run_page.charts_data(curves.charts(records)),
         },
     )
@@ -92,21 +98,20 @@ def measurements_of(records: Sequence[Record]) -> list[dict[str, object]]:
     return rows
 
 
-def picture_groups(records: Sequence[Record]) -> list[dict[str, object]]:
+def picture_groups(
+    records: Sequence[Record], sheets: Sequence[previews.Sheets]
+) -> list[dict[str, object]]:
     """Return the runs whose previews show the same pictures together, with their sheets."""
-    groups: dict[object, list[int]] = {}
-    for place, record in enumerate(records):
-        if record.previews:
-            groups.setdefault(_pictures_key(record), []).append(place)
-    side_px = previews.SIDE_PX if len(records) <= MANY_RUNS else previews.SIDE_PX // 2
-    share = previews.MOST_BYTES // len(records)
-    return [
-        {
-            "runs": [_run_data(records[place], place, side_px, share) for place in places],
-            "title": words.pictures_title(records[places[0]]),
-        }
-        for places in groups.values()
-    ]
+    groups: dict[object, dict] = {}
+    for place, (record, of_record) in enumerate(zip(records, sheets, strict=True)):
+        most_bytes = previews.MOST_BYTES // len(records)
+        shown = of_record.of(record.previews, most=MOST_SHEETS, most_bytes=most_bytes)
+        if shown:
+            new = {"title": words.pictures_title(record), "runs": []}
+            group = groups.setdefault(_pictures_key(record), new)
+            of_run = run_page.sheets_data(shown, of_record.rows)
+            group["runs"].append({"name": record.name, "colour": place % 8, **of_run})
+    return list(groups.values())
 
 
 def _pictures_key(record: Record) -> tuple:
@@ -119,18 +124,6 @@ def _pictures_key(record: Record) -> tuple:
         tuple(sorted(record.data.items())),
         tuple(str(options.get(name)) for name in names),
     )
-
-
-def _run_data(record: Record, place: int, side_px: int, most_bytes: int) -> dict[str, object]:
-    rows = previews.ROWS.get(record.command, previews.FROM_NOISE)
-    sheets = previews.Sheets(rows, side_px).of(
-        record.previews, most=MOST_SHEETS, most_bytes=most_bytes
-    )
-    return {
-        "name": record.name,
-        "colour": place % 8,
-        **run_page.sheets_data(sheets, rows),
-    }
 
 
 def _shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a run folder tells, also of a run that was killed, or that still writes."""
+"""Reads a run folder, also that of a run that was killed or is still being written."""
 
 import errno
 import fcntl
@@ -76,12 +76,13 @@ def _read(run: training.RunFolder, option: str) -> Record:
 def is_held(folder: Path) -> bool:
     """Return whether another process trains in this folder.
 
-    Not for the process that trains there: to close the file would end its lock.
+    The process that trains there must not call this: closing the file would end its lock.
     """
-    lock = folder / ".lock"
-    if not lock.exists():
+    try:
+        file = open(folder / ".lock")  # noqa: SIM115  (closed below)
+    except OSError:  # no run has started here, or it is another user's, and no one can tell
         return False
-    with open(lock) as file:
+    with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:  # other numbers: a file system without locks, where no one knows
