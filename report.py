@@ -18,7 +18,7 @@ import tyro
 import training
 from commands import cli
 from commands.pages.comparison import comparison
-from commands.pages.record import is_held
+from commands.pages.record import check_run, is_held
 from commands.pages.rendering import write
 from commands.pages.run_page import FILE, RunPage
 from errors import UserError
@@ -62,15 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def only_runs(folders: Sequence[Path]) -> list[Path]:
     """Return those that hold a run, and name the others on stderr; UserError if there is none."""
-    runs = [folder for folder in folders if (folder / "config.json").is_file()]
-    if not runs:
-        raise UserError(
-            f"--run_dir {folders[0]}: none of {len(folders)} holds a run (no config.json); give "
-            "the folders of trainings"
-        )
+    runs, refused = [], []
     for folder in folders:
-        if folder not in runs:
-            print(f"left out {folder}: no run", file=sys.stderr)
+        try:
+            check_run(folder)
+            runs.append(folder)
+        except UserError as error:
+            refused.append(str(error))
+    if not runs:
+        raise UserError(f"none of {len(folders)} folders holds a run; the first: {refused[0]}")
+    for reason in refused:
+        print(f"left out: {reason}", file=sys.stderr)
     return runs
 
 

@@ -46,14 +46,20 @@ def comparison(folders: Sequence[Path], option: str = "--run_dir") -> str:
 
 
 def named_apart(records: Sequence[Record]) -> list[Record]:
-    """Return the records; of equal names each gets its parent folder's before it."""
-    names = [record.folder.absolute().name for record in records]
-    return [
-        record._replace(name=f"{record.folder.absolute().parent.name}/{name}")
-        if names.count(name) > 1
-        else record
-        for record, name in zip(records, names, strict=True)
-    ]
+    """Return the records; equal names get as many parent folders before them as they need."""
+    paths = [record.folder.absolute().parts for record in records]
+    depths = [1] * len(paths)
+    while True:
+        names = ["/".join(path[-depth:]) for path, depth in zip(paths, depths, strict=True)]
+        alike = [
+            place
+            for place, name in enumerate(names)
+            if names.count(name) > 1 and depths[place] < len(paths[place])
+        ]
+        if not alike:
+            return [one._replace(name=name) for one, name in zip(records, names, strict=True)]
+        for place in alike:
+            depths[place] += 1
 
 
 def options_of(records: Sequence[Record]) -> tuple[int, list, list]:

@@ -4,7 +4,8 @@ import errno
 import fcntl
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,8 +45,20 @@ def read_record(folder: Path, option: str = "--run_dir") -> Record:
     Lines of a log that cannot be read are counted, except an incomplete last one: the run may be
     writing it. Raises UserError, which names `option`, for a folder that holds no run.
     """
-    try:
+    with _disk_errors_named(folder, option):
         return _read(training.RunFolder(folder), option)
+
+
+def check_run(folder: Path, option: str = "--run_dir") -> None:
+    """Raise UserError, which names `option`, for a folder that holds no run."""
+    with _disk_errors_named(folder, option):
+        _read_config(training.RunFolder(folder), option)
+
+
+@contextmanager
+def _disk_errors_named(folder: Path, option: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"{option} {folder}: cannot be read ({error.strerror}); make its files readable"

@@ -22,7 +22,7 @@ import train_pix2pix
 import training
 from commands import cli
 from commands.pages import curves, previews, words
-from commands.pages.comparison import comparison
+from commands.pages.comparison import comparison, named_apart
 from commands.pages.record import is_held, read_record
 from commands.pages.run_page import RunPage, in_lines, measured
 from commands.pages.saved import SavedPage
@@ -314,7 +314,7 @@ def test_mistakes(tmp_path, fails):
     (tmp_path / "file").touch()
     run = run_folder(tmp_path / "run", previews=0)
     assert "holds no run (no config.json)" in fails(report, [tmp_path / "empty"])
-    assert "none of 2 holds a run" in fails(report, [tmp_path / "empty", tmp_path / "file"])
+    assert "none of 2 folders holds a run" in fails(report, [tmp_path / "empty", tmp_path / "file"])
     assert "no such folder" in fails(report, ["--run_dir", tmp_path / "absent"])
     assert "is missing" in fails(report, [])
     assert "end it with .html" in fails(report, [run, "--output", "page.txt"])
@@ -336,10 +336,18 @@ def test_damaged_files_of_compared_runs_are_left_out_and_named(tmp_path):
 
 
 def test_what_is_no_run_is_named_and_left_out(tmp_path, capsys):
-    runs = [run_folder(tmp_path / name / "run", previews=0) for name in ("first", "second")]
+    places = ("first/a", "second/a", "second/b", "damaged")
+    runs = [run_folder(tmp_path / place / "run", previews=0) for place in places]
+    (runs[-1] / "config.json").write_text("{")
     (tmp_path / "comparison.html").touch()
     report.main([*map(str, runs), str(tmp_path / "comparison.html")])
     told = capsys.readouterr().err
-    assert f"left out {tmp_path}/comparison.html: no run" in told
+    assert f"left out: --run_dir {tmp_path}/comparison.html: is a file" in told
+    assert f"left out: --run_dir {runs[-1]}: its config.json is damaged" in told
     text = (tmp_path / "comparison.html").read_text()
-    assert "first/run" in text and "second/run" in text and "None of the runs has" in text
+    assert "first/a/run" in text and "second/a/run" in text and "None of the runs has" in text
+    assert [one.name for one in named_apart([read_record(run) for run in runs[:3]])] == [
+        "first/a/run",
+        "second/a/run",
+        "b/run",
+    ]
