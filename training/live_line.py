@@ -39,7 +39,8 @@ class LiveLine:
         seconds_between: float | None = 60,
         shown: bool = True,
     ):
-        self.total, self.done, self.label, self.unit = total, done, label, unit
+        self.total, self.done, self.unit = total, done, unit
+        self.label = label if label.isprintable() else ascii(label)[1:-1]  # of a file's name
         self.notes: Sequence[str] = ()  # shown at the end of the line where there is room
         self.is_live = shown and stderr_is_terminal()
         self.seconds_between = seconds_between if shown else None
