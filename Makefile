@@ -99,6 +99,7 @@ benchmarks: install
 	$(PY) benchmarks/cyclegan_step.py
 	$(PY) benchmarks/pix2pix_step.py
 	$(PY) benchmarks/gan_step.py
+	$(PY) benchmarks/features_step.py
 	$(PY) benchmarks/losses.py
 	$(PY) benchmarks/patch_losses.py
 	$(PY) benchmarks/frechet.py

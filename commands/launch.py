@@ -17,7 +17,7 @@ import models
 import training
 from commands import cli, evaluation, pictures
 from commands.monitor import RunMonitor
-from commands.options import BEFORE_OPTIONS, MAY_CHANGE, RunOptions
+from commands.options import BEFORE_OPTIONS, MAY_CHANGE, GeneratorRunOptions, RunOptions
 from commands.pages.saved import SavedPage
 from commands.trained import TrainedNetworks
 from errors import UserError
@@ -49,9 +49,13 @@ class Data(NamedTuple):
     total_images: int  # to the end of the schedule
     resolved: Mapping[str, object]  # options whose values depend on the files
     about: Callable[[int], Mapping]  # images seen -> metadata for a generator's file
-    tests: Mapping[str, Test]  # by the file name of a generator
+    tests: Mapping[str, Test] = MappingProxyType({})  # by the file name of a generator
     images_a_step: Callable[[int], int] | None = None  # of images seen; None: --batch_size
     findings: Sequence[data.Finding] = ()  # on a few files, the most serious first
+    export: Callable[[Path, nn.Module, Mapping], None] = models.save_generator
+    # (method, run folder, device, processes) -> an evaluation for `training.Reports`; None: by the
+    # metrics of generators at --evaluate_every, on `tests`
+    monitor: Callable[..., Callable[[int], Mapping[str, object]]] | None = None
 
 
 def train(
@@ -71,7 +75,8 @@ def train(
                 f"--accelerate graph: CUDA graphs need a GPU, and this run is on {device.type}; "
                 "use --accelerate off"
             )
-        measures(options)
+        if isinstance(options, GeneratorRunOptions):
+            measures(options)
         files = open_data(options)
         options = replace(
             options,
@@ -135,12 +140,14 @@ def _train(
     )
     exports = {
         name: lambda path, seen, network=network: export(path, network, seen, config, files)
-        for name, network in method.trained.generators.items()
+        for name, network in method.trained.exported.items()
     }
     page = SavedPage(run.folder, device)
     try:
         evaluate = None
-        if options.evaluate_every:
+        if files.monitor:
+            evaluate = files.monitor(method, run, device, processes)
+        elif options.evaluate_every:
             evaluate = monitor(options, files, method, run, exports, device, processes)
         if processes.writes:  # now that nothing is refused any more
             report_findings(files.findings)
@@ -156,7 +163,7 @@ def _train(
 
 
 def monitor(
-    options: RunOptions,
+    options: GeneratorRunOptions,
     files: Data,
     method: TrainedMethod,
     run: training.RunFolder,
@@ -175,7 +182,7 @@ def monitor(
     return RunMonitor(evaluator, run, tests, exports)
 
 
-def measures(options: RunOptions) -> metrics.Measures:
+def measures(options: GeneratorRunOptions) -> metrics.Measures:
     """Return the metrics for --evaluate_every; raises UserError for unknown ones."""
     wanted = metrics.Measures(
         metrics=options.metrics,
@@ -190,21 +197,24 @@ def measures(options: RunOptions) -> metrics.Measures:
 
 
 def export(path: Path, network: nn.Module, images_seen: int, config: dict, files: Data) -> None:
-    """Write a generator with its description."""
+    """Write a network with its description."""
     options = config["options"]
     kept = ("preset", "preprocess", "load_size", "crop_size", "ema_halflife_images")
     about = {name: options[name] for name in kept if name in options}
     command = {"command": config["command"], "images_seen": images_seen}
-    models.save_generator(path, network, {**command, **about, **files.about(images_seen)})
+    files.export(path, network, {**command, **about, **files.about(images_seen)})
 
 
 def start_from(path: Path, method: TrainedMethod) -> None:
-    """Load the weights of another run's networks, or of a generator file."""
+    """Load the weights of another run's networks, or of a generator's or encoder's file."""
     option, networks = f"--init_from {path}", method.trained.networks
     if path.is_dir() or path.suffix == ".pt":
         states = training.read_weights(path, "--init_from").states
         states = {name: state for name, state in states.items() if name in networks}
         training.restore(networks, states, option)
+    elif "encoder" in networks:
+        state = models.load_encoder(path, "--init_from").network.state_dict()
+        training.restore({"encoder": networks["encoder"]}, {"encoder": state}, option)
     elif "generator" not in networks:
         raise UserError(f"{option}: holds one generator, and this method has two; give a run")
     else:

@@ -52,6 +52,12 @@ class RunOptions:
     """Images between log lines."""
     evaluate_every: int = 0
     """Images between evaluations on the test pictures (and one at the end); 0: none."""
+
+
+@dataclass(frozen=True)
+class GeneratorRunOptions(RunOptions):
+    """The options that all commands for training generators share."""
+
     metrics: str = "fid,kid"
     """Metrics, as in evaluate.py; the first one decides which network is kept as best."""
     protocol: Literal["clean", "torch", "tf"] = "clean"

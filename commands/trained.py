@@ -1,6 +1,7 @@
 """The networks that a method trains, with their optimisers and moving averages."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -17,7 +18,8 @@ class TrainedNetworks:
     """Networks by name, Adam for each, and optionally a moving average of each generator.
 
     A generator is a network whose name begins with `generator`. networks, optimizers and averages
-    are dictionaries with the networks' names as keys. `random` holds the generators of a step.
+    are dictionaries with the networks' names as keys. `random` holds the generators of a step,
+    `exported` the networks to be written, by file name.
     """
 
     def __init__(
@@ -26,29 +28,32 @@ class TrainedNetworks:
         options: RunOptions,
         device: torch.device,
         *,
-        learning_rate: float,
-        betas: tuple[float, float],
-        averaged: bool,
+        learning_rate: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        averaged: bool | Collection[str],
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+        exported: Mapping[str, nn.Module] | None = None,
         noise: Sequence[models.NoiseSource] = (),
         layout: torch.memory_format = torch.contiguous_format,
     ):
         """Build the optimisers and averages of networks that are on their device.
 
-        noise: where layers of the networks draw from. layout: of weights and pictures.
+        learning_rate, betas: of Adam; optimizer: makes another one for a network. averaged:
+        whether generators have a moving average, or the names of the networks that have one.
+        exported: the networks to be written, by file name; by default `generators`. noise: where
+        layers of the networks draw from. layout: of weights and pictures.
         """
         self.networks, self.noise = dict(networks), tuple(noise)
         self.layout = layout
         for network in self.networks.values():
             network.to(memory_format=layout)
         self.random = training.StepRandomness(device, options.seed)
-        self.optimizers = {
-            name: training.adam(network, learning_rate, betas) for name, network in networks.items()
-        }
-        self.averages = {
-            name: training.MovingAverage(network)
-            for name, network in networks.items()
-            if averaged and is_generator(name)
-        }
+        make = optimizer or partial(training.adam, learning_rate=learning_rate, betas=betas)
+        self.optimizers = {name: make(network) for name, network in networks.items()}
+        if isinstance(averaged, bool):
+            averaged = [name for name in networks if averaged and is_generator(name)]
+        self.averages = {name: training.MovingAverage(networks[name]) for name in averaged}
+        self.exported = self.generators if exported is None else dict(exported)
         if options.accelerate == "compile":
             for network in self.networks.values():
                 models.compile_network(network)

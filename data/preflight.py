@@ -9,8 +9,10 @@ from data.pairs import Pair, odd_width
 from data.transforms import Preprocessing
 from errors import UserError
 
+RESIZE = "use `preprocess` resize_and_crop or a smaller `crop_size`"
 
-def check_sizes(files: Sequence[Path], preprocessing: Preprocessing) -> None:
+
+def check_sizes(files: Sequence[Path], preprocessing: Preprocessing, remedy: str = RESIZE) -> None:
     """Raise `UserError` if images are smaller than the crop, naming the first and their number.
 
     Only mode `crop` cannot use such images; for the other modes nothing is read. Reads headers, not
@@ -24,7 +26,7 @@ def check_sizes(files: Sequence[Path], preprocessing: Preprocessing) -> None:
         size = header_size(path)
         if size is not None and min(size) < preprocessing.crop_size:
             small.append((path, min(size)))
-    _refuse_small(small, len(files), preprocessing.crop_size)
+    _refuse_small(small, len(files), preprocessing.crop_size, remedy)
 
 
 def check_pairs(pairs: Sequence[Pair], preprocessing: Preprocessing) -> None:
@@ -54,14 +56,15 @@ def check_pairs(pairs: Sequence[Pair], preprocessing: Preprocessing) -> None:
             count = f"{len(mistakes)} of {len(pairs)} pairs"
             raise UserError(f"{count} cannot be used, first {mistakes[0]}")
     if preprocessing.mode == "crop":
-        _refuse_small(small, len(pairs), preprocessing.crop_size)
+        _refuse_small(small, len(pairs), preprocessing.crop_size, RESIZE)
 
 
-def _refuse_small(small: Sequence[tuple[Path, int]], count: int, crop_size: int) -> None:
+def _refuse_small(
+    small: Sequence[tuple[Path, int]], count: int, crop_size: int, remedy: str
+) -> None:
     if small:
         path, short_side_px = small[0]
         raise UserError(
             f"`crop_size` {crop_size}: larger than the short side of {len(small)} of {count} "
-            f"images, first {path} ({short_side_px} px); use `preprocess` resize_and_crop or a "
-            "smaller `crop_size`"
+            f"images, first {path} ({short_side_px} px); {remedy}"
         )

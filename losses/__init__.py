@@ -21,6 +21,7 @@ from losses.remembered import moco, nearest_neighbours, nnclr
 from losses.sinkhorn import sinkhorn_log_plan
 from losses.sup_con import sup_con
 from losses.triplets import Triplets, mine_triplets
+from losses.uniformity import alignment, spread, uniformity
 
 __all__ = [
     "ADVERSARIAL_LOSSES",
@@ -36,6 +37,7 @@ __all__ = [
     "OpenWorldPrototypes",
     "Triplets",
     "accuracies",
+    "alignment",
     "class_softmax",
     "clip",
     "concentrations",
@@ -73,5 +75,7 @@ __all__ = [
     "semantic_relation",
     "sinkhorn_log_plan",
     "sup_con",
+    "spread",
     "triplet_margin",
+    "uniformity",
 ]

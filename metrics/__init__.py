@@ -31,6 +31,7 @@ from metrics.measures import (
     Measures,
 )
 from metrics.moments import Moments
+from metrics.neighbours import nearest, neighbour_classes
 from metrics.pairs import PairMeans
 from metrics.protocols import PROTOCOLS, Protocol
 from metrics.sliced_wasserstein import PatchDescriptors, sliced_wasserstein
@@ -89,6 +90,8 @@ __all__ = [
     "load_lpips",
     "load_statistics",
     "ms_ssim",
+    "nearest",
+    "neighbour_classes",
     "precision_recall",
     "psnr",
     "save_statistics",

@@ -1,8 +1,21 @@
-"""Networks: generators, discriminators, the patch projector; reading, writing and using them."""
+"""Networks: generators, discriminators, encoders; reading, writing and using them."""
 
 from models import gan
 from models.build import build_discriminator, build_generator, check_picture_size, describe
 from models.colorizer import join_lab, split_lab
+from models.encoders import (
+    CLASSIFIER_FILE,
+    ENCODER_FILE,
+    ENCODERS,
+    SMALL_PX,
+    SavedClassifier,
+    SavedEncoder,
+    build_encoder,
+    load_classifier,
+    load_encoder,
+    save_classifier,
+    save_encoder,
+)
 from models.execution import (
     compile_network,
     eagerly,
@@ -11,6 +24,7 @@ from models.execution import (
     layout_for,
 )
 from models.gan import Sampler
+from models.heads import build_head
 from models.inference import translate
 from models.initialization import initialize
 from models.noise import NoiseSource
@@ -18,6 +32,12 @@ from models.official import official_state, save_official
 from models.passes import feature_channels, may_run_together, run_together
 from models.patch_projector import PatchProjector, draw_positions
 from models.query_selection import route_queries, select_queries
+from models.resnet_encoder import (
+    ResnetClassifier,
+    ResnetEncoder,
+    classifier_of,
+    draw_layers,
+)
 from models.saved import (
     SavedGenerator,
     load_generator,
@@ -28,20 +48,40 @@ from models.saved import (
 )
 from models.stylegan2 import Stylegan2Generator
 from models.unet import UnetGenerator
+from models.views import COLOURS, Policy, draw_views, make_views
 
 __all__ = [
+    "CLASSIFIER_FILE",
+    "COLOURS",
+    "ENCODERS",
+    "ENCODER_FILE",
+    "SMALL_PX",
+    "ResnetClassifier",
+    "ResnetEncoder",
+    "SavedClassifier",
+    "SavedEncoder",
+    "build_encoder",
+    "classifier_of",
+    "draw_layers",
+    "load_classifier",
+    "load_encoder",
+    "save_classifier",
+    "save_encoder",
     "NoiseSource",
     "PatchProjector",
+    "Policy",
     "Sampler",
     "SavedGenerator",
     "Stylegan2Generator",
     "UnetGenerator",
     "build_discriminator",
     "build_generator",
+    "build_head",
     "check_picture_size",
     "compile_network",
     "describe",
     "draw_positions",
+    "draw_views",
     "eagerly",
     "feature_channels",
     "few_launches",
@@ -53,6 +93,7 @@ __all__ = [
     "load_generator",
     "load_sampler",
     "makes_from_noise",
+    "make_views",
     "may_run_together",
     "official_state",
     "read_saved",

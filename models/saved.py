@@ -1,35 +1,18 @@
 """Writes `generator.safetensors`, with its own description, and reads any generator's file."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from errors import UserError
-from models.colorizer import Colorizer
-from models.described import build_to_fit, checked_sizes
 from models.gan import GAN_GENERATORS
 from models.gan.sampler import Sampler
 from models.official import read_official_generator
-from models.resnet_generator import ResnetGenerator, ResnetSizes
-from models.stylegan2 import Stylegan2Generator, Stylegan2GeneratorSizes
-from models.unet import UnetGenerator, UnetSizes
+from models.safetensors_file import load_described, save_described
 
-GENERATORS = {
-    "resnet": (ResnetGenerator, ResnetSizes),
-    "stylegan2": (Stylegan2Generator, Stylegan2GeneratorSizes),
-    "unet": (UnetGenerator, UnetSizes),
-    "colorizer": (Colorizer, UnetSizes),
-    **GAN_GENERATORS,
-}
 DIRECTIONS = ("a2b", "b2a")
-TYPES = {"F32": torch.float32, "I64": torch.int64}  # dtypes of our networks' weights
 
 
 class SavedGenerator(NamedTuple):
@@ -45,16 +28,7 @@ def save_generator(path: Path, network: nn.Module, about: Mapping) -> None:
     For a generator of pictures from noise, `about` may hold arguments of `Sampler`: class_names,
     class_shares and level.
     """
-    architecture = next(name for name, (kind, _) in GENERATORS.items() if type(network) is kind)
-    description = {
-        "architecture": architecture,
-        "sizes": asdict(network.sizes),
-        "value_range": [-1, 1],
-        **about,
-    }
-    state = network.state_dict()
-    weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    save_file(weights, path, metadata={"pairless": json.dumps(description)})
+    save_described(path, network, about)
 
 
 def load_generator(
@@ -159,32 +133,4 @@ def _file_of_run(folder: Path, option: str, direction: str | None) -> Path:
 
 
 def _load_safetensors(path: Path, option: str) -> SavedGenerator:
-    try:
-        with safe_open(path, "pt") as file:
-            description = json.loads((file.metadata() or {})["pairless"])
-            kind, sizes_kind = GENERATORS[description["architecture"]]
-            sizes = checked_sizes(sizes_kind, description["sizes"])
-            network = build_to_fit(lambda: kind(sizes), _header(file))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        network.load_state_dict(weights)
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{option} {path}: not a complete safetensors file ({error}); give another"
-        ) from error
-    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{option} {path}: not a generator of this program ({reason}); give another"
-        ) from error
-    return SavedGenerator(network, description)
-
-
-def _header(file: safe_open) -> dict[str, Tensor]:
-    """Return an open file's tensors on the meta device: names, shapes and dtypes only."""
-    header = {}
-    for name in file.keys():  # noqa: SIM118
-        part = file.get_slice(name)
-        if part.get_dtype() not in TYPES:
-            raise ValueError(f"{name} is {part.get_dtype()}, not one of {', '.join(TYPES)}")
-        header[name] = torch.empty(part.get_shape(), dtype=TYPES[part.get_dtype()], device="meta")
-    return header
+    return SavedGenerator(*load_described(path, option, "a generator"))

@@ -20,13 +20,14 @@ from training.distributed import (
     first_process_first,
     gather_objects,
     gather_rows,
+    gather_with_gradient,
     places_from_environment,
     process_group,
 )
 from training.ema import MovingAverage, ema_decay
 from training.files import write_atomically, write_output
 from training.growing import GrowingSchedule
-from training.health import pairwise_distance, warnings
+from training.health import collapse_warnings, pairwise_distance, warnings
 from training.history import FakePool, RefinedHistory
 from training.live_line import LiveLine
 from training.log import log_lines, peak_memory_gb
@@ -38,13 +39,14 @@ from training.modules import (
     optimizer_step,
     optimizer_step_if_finite,
     set_learning_rate,
+    sgd,
     tf32_products,
     weights_cast_once,
 )
 from training.pictures import save_sheet, sheet
 from training.randomness import StepRandomness, generator_for, seed_for
 from training.run_folder import RunFolder
-from training.schedules import anneal, linear_decay
+from training.schedules import anneal, linear_decay, warm_up_cosine
 from training.terms import Term, backward, total
 from training.untouched import restore_unless, running_statistics, untouched, untracked
 
@@ -76,12 +78,14 @@ __all__ = [
     "can_capture",
     "choose_device",
     "choose_precision",
+    "collapse_warnings",
     "ema_decay",
     "first_process_first",
     "fit",
     "frozen",
     "gather_objects",
     "gather_rows",
+    "gather_with_gradient",
     "generator_for",
     "linear_decay",
     "list_checkpoints",
@@ -101,11 +105,13 @@ __all__ = [
     "save_sheet",
     "seed_for",
     "set_learning_rate",
+    "sgd",
     "sheet",
     "tf32_products",
     "total",
     "untouched",
     "untracked",
+    "warm_up_cosine",
     "warnings",
     "weights_cast_once",
     "write_atomically",

@@ -83,7 +83,11 @@ def average_statistics(network: nn.Module) -> None:
 
     Each process updates them from its own batches, so they would differ otherwise.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+    ]
     _average_together([part for norm in norms for part in (norm.running_mean, norm.running_var)])
 
 
@@ -123,6 +127,27 @@ def gather_rows(rows: Tensor) -> Tensor:
     with _lost_processes_named():
         dist.all_gather(parts, rows)
     return torch.cat(parts)
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, rows: Tensor) -> Tensor:
+        ctx.count = len(rows)
+        return gather_rows(rows)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        own = ctx.count * dist.get_rank()
+        return gradient[own : own + ctx.count] * dist.get_world_size()
+
+
+def gather_with_gradient(rows: Tensor) -> Tensor:
+    """Return the rows [n, ...] of all processes in rank order; this process's get their gradient.
+
+    It is multiplied by the number of processes: for a loss that every process computes alike from
+    all rows, the mean of the processes' gradients (`average_gradients`) is then that loss's.
+    """
+    return _GatherRows.apply(rows) if dist.is_initialized() else rows
 
 
 def gather_objects(value: object) -> list:

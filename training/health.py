@@ -1,4 +1,4 @@
-"""Signs that the training of a GAN is failing."""
+"""Signs that the training of a GAN or of an encoder is failing."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 WON = 0.99  # both accuracies
+EVEN = 0.05  # spread of embeddings, relative to that of uniform directions
 COLLAPSED = 0.1  # distance between fakes relative to that between reals
 
 
@@ -51,3 +52,19 @@ def warnings(values: Mapping[str, float]) -> list[str]:
             "if it persists, try a lower `learning_rate`, a smaller penalty, or `precision` fp32"
         )
     return found
+
+
+def collapse_warnings(values: Mapping[str, float]) -> list[str]:
+    """Return a sentence if the embeddings of a contrastive method have collapsed.
+
+    values: the mean values of a log line; `spread`, the standard deviation of normalised embeddings
+    relative to 1 / sqrt(D), is read, and nothing is said where it is missing or NaN.
+    """
+    spread = values.get("spread", float("nan"))
+    if not spread < EVEN:
+        return []
+    return [
+        f"the embeddings have collapsed: their deviation is {spread:.2%} of that of even "
+        "directions, so all pictures look alike to the encoder; if it lasts, try a lower "
+        "`learning_rate`, a larger `batch_size` or `queue_size`, or a lower `temperature`"
+    ]

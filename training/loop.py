@@ -78,8 +78,8 @@ class Reports(NamedTuple):
 
     exports: file name in the run folder -> function of (path, images seen) that writes it; called
     at every save. evaluate: function of the images seen, called in all processes; in the writing
-    one it returns the numbers for metrics.jsonl. page: function of whether the run goes on; called
-    in the writing process after each save and all that belongs to it.
+    one it returns the numbers for metrics.jsonl, {} for none. page: function of whether the run
+    goes on; called in the writing process after each save and all that belongs to it.
     """
 
     preview_batch: NamedTuple
@@ -223,7 +223,7 @@ class _Progress:
             return
         with self.log.busy("measuring") if self.log else nullcontext():
             numbers = self.reports.evaluate(self.images_seen)
-        if self.log:
+        if self.log and numbers:
             with _disk_errors_reported(self.run, self.images_seen):
                 self.log.metrics(self.images_seen, numbers)
 

@@ -47,6 +47,35 @@ def adam(
     return Adam(trained, lr=learning_rate, betas=betas, fused=True, capturable=captured)
 
 
+def sgd(
+    network: nn.Module, *, momentum: float, weight_decay: float, trust: float = 0.0
+) -> torch.optim.Optimizer:
+    """Return SGD for all trainable weights of the network; `set_learning_rate` gives its rate.
+
+    trust: eta of LARS (You et al. 2017), 0.001 in their paper; 0: plain SGD. Before each step LARS
+    replaces the gradient g of a weight w by eta |w| / |g + d w| (g + d w), d the weight decay; as
+    in SimCLR (Chen et al. 2020) biases and norms have neither the factor nor the decay.
+    """
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    decay = 0.0 if trust else weight_decay
+    optimizer = torch.optim.SGD(trained, lr=0.0, momentum=momentum, weight_decay=decay, fused=True)
+    if trust:
+        matrices = [parameter for parameter in trained if parameter.dim() > 1]
+        optimizer.register_step_pre_hook(lambda *_: _scale_layers(matrices, weight_decay, trust))
+    return optimizer
+
+
+@torch.no_grad()
+def _scale_layers(weights: list[nn.Parameter], weight_decay: float, trust: float) -> None:
+    weights = [weight for weight in weights if weight.grad is not None]
+    gradients = [weight.grad for weight in weights]
+    torch._foreach_add_(gradients, weights, alpha=weight_decay)
+    lengths, steps = torch._foreach_norm(weights), torch._foreach_norm(gradients)
+    for gradient, length, step in zip(gradients, lengths, steps, strict=True):
+        usable = (length > 0) & (step > 0)
+        gradient.mul_(torch.where(usable, trust * length / step, 1.0))
+
+
 def optimizer_step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Make an optimiser step with the mean gradient of all processes, then clear the gradients."""
     average_gradients(network)
@@ -125,7 +154,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
     """
     for group in optimizer.param_groups:
         device = group["params"][0].device
-        if not group["capturable"]:
+        if not group.get("capturable"):  # plain SGD has none
             group["lr"] = learning_rate
         elif isinstance(group["lr"], Tensor) and group["lr"].device == device:
             group["lr"].fill_(learning_rate)

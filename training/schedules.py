@@ -34,3 +34,15 @@ def anneal(images_seen: int, start: float, end: float, *, over_images: int, shap
     passed = images_seen / over_images if images_seen < over_images else 1.0
     share = passed if shape == "linear" else (1 - math.cos(math.pi * passed)) / 2
     return (1 - share) * start + share * end
+
+
+def warm_up_cosine(images_seen: int, *, warm_up_images: int, total_images: int) -> float:
+    """Return the factor of a learning rate: a linear warm-up to 1, then half a cosine to 0.
+
+    images_seen / warm_up_images, then (1 + cos(pi t)) / 2 with t from 0 to 1 at total_images.
+    Source: Goyal et al. 2017 (warm-up), Loshchilov and Hutter 2017 (cosine); together in SimCLR.
+    """
+    if images_seen < warm_up_images:
+        return images_seen / warm_up_images
+    over = total_images - warm_up_images
+    return anneal(images_seen - warm_up_images, 1.0, 0.0, over_images=over, shape="cosine")

@@ -9,14 +9,19 @@ import tyro
 
 import losses
 import models
-from commands.options import RunOptions, check_ranges, check_read, check_run_options
+from commands.options import (
+    GeneratorRunOptions,
+    check_ranges,
+    check_read,
+    check_run_options,
+)
 from errors import UserError
 
 Network = Literal[tuple(models.gan.NETWORKS)]
 
 
 @dataclass(frozen=True)
-class GanOptions(RunOptions):
+class GanOptions(GeneratorRunOptions):
     """Every option but --preset; options of one architecture are ignored by the others."""
 
     dataroot: Path | None = None

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from commands.options import RunOptions, check_ranges, check_run_options
+from commands.options import GeneratorRunOptions, check_ranges, check_run_options
 from errors import UserError
 
 
 @dataclass(frozen=True)
-class TranslatorOptions(RunOptions):
+class TranslatorOptions(GeneratorRunOptions):
     """The options that all commands for training translators share."""
 
     dataroot: Path | None = None

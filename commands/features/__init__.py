@@ -1,0 +1,1 @@
+"""What train_features.py needs: options, pictures, networks, measurements, sheets."""
