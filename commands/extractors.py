@@ -56,13 +56,13 @@ def load_weights(path: Path | None) -> metrics.InceptionWeights:
 
 
 def load_function(
-    name: str, device: torch.device
+    name: str, device: torch.device, option: str = "--features"
 ) -> tuple[Callable[[Tensor], Tensor], metrics.Origin]:
-    """Load the user's feature extractor: a TorchScript file, or the result of module:function().
+    """Load a function of pictures: a TorchScript file, or the result of module:function().
 
-    Both run code that the user has chosen.
+    Both run code that the user has chosen, with `option`, which is for messages.
     """
-    option, path = f"--features {name}", Path(name)
+    option, path = f"{option} {name}", Path(name)
     if path.is_file():
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         try:
