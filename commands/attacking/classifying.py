@@ -224,7 +224,7 @@ def masking(
     """Return signs of masked gradients on some pictures, at the largest L-infinity bound."""
     is_linf = options.attack in BOUNDED and options.norm == "linf"
     levels = options.epsilons[-1] if is_linf else MASKING_LEVELS
-    some = torch.linspace(0, len(labels) - 1, min(MASKING_PICTURES, len(labels))).long()
+    some = evenly(torch.arange(len(labels)), MASKING_PICTURES)
     return attacks.masked_gradients(
         model,
         pictures[some].to(device),
@@ -247,7 +247,8 @@ def write(
     last = found[-1]
     write_all(last.pictures, given.outputs, data.Content("colour", given.pictures.shape[1]))
     fooled = (clean.argmax(1) == labels) & (last.logits_of_files.argmax(1) != labels)
-    places = torch.cat([fooled.nonzero()[:, 0], (~fooled).nonzero()[:, 0]])[:SHOWN]
+    places = evenly(fooled.nonzero()[:, 0], SHOWN)
+    places = torch.cat([places, evenly((~fooled).nonzero()[:, 0], SHOWN - len(places))])
     before, after = given.pictures[places], rounded(last.pictures[places])
     bound = "" if last.epsilon is None else f", epsilon {last.epsilon:g}"
     write_sheet(
@@ -270,11 +271,19 @@ def write(
     written = [kept[0], *(x["accuracy_of_files"] for x in lines if x["epsilon"] > 0)]
     plot(
         options.output / "robustness.png",
-        [Curve(options.attack, bounds, kept), Curve("rounded to 8 bits", bounds, written)],
+        [
+            Curve(options.attack, bounds, kept),
+            Curve("rounded to 8 bits", bounds, written, is_dashed=True),
+        ],
         x_name=f"epsilon, {options.norm} in grey levels",
         y_name="accuracy" if given.labels is not None else "unchanged predictions",
         highest=1.0,
     )
+
+
+def evenly(places: Tensor, most: int) -> Tensor:
+    """Return at most so many of the places, evenly spread."""
+    return places[torch.linspace(0, len(places) - 1, min(most, len(places))).long()]
 
 
 def captions(logits: Tensor, names: Sequence[str]) -> list[str]:

@@ -140,17 +140,8 @@ def _attack(
     epsilon = in_units(bound)
     noisy = attacks.random_start(pictures, epsilon, options.norm, random)
     aim = clean if goal is None else goal.to(device).expand_as(clean)
-    found = attacks.ascend(
-        loss_of(network, aim, sign=1 if goal is None else -1),
-        pictures,
-        epsilon=epsilon,
-        step=in_units(options.step_of(bound)),
-        steps=options.steps,
-        norm=options.norm,
-        start=noisy,
-        decay=MOMENTUM if options.attack == "momentum" else None,
-    )
-    found = rounded(found)  # what the file holds
+    loss = loss_of(network, aim, sign=1 if goal is None else -1)
+    found = _searched(options, loss, pictures, bound, random)
     moved, of_noise = models.translate(network, found), models.translate(network, noisy)
     distances.add("input", found, pictures)
     distances.add("output", moved, clean)
@@ -159,6 +150,39 @@ def _attack(
         distances.add("to_target", moved, aim)
         distances.add("to_target_before", clean, aim)
     return tuple(x.cpu() for x in (pictures, found, clean, moved))
+
+
+def _searched(
+    options: AttackOptions,
+    loss: Callable[[Tensor], Tensor],
+    pictures: Tensor,
+    bound: float,
+    random: torch.Generator,
+) -> Tensor:
+    """Return for each picture, of itself and what each random start leads to, the one of most loss.
+
+    All are rounded to 8 bits, as the files hold them.
+    """
+    best = pictures
+    with torch.no_grad():
+        most = loss(best)
+    for _ in range(options.restarts):
+        found = attacks.ascend(
+            loss,
+            pictures,
+            epsilon=in_units(bound),
+            step=in_units(options.step_of(bound)),
+            steps=options.steps,
+            norm=options.norm,
+            start=attacks.random_start(pictures, in_units(bound), options.norm, random),
+            decay=MOMENTUM if options.attack == "momentum" else None,
+        )
+        found = rounded(found)
+        with torch.no_grad():
+            values = loss(found)
+        best = torch.where((values > most).view(-1, 1, 1, 1), found, best)
+        most = torch.maximum(values, most)
+    return best
 
 
 def loss_of(network: torch.nn.Module, aim: Tensor, sign: int) -> Callable[[Tensor], Tensor]:
