@@ -25,7 +25,7 @@ from models.execution import (
 )
 from models.gan import Sampler
 from models.heads import build_head
-from models.inference import translate, translate_with_gradient
+from models.inference import in_mode, translate, translate_with_gradient
 from models.initialization import initialize
 from models.noise import NoiseSource
 from models.official import official_state, save_official
@@ -88,6 +88,7 @@ __all__ = [
     "few_launches",
     "forced_few_launches",
     "gan",
+    "in_mode",
     "initialize",
     "join_lab",
     "kind_of",
