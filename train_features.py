@@ -205,8 +205,7 @@ class Features:
 
     def _trades(self, pictures: Tensor, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
         settings = self._attack_settings() | {"weight": self.options.trades_weight}
-        # In autocast's cache the attack would leave casts of the weights without a gradient.
-        with training.autocast(self.device, self.options.precision, cached=False):
+        with self._autocast():
             loss = attacks.trades_loss(self.classifier, pictures.clamp(-1, 1), labels, **settings)
         with torch.no_grad(), models.in_mode(self.encoder, training=False), self._autocast():
             features = self.encoder(pictures)

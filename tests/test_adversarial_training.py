@@ -57,7 +57,7 @@ def test_a_step_is_that_of_its_paper(kind):
 
 
 def test_every_weight_has_a_gradient_in_bf16():
-    """Autocast's cache would hold casts from the attack, which have none."""
+    """Before PyTorch 2.11 autocast's cache could hold the attack's casts, which have none."""
     for kind in METHODS:
         ours = method("supervised", "--adversarial", kind, "--learning_rate", "0", precision="bf16")
         found = kept_gradients(ours)

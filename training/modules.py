@@ -112,14 +112,9 @@ def optimizer_step_if_finite(network: nn.Module, optimizer: torch.optim.Optimize
     return finite
 
 
-def autocast(device: torch.device, precision: str, *, cached: bool = True) -> torch.autocast:
-    """Return the autocast context for `precision`: bf16, or disabled for fp32 and tf32.
-
-    cached: a weight is cast once in the context. A cast made without gradients is then used with
-    them too, and the weight gets none.
-    """
-    enabled = precision == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=cached)
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the autocast context for `precision`: bf16, or disabled for fp32 and tf32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 @contextmanager
