@@ -138,8 +138,9 @@ def write(
 ) -> None:
     """Write the sheet and the curves of the reconstruction's error."""
     names = ["picture", "translation", *(f"back{_words(change)}" for change in changes)]
-    columns = zip(*shown, strict=True)
-    rows = [Row(name, list(row)) for name, row in zip(names, columns, strict=True)]
+    columns = list(zip(*shown, strict=True))
+    places = [0, 1, *(2 + place for place in _shown_changes(changes))]
+    rows = [Row(names[place], columns[place]) for place in places]
     write_sheet(options.output / "sheet.png", rows)
     least = curve[0]["reconstruction_l1"]
     curves = []
@@ -157,6 +158,16 @@ def write(
         curves,
         x_name="change of the translation (L1), grey levels",
         y_name="error of the reconstruction (L1), grey levels",
+    )
+
+
+def _shown_changes(changes: list[Disturbance]) -> list[int]:
+    """Return the places of what the sheet shows: of each kind one in the middle and the last."""
+    of_kind: dict[str, list[int]] = {}
+    for place, change in enumerate(changes):
+        of_kind.setdefault(change.kind, []).append(place)
+    return sorted(
+        {x for places in of_kind.values() for x in (places[len(places) // 2], places[-1])}
     )
 
 

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 import training
 
 WIDTH_PX, HEIGHT_PX = 640, 400
-FINE = 3  # lines are drawn this many times larger, then reduced
-LEFT, RIGHT, TOP, BOTTOM = 64, 24, 44, 56  # margins, in pixels
+FINE = 2  # lines are drawn this many times larger, then reduced
+LEFT, RIGHT, TOP, BOTTOM = 64, 24, 64, 56  # margins, in pixels
 COLOURS = ("#1f6fb4", "#d1661c", "#2c8c4f", "#8a4fb0")
 INK, FAINT, GRID = "#222222", "#666666", "#e2e2e2"
 TICKS = 5  # about, on an axis
@@ -94,7 +94,7 @@ def _legend(
     canvas: ImageDraw.ImageDraw, curves: Sequence[Curve], font: ImageFont.FreeTypeFont
 ) -> None:
     """Name the curves along the top, from the right."""
-    x, y = (WIDTH_PX - RIGHT) * FINE, 18 * FINE
+    x, y = (WIDTH_PX - RIGHT) * FINE, 42 * FINE
     for number, curve in reversed(list(enumerate(curves))):
         canvas.text((x, y), curve.name, fill=INK, font=font, anchor="rm")
         x -= canvas.textlength(curve.name, font=font) + 8 * FINE

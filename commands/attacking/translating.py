@@ -137,8 +137,7 @@ def _attack(
     network, device = translator.network, pictures.device
     clean = models.translate(network, pictures)
     random = training.generator_for(device, options.seed, number, "attack")
-    epsilon = in_units(bound)
-    noisy = attacks.random_start(pictures, epsilon, options.norm, random)
+    noisy = _noisy(pictures, in_units(bound), options.norm, random)
     aim = clean if goal is None else goal.to(device).expand_as(clean)
     loss = loss_of(network, aim, sign=1 if goal is None else -1)
     found = _searched(options, loss, pictures, bound, random)
@@ -150,6 +149,16 @@ def _attack(
         distances.add("to_target", moved, aim)
         distances.add("to_target_before", clean, aim)
     return tuple(x.cpu() for x in (pictures, found, clean, moved))
+
+
+def _noisy(pictures: Tensor, epsilon: float, norm: attacks.Norm, random: torch.Generator) -> Tensor:
+    """Return the pictures with noise on the surface of the ball, where attacks end too."""
+    noise = torch.empty_like(pictures).normal_(generator=random)
+    if norm == "linf":
+        noise = noise.sign()
+    else:
+        noise /= noise.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    return (pictures + epsilon * noise).clamp(-1, 1)
 
 
 def _searched(
