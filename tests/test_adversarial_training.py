@@ -58,12 +58,11 @@ def test_a_step_is_that_of_its_paper(kind):
 
 def test_every_weight_has_a_gradient_in_bf16():
     """Before PyTorch 2.11 autocast's cache could hold the attack's casts, which have none."""
-    for kind in METHODS:
-        ours = method("supervised", "--adversarial", kind, "--learning_rate", "0", precision="bf16")
-        found = kept_gradients(ours)
-        ours.trained.random.start(8)
-        ours.update([noise(8, 3, 8, 8)], labels())
-        assert len(found) > 20 and all(gradient.abs().sum() > 0 for gradient in found.values())
+    ours = method("supervised", "--adversarial", "trades", "--learning_rate", "0", precision="bf16")
+    found = kept_gradients(ours)
+    ours.trained.random.start(8)
+    ours.update([noise(8, 3, 8, 8)], labels())
+    assert len(found) > 20 and all(gradient.abs().sum() > 0 for gradient in found.values())
 
 
 def test_a_resumed_run_is_that_of_a_whole_one(tmp_path):
