@@ -6,9 +6,8 @@ a trained generator makes from noise.
 """
 
 import json
-import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,14 +15,13 @@ from typing import Literal
 
 import torch
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 import data
 import metrics
 import models
 import training
-from commands import cli, evaluation, pictures
+from commands import cli, encoders, evaluation, pictures, results
+from commands.features import trust
 from commands.options import check_least
 from errors import UserError
 
@@ -171,6 +169,7 @@ def evaluate(
         fake = translated(options, device)
         if isinstance(real, pictures.ReadPictures):
             partners = replace(real, decode=partial(data.viewed_levels, content=fake.target))
+    options = with_noise_floor(options, real)
     evaluator = evaluation.Evaluator(
         options,
         device,
@@ -187,15 +186,21 @@ def evaluate(
     if found_fake:
         numbers = metrics.compare(found_real, found_fake, options)
     elif options.noise_floor:
-        numbers = {"noise_floor": metrics.noise_floor(found_real, options)}
+        numbers = metrics.noise_floor(found_real, options)
     if options.save_stats:
         save(options.save_stats, found_real, evaluator.origin)
     origin = evaluator.origin
+    trusted = None
+    if origin.features and encoders.is_encoder(options.features):
+        trusted, line = trust.quote(options.features, origin.weights_sha256)
+        print(line, file=sys.stderr)
     return {
         **numbers,
         "protocol": origin.protocol,
         "layer": origin.layer,
         **({"features": origin.features} if origin.features else {}),
+        **({"preprocessing": origin.preprocessing} if origin.preprocessing else {}),
+        **({"trust": trusted} if trusted else {}),
         "n_real": found_real.count if found_real else None,
         "n_fake": found_fake.count if found_fake else None,
         **({"real_preprocess": seen_as} if seen_as else {}),
@@ -205,6 +210,15 @@ def evaluate(
         "exact": options.exact,
         "versions": cli.versions(),
     }
+
+
+def with_noise_floor(options: Options, real: pictures.Set) -> Options:
+    """Turn on --noise_floor for --features, where nobody knows from experience what is small."""
+    if not (options.features and options.needs(*metrics.FLOORED)):
+        return options
+    if isinstance(real, metrics.SavedStatistics):
+        return options
+    return replace(options, noise_floor=len(real.names) >= metrics.images_for_floor(options))
 
 
 def open_set(path: Path | None, option: str, workers: int) -> pictures.Set:
@@ -264,64 +278,15 @@ def save(path: Path, real: metrics.Collection, origin: metrics.Origin) -> None:
 
 def report(result: dict[str, object], options: Options) -> None:
     """Print remarks on stderr, and a table and the JSON object on stdout."""
-    for remark in remarks(result, options):
+    for remark in results.remarks(result, options):
         print(remark, file=sys.stderr)
-    table = Table("metric", "value", box=None)
-    for name, value in rows(result):
-        table.add_row(name, escape(value))
-    Console().print(table)
-    line = json.dumps(finite(result))
+    Console().print(*results.tables(result), sep="\n")
+    line = json.dumps(results.finite(result))
     print(line, flush=True)
     if options.json:
         training.write_output(
             options.json, "--json", lambda path: path.write_text(line + "\n", encoding="utf-8")
         )
-
-
-def remarks(result: dict[str, object], options: Options) -> Iterator[str]:
-    """Yield what a reader of the numbers should know."""
-    name = "frechet_distance" if options.features else "fid"
-    bias, halves = result.get(f"{name}_bias"), result.get(f"{name}_of_real_halves")
-    counts = [count for count in (result["n_real"], result["n_fake"]) if count]
-    if name in result and counts and min(counts) < metrics.MANY_IMAGES:
-        size = "" if bias is None else f" by about {bias:.3g}"
-        if halves is not None:
-            size = f" by the order of {halves:.3g} (the value for two halves of the reals)"
-        yield (
-            f"{name}: biased upwards{size}, since the smaller set has {min(counts)} pictures and "
-            f"not {metrics.MANY_IMAGES} or more; compare it only between sets of the same size"
-            + ("" if options.features else " (KID has no such bias)")
-        )
-    if f"{name}_infinity" in result and result["n_fake"] < 10 * (result["layer"] or 0):
-        yield (
-            f"{name}_infinity: still biased upwards; extrapolation from {result['n_fake'] // 10} "
-            f"and more fakes is linear only for more fakes than the {result['layer']} channels"
-        )
-    if result["weights_published"] is False and not options.features:
-        yield (
-            f"--weights {options.weights}: not the published Inception network (sha256 "
-            f"{result['weights_sha256'][:8]}...); the numbers are not comparable with others"
-        )
-
-
-def rows(result: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the lines of the table."""
-    for name, value in result.items():
-        if isinstance(value, dict) and name != "versions":
-            yield from rows(value, f"{prefix}{name}: ")
-        elif isinstance(value, float):
-            yield prefix + name, f"{value:.6g}"
-        elif isinstance(value, list):
-            yield prefix + name, " to ".join(f"{end:.6g}" for end in value)
-        elif value is not None and not isinstance(value, dict | bool):
-            yield prefix + name, str(value)
-
-
-def finite(value: object) -> object:
-    """Replace infinity, which JSON does not have, by null: the PSNR of equal pictures."""
-    if isinstance(value, dict):
-        return {name: finite(part) for name, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

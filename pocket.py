@@ -14,14 +14,18 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 import data
+import metrics
+import models
 import training
 from commands import cli, shapes
 from commands.options import check_least
 from errors import UserError
 
+COLUMNS = ("translation", "untranslated input")
+RANDOM_NETWORKS = 3
 SHOWN = 8  # pictures in each row of a sheet
 
 
@@ -135,7 +139,7 @@ def score(options: Score) -> None:
             f"--translated {options.translated}: sizes differ from --data; translate its testA"
         )
     inside = masks[:, :1] > 0
-    table = Table("mean absolute difference, of 255", "translation", "untranslated input")
+    table = Table("mean absolute difference, of 255", *COLUMNS)
     for title, measure, where in (
         ("to the true zebra's colours, inside the body", colour_distance, inside),
         ("to the true zebra, pixel by pixel, inside the body", pixel_distance, inside),
@@ -144,6 +148,7 @@ def score(options: Score) -> None:
         row = [f"{measure(shown, zebras, where):.1f}" for shown in (translated, horses)]
         table.add_row(title, *row)
     Console().print(table)
+    tell_distances(options, translated, horses, zebras)
     rows = {"horses": horses, "translations": translated, "true zebras": zebras}
     if options.returned:
         returned = read_all(options.returned, names, "--returned")
@@ -196,6 +201,20 @@ def write_sheet(path: Path, rows: Sequence[Tensor]) -> None:
     training.write_output(path, "--sheet", lambda temporary: training.save_sheet(temporary, sheet))
 
 
+def tell_distances(options: Score, translated: Tensor, horses: Tensor, zebras: Tensor) -> None:
+    """Print how far the pictures of the test scenes are from the training zebras."""
+    folder = options.data / "trainB"
+    names = [path.name for path in data.list_images(folder, "--data")]
+    others = read_all(folder, names, "--data")
+    if min(len(zebras), len(others)) < 2:  # no covariance
+        return
+    table = Table("distance to other zebras, times that of the true zebras", *COLUMNS)
+    row = relative_distances([translated, horses], zebras, others)
+    title = f"Fréchet distance in features of {RANDOM_NETWORKS} random networks"
+    table.add_row(title, *(f"{distance:.2f}" for distance in row))
+    Console().print(table)
+
+
 def read_all(folder: Path, names: Sequence[str], option: str) -> Tensor:
     """Read pictures of the same size: [N, 3, H, W] in [-1, 1]."""
     pictures = []
@@ -210,6 +229,32 @@ def read_all(folder: Path, names: Sequence[str], option: str) -> Tensor:
         if pictures[-1].shape != pictures[0].shape:
             raise UserError(f"{option}: {path} differs in size from {folder / names[0]}")
     return torch.stack(pictures)
+
+
+def relative_distances(shown: Sequence[Tensor], truth: Tensor, others: Tensor) -> list[float]:
+    """Return how much further pictures are from `others` than `truth` is; 1: no further.
+
+    d(pictures, others) / d(truth, others), d the Fréchet distance in the features of a ResNet-18
+    with random weights (8 base channels, group norm, 64 features); the mean over the networks.
+    shown: sets [N, 3, H, W] of as many pictures as `truth`; others [M, 3, H, W]; N, M at least 2.
+    """
+    ratios = []
+    for seed in range(RANDOM_NETWORKS):
+        network = models.build_encoder("resnet18", truth.shape[3], base_channels=8, norm="group")
+        models.draw_layers(network, torch.Generator().manual_seed(seed))
+        other, *sides = (
+            metrics.gaussian_of_features(random_features(network, side))
+            for side in (others, truth, *shown)
+        )
+        least, *distances = (metrics.frechet_distance(side, other) for side in sides)
+        ratios.append([distance / least for distance in distances])
+    return torch.tensor(ratios, dtype=torch.float64).mean(0).tolist()
+
+
+@torch.no_grad()
+def random_features(network: nn.Module, pictures: Tensor) -> Tensor:
+    """Return the features [N, D] of pictures [N, 3, H, W]."""
+    return torch.cat([network.eval()(part) for part in pictures.split(32)])
 
 
 def pixel_distance(pictures: Tensor, truth: Tensor, where: Tensor) -> float:

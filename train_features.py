@@ -21,6 +21,7 @@ import models
 import training
 from commands import cli, launch
 from commands.features import options as feature_options
+from commands.features import trust
 from commands.features.networks import build_networks
 from commands.features.pictures import open_pictures
 from commands.features.presets import PRESETS
@@ -251,14 +252,17 @@ class Features:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse, check, train or probe."""
+    """Parse, check, and train, probe, or write the trust report."""
     options = cli.parse(Options, arguments, PRESETS)
     feature_options.check(options)
     if options.probe:
         probe(options)
         return
-    watch = training.Watch(warnings=training.collapse_warnings)
-    launch.train(options, open_pictures, Features, watch)
+    if options.trust:
+        trust.report(options)
+        return
+    watch = training.Watch(warnings=training.collapse_warnings, shown=("loss", "spread"))
+    launch.train(options, open_pictures, Features, watch, PRESETS)
 
 
 if __name__ == "__main__":

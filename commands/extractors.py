@@ -1,4 +1,4 @@
-"""Feature extractors for the metrics: FID's network, or one given by the user."""
+"""Feature extractors for the metrics: FID's network, or another one."""
 
 import hashlib
 import importlib
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import metrics
+from commands import efficientnet, encoders
 from errors import UserError
 
 
@@ -56,7 +57,24 @@ def load_weights(path: Path | None) -> metrics.InceptionWeights:
 
 
 def load_function(
-    name: str, device: torch.device, option: str = "--features"
+    name: str, device: torch.device
+) -> tuple[Callable[[Tensor], Tensor], metrics.Origin]:
+    """Load the user's feature extractor.
+
+    name: efficientnet_lite0; a run folder of train_features.py or an encoder's safetensors file; a
+    TorchScript file; or module:function, whose result it is. The last two run code that the user
+    has chosen.
+    """
+    if name == efficientnet.NAME:
+        return efficientnet.load(device)
+    if encoders.is_encoder(name):
+        encoder = encoders.load(name, device)
+        return encoder.function, encoder.origin
+    return load_code(name, device, "--features")
+
+
+def load_code(
+    name: str, device: torch.device, option: str
 ) -> tuple[Callable[[Tensor], Tensor], metrics.Origin]:
     """Load a function of pictures: a TorchScript file, or the result of module:function().
 
@@ -70,7 +88,10 @@ def load_function(
                 warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
                 network = torch.jit.load(name, map_location=device).eval()
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"{option}: not a valid TorchScript file; give another") from error
+            raise UserError(
+                f"{option}: not a valid TorchScript file; give another, a run folder of "
+                "train_features.py or its encoder.safetensors"
+            ) from error
         return network, metrics.Origin(features=path.name, weights_sha256=sha256)
     module_name, _, function_name = name.partition(":")
     sys.path.insert(0, str(Path.cwd()))
@@ -78,7 +99,8 @@ def load_function(
         function = vars(importlib.import_module(module_name))[function_name]
     except (ImportError, SyntaxError, KeyError, ValueError) as error:
         raise UserError(
-            f"{option}: neither a file nor module:function that can be imported ({error})"
+            f"{option}: no file or folder, not {efficientnet.NAME}, and not module:function that "
+            f"can be imported ({error})"
         ) from error
     finally:
         sys.path.pop(0)

@@ -189,6 +189,7 @@ def measures(options: GeneratorRunOptions) -> metrics.Measures:
         protocol=options.protocol,
         layer=options.layer,
         weights=options.weights,
+        features=options.features,
     )
     if wanted.needs("lpips"):
         raise UserError(f"--metrics {options.metrics}: lpips is for evaluate.py; leave it out")

@@ -28,7 +28,7 @@ class RunMonitor:
     ):
         """Check that there are enough pictures; collect the reals, once for the whole run."""
         self.evaluator, self.run, self.tests, self.exports = evaluator, run, tests, exports
-        self.decisive = metrics.headline(evaluator.measures.names[0])
+        self.decisive = metrics.headline(evaluator.measures)
         for fake, real in tests.values():
             evaluator.check(real, fake(0))
         self.reals = {

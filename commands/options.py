@@ -66,13 +66,16 @@ class GeneratorRunOptions(RunOptions):
     """Layer of the feature network: 64, 192, 768 or 2048."""
     weights: Path | None = None
     """File with the feature network's weights; by default searched for locally, then downloaded."""
+    features: str | None = None
+    """Another feature network instead of FID's, as in evaluate.py: a run folder of
+    train_features.py, efficientnet_lite0, or others."""
 
 
 # Options that may change when a run is resumed, since they do not change its result.
 MAY_CHANGE = frozenset(
     ("run_dir", "total_images", "dry_run", "device", "workers", "cache_gb")
     + ("accelerate", "save_every", "preview_every", "log_every", "evaluate_every")
-    + ("metrics", "protocol", "layer", "weights", "evaluate_images")
+    + ("metrics", "protocol", "layer", "weights", "features", "evaluate_images")
 )
 
 # Values that correspond to runs from before an option existed, so that those can be resumed.

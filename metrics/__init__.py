@@ -2,13 +2,17 @@
 
 from metrics.collection import ALONE, Collection, Sharing
 from metrics.comparison import (
+    FLOORED,
     Found,
     check_counts,
     check_statistics_suffice,
     compare,
     headline,
+    images_for_floor,
     is_better,
+    noise_floor,
 )
+from metrics.degradations import DEGRADATIONS, Degradation
 from metrics.extractor import CustomExtractor, Extractor, InceptionExtractor
 from metrics.frechet import (
     Gaussian,
@@ -19,7 +23,7 @@ from metrics.frechet import (
 )
 from metrics.inception import FidInception
 from metrics.inception_score import InceptionScore, inception_score
-from metrics.kernel_distance import KernelDistance, kernel_distance
+from metrics.kernel_distance import KernelDistance, kernel_distance, squared_mmd
 from metrics.lpips import Lpips, load_lpips
 from metrics.manifold import density_coverage, precision_recall
 from metrics.measures import (
@@ -32,8 +36,9 @@ from metrics.measures import (
 )
 from metrics.moments import Moments
 from metrics.neighbours import nearest, neighbour_classes
+from metrics.orderings import Series, bands, orderings
 from metrics.pairs import PairMeans
-from metrics.protocols import PROTOCOLS, Protocol
+from metrics.protocols import PROTOCOLS, Protocol, resized
 from metrics.sliced_wasserstein import PatchDescriptors, sliced_wasserstein
 from metrics.statistics_file import (
     Origin,
@@ -47,6 +52,8 @@ from metrics.weights import InceptionWeights, load_inception_weights
 
 __all__ = [
     "ALONE",
+    "DEGRADATIONS",
+    "FLOORED",
     "MANY_IMAGES",
     "OF_FEATURES",
     "OF_PAIRS",
@@ -55,6 +62,7 @@ __all__ = [
     "WITHOUT_REALS",
     "Collection",
     "CustomExtractor",
+    "Degradation",
     "Extractor",
     "FidInception",
     "Found",
@@ -71,7 +79,9 @@ __all__ = [
     "PatchDescriptors",
     "Protocol",
     "SavedStatistics",
+    "Series",
     "Sharing",
+    "bands",
     "check_comparable",
     "check_counts",
     "check_statistics_suffice",
@@ -82,6 +92,7 @@ __all__ = [
     "gaussian_of_covariance",
     "gaussian_of_features",
     "headline",
+    "images_for_floor",
     "inception_score",
     "is_better",
     "kernel_distance",
@@ -90,11 +101,15 @@ __all__ = [
     "load_lpips",
     "load_statistics",
     "ms_ssim",
+    "noise_floor",
+    "orderings",
     "nearest",
     "neighbour_classes",
     "precision_recall",
     "psnr",
+    "resized",
     "save_statistics",
     "sliced_wasserstein",
+    "squared_mmd",
     "ssim",
 ]

@@ -1,13 +1,15 @@
 """Two collected sets to numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from errors import UserError
+from metrics import floor
 from metrics.collection import Collection
+from metrics.floor import prdc
 from metrics.frechet import (
     Gaussian,
     frechet_distance,
@@ -17,7 +19,7 @@ from metrics.frechet import (
 )
 from metrics.inception_score import check_splits
 from metrics.kernel_distance import FEWEST_IMAGES, checked_subset_size, kernel_distance
-from metrics.manifold import check_neighbours, density_coverage, precision_recall
+from metrics.manifold import check_neighbours
 from metrics.measures import MANY_IMAGES, OF_PAIRS, WITHOUT_REALS, Measures
 from metrics.sliced_wasserstein import sliced_wasserstein
 from metrics.statistics_file import SavedStatistics
@@ -32,6 +34,8 @@ COVERAGE_NEIGHBOURS = 5
 IMAGES_A_CHANNEL = 2
 # The number that represents a metric where a single one is needed.
 HEADLINES = {"kid": "kid_mean", "is": "is_mean", "prdc": "precision"}
+# The metrics that a noise floor is measured of, each with one of its numbers.
+FLOORED = {"fid": "fid", "kid": "kid_mean", "prdc": "precision"}
 # Names of the numbers if the features are not those of FID's network.
 OTHER_NETWORK = {
     "fid": "frechet_distance",
@@ -45,9 +49,10 @@ OTHER_NETWORK = {
 }
 
 
-def headline(metric: str) -> str:
-    """Return the name of the number that represents a metric."""
-    return HEADLINES.get(metric, metric)
+def headline(measures: Measures) -> str:
+    """Return the name of the number that represents the first metric."""
+    name = HEADLINES.get(measures.names[0], measures.names[0])
+    return OTHER_NETWORK.get(name, name) if measures.features else name
 
 
 def is_better(name: str, new: float, old: float) -> bool:
@@ -76,7 +81,8 @@ def compare(real: Found, fake: Found, measures: Measures) -> dict:
     if measures.needs(*OF_PAIRS):
         numbers |= _collected(fake, measures.metrics).pairs.means()
     if measures.noise_floor:
-        numbers["noise_floor"] = noise_floor(_collected(real, "noise_floor"), measures)
+        kinds = [kind for kind, name in FLOORED.items() if name in numbers]
+        numbers |= _floors(_collected(real, "noise_floor"), fake, measures, kinds)
     return _renamed(numbers) if measures.features else numbers
 
 
@@ -108,10 +114,7 @@ def _of_kept(real: Tensor, fake: Tensor, measures: Measures) -> dict[str, float]
     if measures.needs("kid"):
         numbers |= _kid(real, fake, measures)
     if measures.needs("prdc"):
-        precision, recall = precision_recall(real, fake)
-        density, coverage = density_coverage(real, fake)
-        numbers |= {"precision": precision, "recall": recall}
-        numbers |= {"density": density, "coverage": coverage}
+        numbers |= prdc(real, fake)
     return numbers
 
 
@@ -137,16 +140,21 @@ def _sliced_wasserstein(real: Collection, fake: Collection, measures: Measures) 
     return {**levels, "swd": found.mean}
 
 
-def noise_floor(real: Collection, measures: Measures) -> dict[str, float]:
-    """Return the metrics of features between two random halves of the reals.
+def noise_floor(real: Collection, measures: Measures) -> dict:
+    """Return the metrics of features in `measures` between halves of the reals."""
+    kinds = [kind for kind in FLOORED if measures.needs(kind)]
+    found = _floors(real, None, measures, kinds)
+    return _renamed(found) if measures.features else found
 
-    Each half has half of the pictures, so FID's bias is about twice that of the whole sets.
-    """
-    halves = _split(real.features(), measures.metric_seed)
-    numbers: dict = {"n": len(halves[-1])}
-    if measures.needs("fid"):
-        numbers["fid"] = frechet_distance(*map(gaussian_of_features, halves))
-    return numbers | _of_kept(*halves, measures)
+
+def _floors(real: Collection, fake: Found, measures: Measures, kinds: Sequence[str]) -> dict:
+    return floor.noise_floor(
+        real.features(),
+        fake.features() if _all_kept(fake) else None,
+        kinds,
+        splits=measures.noise_splits,
+        seed=measures.metric_seed,
+    )
 
 
 def few_images(real: Found, fake: Found) -> int:
@@ -241,12 +249,11 @@ def check_counts(measures: Measures, real: int | None, fake: int | None) -> None
         check_splits(fake, measures.is_splits)
     if fake is not None and measures.needs("fid_infinity"):
         _check_line(fake)
-    least = FEWEST_IMAGES if measures.needs("kid") else COVERAGE_NEIGHBOURS + 1
-    compares_pictures = measures.noise_floor and measures.needs("kid", "prdc")
-    if compares_pictures and real is not None and real // 2 < least:
+    if measures.noise_floor and real is not None and real < images_for_floor(measures):
         raise UserError(
-            f"`noise_floor`: halves of {real} real pictures are too few for kid and prdc; give "
-            f"{2 * least} or more, or leave `noise_floor` out"
+            f"`noise_floor`: halves of {real} real pictures are too few for `metrics` "
+            f"{measures.metrics}; give {images_for_floor(measures)} or more, or leave "
+            "`noise_floor` out"
         )
     if real is None or fake is None:
         return
@@ -254,6 +261,13 @@ def check_counts(measures: Measures, real: int | None, fake: int | None) -> None
         checked_subset_size(real, fake, measures.kid_subsets, measures.kid_subset_size)
     if measures.needs("prdc"):
         check_neighbours(real, fake, COVERAGE_NEIGHBOURS)
+
+
+def images_for_floor(measures: Measures) -> int:
+    """Return the number of reals from which their halves suffice for each metric of features."""
+    if measures.needs("kid"):
+        return 2 * FEWEST_IMAGES
+    return 2 * (COVERAGE_NEIGHBOURS + 1) if measures.needs("prdc") else 4
 
 
 def _check_line(fakes: int) -> None:

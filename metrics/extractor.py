@@ -101,7 +101,8 @@ class CustomExtractor:
         return Features(torch.cat([self._run(batch) for batch in by_size(images)]), None)
 
     def _run(self, batch: Tensor) -> Tensor:
-        found = self.function(batch.to(self.device))
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            found = self.function(batch.to(self.device))
         shape = list(found.shape) if isinstance(found, Tensor) else [type(found).__name__]
         if len(shape) != 2 or shape != [len(batch), self.channels or shape[1]]:
             raise ValueError(

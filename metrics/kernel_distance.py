@@ -74,6 +74,11 @@ def kernel_distance(
     return KernelDistance(float(mean), float(std), float(low), float(high), subset_size)
 
 
+def squared_mmd(real: Tensor, fake: Tensor) -> float:
+    """Return the squared MMD of `kernel_distance` between whole sets [N, D], [M, D]; N, M >= 2."""
+    return float(_unbiased_mmd(fake, real))
+
+
 def checked_subset_size(real: int, fake: int, subsets: int, subset_size: int | None) -> int:
     """Return the subset size for these numbers of images; UserError as in `kernel_distance`."""
     for name, images in (("real", real), ("fake", fake)):

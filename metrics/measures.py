@@ -35,8 +35,9 @@ class Measures:
     """File with the Inception network's weights (.pth or TorchScript); by default they are searched
     for in the cache, else downloaded."""
     features: str | None = None
-    """Another network instead of FID's: a TorchScript file, or module:function that returns a
-    function uint8 [B, 3, H, W] -> float [B, D]."""
+    """Another network instead of FID's: a run folder of train_features.py or its
+    encoder.safetensors; efficientnet_lite0 (ImageNet; the extra `judge`); a TorchScript file; or
+    module:function that returns a function uint8 [B, 3, H, W] -> float [B, D]."""
     exact: bool = False
     """Features bit for bit as by the tool of the protocol; slower."""
     kid_subsets: int = 100
@@ -46,8 +47,11 @@ class Measures:
     is_splits: int = 10
     """Splits over which the Inception score is averaged."""
     noise_floor: bool = False
-    """Measure also between two halves of the real pictures: below that, a generator cannot be
-    distinguished from the reals."""
+    """Measure also between two halves of the real pictures, and between one of them and as many
+    fakes: a generator that reaches the first value cannot be distinguished from the reals. With
+    `features` this is always done where the reals are pictures and enough."""
+    noise_splits: int = 5
+    """Random splits over which the noise floor is averaged."""
     lpips_weights: Path | None = None
     """File with the weights of LPIPS (AlexNet)."""
     metric_seed: int = 2020
@@ -80,6 +84,8 @@ class Measures:
             raise UserError(
                 f"`layer` {self.layer}: no such layer; give {', '.join(map(str, LAYERS))}"
             )
+        if self.noise_splits < 1:
+            raise UserError(f"`noise_splits` {self.noise_splits}: below 1; give 1 or more")
         if self.metric_seed < 0:
             raise UserError(f"`metric_seed` {self.metric_seed}: below 0; give 0 or more")
         if self.features and self.needs("is"):

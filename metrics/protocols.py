@@ -30,29 +30,38 @@ def clean(images: Tensor) -> Tensor:
     Pillow's filter computed by PyTorch, which rounds the filter's positions to 32 bits: within
     3.5e-4 levels (of 255) of Pillow's result on photographs, within 0.007 on pixel noise.
     """
-    resized = F.interpolate(
-        images.float(), (SIDE_PX, SIDE_PX), mode="bicubic", antialias=True, align_corners=False
-    )
-    return _centred_at_128(resized.clamp_(0, 255))
+    return _centred_at_128(resized(images, SIDE_PX))
+
+
+def resized(images: Tensor, side_px: int | None) -> Tensor:
+    """Resize uint8 [B, 3, H, W] by bicubic interpolation with anti-aliasing, clipped to 0..255.
+
+    Returns float32 [B, 3, side_px, side_px]; images of that size, and all for None, keep their
+    values.
+    """
+    if side_px is None or images.shape[2:] == (side_px, side_px):
+        return images.float()
+    size = (side_px, side_px)
+    found = F.interpolate(images.float(), size, mode="bicubic", antialias=True, align_corners=False)
+    return found.clamp_(0, 255)
 
 
 def clean_by_pillow(images: Tensor) -> Tensor:
     """Return what `clean` approximates: each channel resized by Pillow in 32-bit floats."""
     planes = images.cpu().numpy().astype(np.float32).reshape(-1, *images.shape[2:])
     size = (SIDE_PX, SIDE_PX)
-    resized = [
+    smaller = [
         np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
         for plane in planes
     ]
-    pixels = torch.from_numpy(np.stack(resized).clip(0, 255)).to(images.device)
+    pixels = torch.from_numpy(np.stack(smaller).clip(0, 255)).to(images.device)
     return _centred_at_128(pixels.view(*images.shape[:2], SIDE_PX, SIDE_PX))
 
 
 def pytorch_bilinear(images: Tensor) -> Tensor:
     """Bilinear between pixel centres without anti-aliasing, then 2 v/255 - 1 (pytorch-fid)."""
     scaled = images.float().div_(255)
-    resized = F.interpolate(scaled, (SIDE_PX, SIDE_PX), mode="bilinear", align_corners=False)
-    return 2 * resized - 1
+    return 2 * F.interpolate(scaled, (SIDE_PX, SIDE_PX), mode="bilinear", align_corners=False) - 1
 
 
 def tensorflow_bilinear(images: Tensor) -> Tensor:

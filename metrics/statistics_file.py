@@ -27,6 +27,7 @@ class Origin(NamedTuple):
     layer: int | None = None
     weights_sha256: str | None = None
     features: str | None = None  # the name of an extractor other than the FID network
+    preprocessing: str | None = None  # of such an extractor, where it is known
 
 
 class SavedStatistics(NamedTuple):
@@ -63,7 +64,7 @@ def load_statistics(path: Path, option: str) -> SavedStatistics:
         mean, covariance, count = _moments(entries)
         origin = _origin_by_name(path)
         if "about" in entries:
-            about = json.loads(str(entries["about"]))
+            about = {"preprocessing": None, **json.loads(str(entries["about"]))}  # once absent
             count, origin = about["n"], Origin(*(about[name] for name in Origin._fields))
     except OSError as error:
         reason = error.strerror or "not a NumPy file"
@@ -121,6 +122,7 @@ _OPTIONS = {
     "layer": "the `layer`",
     "weights_sha256": "these `weights`",
     "features": "the `features`",
+    "preprocessing": "the `features`",
 }
 _ROUNDING = 1e-4  # of the largest entry; some tools accumulate in float32
 # What the readers raise for damaged files: RuntimeError for an unknown kind of compression,

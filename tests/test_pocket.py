@@ -53,9 +53,10 @@ def score(drawn, translated, capsys):
 
 
 def test_the_true_zebras_score_zero_and_the_horses_like_the_input(drawn, capsys):
-    colours, pixels, background = score(drawn, drawn / "testB", capsys)
+    colours, pixels, background, distance = score(drawn, drawn / "testB", capsys)
     assert colours[0] == pixels[0] == background[0] == background[1] == 0
     assert colours[1] > 20 and pixels[1] > 20
+    assert distance[0] == 1 and distance[1] > 0
     for row in score(drawn, drawn / "testA", capsys):
         assert row[0] == row[1]
     with Image.open(drawn / "sheet.png") as sheet:
@@ -89,6 +90,20 @@ def test_distances_of_known_pictures():
     moved = picture.flip(3)
     assert pocket.pixel_distance(picture, moved, everywhere) == pytest.approx(255 / 2)
     assert pocket.colour_distance(picture, moved, everywhere) == 0
+
+
+@pytest.mark.numeric
+def test_distances_in_random_features_order_horses_half_translated_and_zebras():
+    scenes = [data.render_scene(0, index, 32) for index in range(64)]
+    horses, zebras = (
+        torch.from_numpy(np.stack(side)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        for side in zip(*(scene[:2] for scene in scenes), strict=True)
+    )
+    test, others = slice(0, 24), zebras[24:]
+    shown = [horses[test], (horses[test] + zebras[test]) / 2, zebras[test]]
+    distances = pocket.relative_distances(shown, zebras[test], others)
+    assert distances[0] > 1.1 * distances[1] and distances[1] > 1.1 * distances[2]
+    assert distances[2] == 1
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import losses
 import models
 import training
 from commands.attacking.options import AttackOptions
-from commands.extractors import load_function
+from commands.extractors import load_code
 from commands.gan.networks import build_networks
 from commands.gan.options import GanOptions
 from errors import UserError
@@ -105,7 +105,7 @@ def _kind(path: Path) -> str:
 
 
 def _function(options: AttackOptions, device: torch.device) -> Classifier:
-    model, _ = load_function(options.checkpoint, device, OPTION)
+    model, _ = load_code(options.checkpoint, device, OPTION)
     if isinstance(model, nn.Module):
         model.requires_grad_(False)
     return Classifier(model, options.class_names, options.crop_size, 3)

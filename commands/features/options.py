@@ -39,6 +39,9 @@ class FeatureOptions(RunOptions):
     probe: bool = False
     """Train nothing: fit a linear classifier to the features of the finished run in --run_dir, and
     measure it."""
+    trust: bool = False
+    """Train nothing: try on the pictures which degradations the features of the finished run in
+    --run_dir see, and write trust.json there, which evaluate.py --features quotes."""
 
     objective: Literal["nt_xent", "moco", "nnclr", "sup_con", "cross_entropy"] = "nt_xent"
     """The loss: of SimCLR, MoCo, NNCLR, SupCon, or of a classifier."""
@@ -121,6 +124,8 @@ def check(options: FeatureOptions) -> None:
             *("weight_decay", "grey", "blur", "momentum", "sgd_momentum", "held_out"),
         ),
     )
+    if options.probe and options.trust:
+        raise UserError("--probe and --trust: one at a time; leave one out")
     if options.dataroot is None:
         raise UserError("--dataroot is missing; give a folder of pictures")
     for name in ("least_area", "grey", "blur", "momentum"):
@@ -149,9 +154,10 @@ def check(options: FeatureOptions) -> None:
             f"--evaluate_every {options.evaluate_every}: measures the accuracy of classes; give "
             "--labels folders, or leave it out"
         )
-    if options.accelerate == "graph":
+    if options.accelerate in ("graph", "compile"):
         raise UserError(
-            "--accelerate graph: the step of this command is not captured; use off or compile"
+            f"--accelerate {options.accelerate}: the step of this command is neither captured nor "
+            "compiled; use auto or off, which are the same here"
         )
     _check_queue(options)
     _check_adversarial(options)

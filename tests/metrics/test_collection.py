@@ -11,7 +11,14 @@ from torch.nn import functional as F
 from errors import UserError
 from metrics import frechet
 from metrics.collection import ALONE, Collection, Sharing
-from metrics.comparison import check_statistics_suffice, compare, few_images, headline, is_better
+from metrics.comparison import (
+    check_statistics_suffice,
+    compare,
+    few_images,
+    headline,
+    is_better,
+    noise_floor,
+)
 from metrics.extractor import Features
 from metrics.inception_score import inception_score
 from metrics.kernel_distance import kernel_distance
@@ -349,14 +356,18 @@ def test_a_pair_of_unequal_sizes_is_named():
 def test_the_noise_floor_has_the_metrics_of_features_between_halves_of_the_reals():
     measures = Measures(metrics="fid,kid,prdc,is", noise_floor=True, is_splits=2)
     numbers = compare(*both(measures, pictures(40), pictures(40, seed=1, darker=0.3)), measures)
-    floor = numbers["noise_floor"]
-    kid = {"kid_mean", "kid_std", "kid_interval", "kid_subset_size"}
-    assert floor.keys() == {"n", "fid", *kid, "precision", "recall", "density", "coverage"}
-    assert 0 < floor["fid"] < numbers["fid"]
+    floor, others = numbers["noise_floor"], numbers["at_noise_floor"]
+    names = {"fid", "kid_mean", "precision", "recall", "density", "coverage"}
+    assert floor.keys() == others.keys() == {"n", "splits", "range", *names}
+    assert floor["range"].keys() == names and (floor["n"], floor["splits"]) == (20, 5)
+    assert 0 < floor["fid"] < numbers["fid"] and floor["fid"] < others["fid"]
     assert floor["kid_mean"] < numbers["kid_mean"]
-    only = Measures(metrics="fid", noise_floor=True)
+    only = Measures(metrics="fid", noise_floor=True, noise_splits=5)
     again = compare(*both(only, pictures(40), pictures(40, seed=1)), only)["noise_floor"]
-    assert again == {"n": 20, "fid": floor["fid"]}
+    assert again["fid"] == floor["fid"]
+    assert again.keys() == {"n", "splits", "range", "fid", "kid_mean"}  # kid since they are few
+    alone = noise_floor(collected(pictures(40), only), only)
+    assert alone.keys() == {"noise_floor"} and alone["noise_floor"]["fid"] == floor["fid"]
 
 
 def test_a_noise_floor_without_metrics_of_features_is_refused():
@@ -368,7 +379,7 @@ def test_a_noise_floor_without_metrics_of_features_is_refused():
 def test_no_number_of_another_network_is_called_fid_or_kid():
     measures = Measures(metrics="fid,kid,fid_infinity,prdc", features="clip.pt", noise_floor=True)
     numbers = compare(*both(measures, pictures(40), pictures(40, seed=1)), measures)
-    names = [*numbers, *numbers["noise_floor"]]
+    names = [*numbers, *numbers["noise_floor"], *numbers["noise_floor"]["range"]]
     assert not [name for name in names if name.startswith(OLD_NAMES)]
     for part in (numbers, numbers["noise_floor"]):
         assert {"frechet_distance", "kernel_distance_mean", "precision"} <= part.keys()
@@ -489,8 +500,11 @@ def test_scores_of_the_fakes_alone_need_no_reals():
 def test_which_numbers_are_better_and_which_stand_for_a_metric():
     assert is_better("fid", 1.0, 2.0) and not is_better("fid", 2.0, 2.0)
     assert is_better("precision", 0.9, 0.8) and not is_better("is_mean", 1.0, 2.0)
-    assert [headline(name) for name in ("kid", "is", "prdc", "fid", "psnr")] == [
+    assert [headline(Measures(name)) for name in ("kid,fid", "is", "prdc", "fid", "psnr")] == [
         *("kid_mean", "is_mean", "precision", "fid", "psnr")
+    ]
+    assert [headline(Measures(name, features="clip.pt")) for name in ("kid", "prdc", "fid")] == [
+        *("kernel_distance_mean", "precision", "frechet_distance")
     ]
 
 

@@ -43,7 +43,7 @@ def test_votes_of_lightly(neighbours, temperature):
 
 def test_votes_by_loops():
     found = metrics.neighbour_classes(QUERIES, BANK, LABELS, 5, neighbours=9, temperature=0.2)
-    for query, label in zip(QUERIES.double(), found, strict=True):
+    for query, label in zip(QUERIES[:10].double(), found[:10], strict=True):
         similarities = [
             (float(query @ row / query.norm() / row.norm()), int(of))
             for row, of in zip(BANK.double(), LABELS, strict=True)
