@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -43,16 +44,9 @@ def short_search_for_masking(monkeypatch):
 
 
 @pytest.fixture
-def run(capsys):
+def run(result_of):
     """Return a function that runs the command and returns its JSON object and its stderr."""
-
-    def attacked(*arguments):
-        capsys.readouterr()
-        attack.main([str(part) for part in arguments])
-        told = capsys.readouterr()
-        return json.loads(told.out.splitlines()[-1]), told.err
-
-    return attacked
+    return partial(result_of, attack)
 
 
 def levels(path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -58,16 +59,9 @@ def sources(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys):
+def run(result_of):
     """Return a function that runs the command and returns its JSON object and its stderr."""
-
-    def attacked(*arguments):
-        capsys.readouterr()
-        attack.main([str(part) for part in arguments])
-        told = capsys.readouterr()
-        return json.loads(told.out.splitlines()[-1]), told.err
-
-    return attacked
+    return partial(result_of, attack)
 
 
 def floats(path):
