@@ -103,6 +103,7 @@ benchmarks: install
 	$(PY) benchmarks/features_step.py
 	$(PY) benchmarks/losses.py
 	$(PY) benchmarks/patch_losses.py
+	$(PY) benchmarks/attacks.py
 	$(PY) benchmarks/frechet.py
 	$(PY) benchmarks/fid.py
 	$(PY) benchmarks/all_reduce.py

@@ -6,13 +6,10 @@ translated at their own size and written as PNG, with subfolders and names kept.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-import torch
-from torch import Tensor
 
 import data
 import models
@@ -20,6 +17,7 @@ import training
 from commands import cli, outputs
 from commands.options import check_least
 from commands.pages.gallery import Gallery
+from commands.translation.files import batches, plan_outputs
 from errors import UserError
 
 
@@ -109,56 +107,6 @@ def seed_of(path: Path, options: Options) -> int:
     folder = options.input if options.input.is_dir() else path.parent
     (name,) = data.names_below([path], folder)
     return training.seed_for(options.seed, 0, f"translate {name}")
-
-
-def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
-    """Return the output path of each picture; raises UserError if paths conflict."""
-    if not source.exists():
-        raise UserError(f"--input {source}: no such file or folder; give a picture or a folder")
-    if source.is_file():
-        is_folder = target.is_dir() or not target.suffix
-        output = target / f"{source.stem}.png" if is_folder else target
-        if output.suffix.lower() != ".png":
-            raise UserError(f"--output {target}: pictures are written as PNG; end it with .png")
-        if output.resolve() == source.resolve():
-            raise UserError(f"--output {target}: would replace the input; give another path")
-        return {source: output}
-    if target.is_file():
-        raise UserError(f"--output {target}: is a file, and --input is a folder; give a folder")
-    if target.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"--output {target}: is the input folder or inside it; give another")
-    inputs = data.list_images(source, "--input")
-    targets = {path: (target / path.relative_to(source)).with_suffix(".png") for path in inputs}
-    taken: dict[Path, Path] = {}
-    for path, output in targets.items():
-        if output in taken:
-            raise UserError(
-                f"--input {source}: {taken[output].name} and {path.name} would both become "
-                f"{output}; rename one"
-            )
-        taken[output] = path
-    return targets
-
-
-def batches(
-    paths: Sequence[Path], content: data.Content, batch_size: int, unreadable: dict[Path, str]
-) -> Iterator[tuple[list[Path], Tensor]]:
-    """Yield batches [B, C, H, W] of consecutive pictures of equal size; record unreadable ones."""
-    held: list[Path] = []
-    pictures: list[Tensor] = []
-    for path in paths:
-        try:
-            picture = content.to_tensor(content.decode(path))
-        except data.UnreadableImageError as error:
-            unreadable[path] = error.reason
-            continue
-        if pictures and (len(held) == batch_size or picture.shape != pictures[0].shape):
-            yield held, torch.stack(pictures)
-            held, pictures = [], []
-        held.append(path)
-        pictures.append(picture)
-    if held:
-        yield held, torch.stack(pictures)
 
 
 if __name__ == "__main__":

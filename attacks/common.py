@@ -120,8 +120,8 @@ def norms(changes: Tensor) -> Tensor:
     return changes.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 
-def project(changes: Tensor, epsilon: float, norm: Norm) -> Tensor:
-    """Return the nearest changes whose norm is at most epsilon."""
+def project(changes: Tensor, epsilon: float | Tensor, norm: Norm) -> Tensor:
+    """Return the nearest changes whose norm is at most epsilon, a number or [B, 1, 1, 1]."""
     if norm == "linf":
         return changes.clamp(-epsilon, epsilon)
     return changes * (epsilon / norms(changes).clamp_min(TINY)).clamp_max(1)
