@@ -6,6 +6,7 @@ The last line of stdout is one JSON object. Findings do not change the exit code
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,6 +111,11 @@ def inspect(options: Options) -> Result:
     advice = advise(survey, places(options, layout), device)
     cost = None
     if options.timing and advice:
+        print(
+            f"timing five steps of the advised training, {options.timing_limit:g} seconds at most "
+            "(--no-timing leaves this out)",
+            file=sys.stderr,
+        )
         cost = measure_cost(advice, options.device, options.workers, options.timing_limit)
         if isinstance(cost, Refused) and cost.by_training:
             words = f"training does not start: {cost.words}"

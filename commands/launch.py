@@ -151,6 +151,8 @@ def _train(
             evaluate = monitor(options, files, method, run, exports, device, processes)
         if processes.writes:  # now that nothing is refused any more
             report_findings(files.findings)
+            if page.path.exists():  # of a run that is resumed
+                page.write(going_on=True)
         reports = training.Reports(
             files.preview, exports, evaluate, watch or training.Watch(), page.write
         )

@@ -166,11 +166,11 @@ class _Progress:
             watch = reports.watch
             self.log = RunLog(run, self.images_seen, pace.total_images, watch.charts, watch.shown)
             if self.images_seen >= pace.total_images:
-                done = (
-                    f"already trained on {self.images_seen} images; to continue, give a larger "
-                    "`total_images`"
+                print(
+                    f"already trained on {self.images_seen} images, the total is "
+                    f"{pace.total_images}; to continue, raise the total",
+                    file=sys.stderr,
                 )
-                print(done, file=sys.stderr)
             else:
                 print(
                     f"training to {pace.total_images} images on {device}, into {run.folder}",

@@ -26,12 +26,13 @@ class Record(NamedTuple):
     lines: list[dict]  # of log.jsonl, in order of `images`
     measured: list[dict]  # of metrics.jsonl, likewise
     previews: dict[int, Path]  # images seen -> sheet
+    saved_at: int  # images seen at the newest checkpoint; 0: there is none
     damaged: dict[str, int]  # file name -> lines that cannot be read
 
     @property
     def images(self) -> int:
-        """Images seen at the last line of the log."""
-        return self.lines[-1]["images"] if self.lines else 0
+        """Images seen at the last line of the log or at the newest checkpoint."""
+        return max(self.lines[-1]["images"] if self.lines else 0, self.saved_at)
 
     @property
     def total_images(self) -> int:
@@ -82,6 +83,7 @@ def _read(run: training.RunFolder, option: str) -> Record:
         lines,
         measured,
         _previews(run.previews),
+        _saved_at(run.checkpoints),
         {name: count for name, count in counts.items() if count},
     )
 
@@ -152,6 +154,11 @@ def _mapping(value: object) -> dict[str, str]:
 def _previews(folder: Path) -> dict[int, Path]:
     found = {int(path.stem): path for path in folder.glob("*.png") if path.stem.isdecimal()}
     return dict(sorted(found.items()))
+
+
+def _saved_at(folder: Path) -> int:
+    newest = next(iter(training.list_checkpoints(folder)), None)
+    return int(newest.stem) if newest else 0
 
 
 def numbers(line: Mapping[str, object]) -> dict[str, float]:

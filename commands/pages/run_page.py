@@ -18,7 +18,7 @@ from errors import UserError
 
 FILE = "report.html"
 FIGURES = {
-    "neighbours.png": "Held-out pictures, and the nearest training pictures of each",
+    "neighbours.png": "Pictures, and the nearest training pictures of each",
     "embeddings.png": "The first two principal components of the features, coloured by folder",
 }
 SHEETS_AT_ONCE = 3  # new previews that a training waits for

@@ -29,6 +29,8 @@ from commands.pages.saved import SavedPage
 from errors import UserError
 from tests.data.inspection.folders import scene
 from tests.pages.runs import line, run_folder, write_lines
+from tests.test_train_cut import train
+from tests.training_runs import folders
 
 CPU = torch.device("cpu")
 HOLD = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(1)"
@@ -118,6 +120,24 @@ def test_a_run_before_its_first_line(tmp_path):
     page = page_of(run, going_on=True)
     assert "Training has begun" in page.text and "No preview has been written yet" in page.text
     assert "No line of the log has been written yet" in page.text and page.data["charts"] == []
+
+
+def test_a_run_that_was_saved_before_its_first_line(tmp_path):
+    run = run_folder(tmp_path / "run", previews=0, measured=False)
+    (run / "log.jsonl").unlink()
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "000000000096.pt").touch()
+    page = page_of(run)
+    assert "Stopped at 96 images" in page.text and "96 of 4,000" in page.text
+
+
+def test_the_page_of_a_resumed_run_is_renewed_before_its_first_save(tmp_path, monkeypatch):
+    dataroot, page = folders(tmp_path), tmp_path / "run" / "report.html"
+    train(dataroot, tmp_path / "run", "cut", "--total_images", "2")
+    page.write_text("of the earlier training")
+    monkeypatch.setattr(training, "fit", lambda *_: None)
+    train(dataroot, tmp_path / "run", "cut", "--total_images", "8")
+    assert "2 of 8" in page.read_text() and "Training" in page.read_text()
 
 
 def test_a_log_that_is_damaged_or_still_being_written(tmp_path):
