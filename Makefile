@@ -27,8 +27,9 @@ test-elsewhere: install
 
 NUMERIC := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile -m numeric
 
-# Peers of the contrastive losses and of the attacks, without their dependencies: those of lightly are
-# many, torchattacks pins an old requests, and what foolbox needs follows it.
+# Libraries that the tests compare contrastive losses and attacks with. They are installed without their
+# dependencies: lightly has many, torchattacks pins an old version of requests, and those that foolbox
+# needs are listed after it.
 PEERS := lightly==1.6.0 lightly_utils==0.0.2 torchattacks==3.5.1 foolbox==3.3.4 eagerpy==0.30.0 \
 	GitPython==3.2.1 gitdb==4.0.12 smmap==5.0.3
 
@@ -102,6 +103,7 @@ benchmarks: install
 	$(PY) benchmarks/features_step.py
 	$(PY) benchmarks/losses.py
 	$(PY) benchmarks/patch_losses.py
+	$(PY) benchmarks/attacks.py
 	$(PY) benchmarks/frechet.py
 	$(PY) benchmarks/fid.py
 	$(PY) benchmarks/all_reduce.py

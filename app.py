@@ -1,9 +1,10 @@
-"""Try a trained generator in the browser: a page on this machine, without a line of shell.
+"""Try a trained generator on a page in the browser.
 
-Reads what translate.py and generate.py read. With a translator: drop a picture, and compare it
-with its translation, or those of two checkpoints, under a slider. With a generator from noise:
-pictures by seed, class and truncation, and interpolations between two seeds. The page is for this
-machine only unless --host says otherwise, and loads nothing from elsewhere.
+Reads what translate.py and generate.py read. With a translator: drop a picture on the page, and
+compare it with its translation, or the translations of two checkpoints, by a slider. With a
+generator from noise: choose seed, class and truncation of pictures, or interpolate between two
+seeds. The page can be opened on this machine only, unless --host says otherwise, and loads nothing
+from elsewhere.
 """
 
 import sys
@@ -32,10 +33,10 @@ class Options:
     direction: Literal["a2b", "b2a"] | None = None
     """For a CycleGAN run: one of its generators only; by default the page offers both."""
     host: str = "127.0.0.1"
-    """Address to listen on; 127.0.0.1 is for this machine only, 0.0.0.0 lets others in, all of
-    them."""
+    """Address to listen on. 127.0.0.1: for this machine only; 0.0.0.0: for everyone who can reach
+    this machine, without a password."""
     port: int = 7860
-    """Port to listen on; 0: any free one."""
+    """Port to listen on; 0: any free port."""
     longest_side: int = 1024
     """Larger pictures are shrunk to this size, in pixels, before they are translated; 0: never."""
     most_megapixels: float = 50.0
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def check(options: Options) -> None:
     """Raise UserError for invalid options."""
     check_least(options, port=0, longest_side=0)
+    if not options.host:
+        raise UserError("--host is empty; give 127.0.0.1, or 0.0.0.0 to let others in")
     if options.port > MOST_PORT:
         raise UserError(f"--port {options.port}: above {MOST_PORT}; give another, or 0")
     if not options.checkpoint:

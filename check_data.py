@@ -6,6 +6,7 @@ The last line of stdout is one JSON object. Findings do not change the exit code
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from commands.inspection.result import (
 )
 from commands.inspection.timing import Refused, measure_cost
 from commands.options import check_least
+from commands.pages.rendering import write
 from data import inspection
 from errors import UserError
 
@@ -109,6 +111,11 @@ def inspect(options: Options) -> Result:
     advice = advise(survey, places(options, layout), device)
     cost = None
     if options.timing and advice:
+        print(
+            f"timing five steps of the advised training, {options.timing_limit:g} seconds at most "
+            "(--no-timing leaves this out)",
+            file=sys.stderr,
+        )
         cost = measure_cost(advice, options.device, options.workers, options.timing_limit)
         if isinstance(cost, Refused) and cost.by_training:
             words = f"training does not start: {cost.words}"
@@ -162,10 +169,7 @@ def report(result: Result, options: Options) -> None:
         print(f"  {inspection.printable(result.advice.command())}")
         print(f"  {cost_in_words(result)}")
     if options.page:
-        text = page(result)
-        training.write_output(
-            options.page, "--page", lambda path: path.write_text(text, encoding="utf-8")
-        )
+        write(options.page, "--page", page(result))
         print(f"\nPage: {inspection.printable(str(options.page))}")
     line = json.dumps(as_json(result))
     print(line, flush=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 import data
 import models
 import training
-from commands import cli
+from commands import cli, outputs
 from commands.options import check_least
 from commands.pages.gallery import Gallery
 from errors import UserError
@@ -41,7 +41,7 @@ class Options:
     """Folder for the pictures: 000000.png and so on; with classes, in one subfolder per class.
     Without it only --grid and --interpolate are written."""
     gallery: bool = False
-    """Write index.html into the folder of --output, which shows the pictures."""
+    """Write index.html into the folder of --output, a page that shows the pictures."""
     num: int = 64
     """Number of pictures."""
     seed: int = 0
@@ -53,9 +53,9 @@ class Options:
     """Write a sheet (.png) of the first 64 pictures; with classes, a row per class and a column per
     latent."""
     interpolate: Path | None = None
-    """Write an interpolation through latents of the seed and back to the first, as an animation
-    (.webp or .gif) of the classes in --labels side by side, or as a sheet with a row per latent
-    (.png) of the first of them; without --labels, of class 0."""
+    """Write an interpolation through latents of the seed and back to the first: as an animation
+    (.webp or .gif) with the classes in --labels side by side, or as a sheet (.png) with a row per
+    latent, of the first class in --labels. Without --labels, class 0 is shown."""
     keys: int = 8
     """Number of latents for --interpolate."""
     frames: int = 24
@@ -80,10 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = training.choose_device(options.device, training.Processes())
     sampler = open_sampler(options)
     sampler.network.to(device)
-    content = content_of(sampler, options)
+    content = outputs.content_of(sampler, options.checkpoint)
     classes = [class_of(text, sampler, options) for text in options.labels]
     if options.grid:
-        write_image(options.grid, "--grid", grid(sampler, content, classes, options))
+        outputs.write_png(options.grid, "--grid", grid(sampler, content, classes, options))
         print(f"sheet written to {options.grid}", file=sys.stderr)
     if options.interpolate:
         write_walk(sampler, content, classes, options)
@@ -148,15 +148,6 @@ def open_sampler(options: Options) -> models.Sampler:
     return sampler
 
 
-def content_of(sampler: models.Sampler, options: Options) -> data.Content:
-    """Return the pictures' content; raises UserError for channels that PNG does not support."""
-    option = f"--checkpoint {options.checkpoint}"
-    try:
-        return data.Content("colour", sampler.out_channels)
-    except UserError as error:
-        raise UserError(f"{option}: its pictures cannot be written ({error})") from error
-
-
 def class_of(text: str, sampler: models.Sampler, options: Options) -> int:
     """Return the class index for a word of --labels."""
     if not sampler.classes:
@@ -212,9 +203,9 @@ def write_pictures(
             )
             for place, picture in enumerate(pictures):
                 below = folder if labels is None else folders[labels[place]]
-                image = to_image(picture, content, options)
+                image = outputs.as_image(picture, content, options.checkpoint)
                 path = below / f"{first + place:06d}.png"
-                write_image(path, "--output", image)
+                outputs.write_png(path, "--output", image)
                 if gallery:
                     name = "" if labels is None else sampler.class_names[labels[place]]
                     gallery.add(path, image, group=name)
@@ -243,8 +234,7 @@ def grid(
         count = min(options.num, GRID_PICTURES)
         columns = min(count, GRID_COLUMNS)
         pictures = sampler.sample(count, options.seed, truncation=options.truncation)
-        white = torch.ones(-count % columns, *pictures.shape[1:])
-        return sheet(torch.cat([pictures, white]).split(columns), content, options)
+        return sheet(outputs.in_rows(pictures, columns), content, options)
     shown = list(dict.fromkeys(classes)) or list(range(sampler.classes))
     if len(shown) > GRID_PICTURES:
         print(
@@ -266,7 +256,7 @@ def write_walk(
     classes = list(dict.fromkeys(classes))[:SHOWN_CLASSES] or [0]
     if ending == ".png":
         rows = list(walk(sampler, classes[0], options))
-        write_image(options.interpolate, "--interpolate", sheet(rows, content, options))
+        outputs.write_png(options.interpolate, "--interpolate", sheet(rows, content, options))
         return
     walks = [torch.cat(list(walk(sampler, label, options))) for label in classes]
     frames = (frame(pictures, content, options) for pictures in torch.stack(walks, 1))
@@ -285,7 +275,7 @@ def frame(pictures: Tensor, content: data.Content, options: Options) -> Image.Im
     """Return one picture of an animation from pictures [K, C, S, S], several as a sheet."""
     if len(pictures) > 1:
         return sheet([pictures], content, options)
-    return to_image(content.to_view(pictures)[0], data.RGB, options)
+    return outputs.as_image(content.to_view(pictures)[0], data.RGB, options.checkpoint)
 
 
 def walk(sampler: models.Sampler, label: int, options: Options) -> Iterator[Tensor]:
@@ -306,20 +296,7 @@ def latents_of(count: int, sampler: models.Sampler, options: Options) -> Tensor:
 def sheet(rows: Sequence[Tensor], content: data.Content, options: Options) -> Image.Image:
     """Arrange rows of pictures [B, C, S, S] below one another."""
     picture = training.sheet([content.to_view(row) for row in rows])
-    return to_image(picture, data.RGB, options)
-
-
-def to_image(picture: Tensor, content: data.Content, options: Options) -> Image.Image:
-    """Round to 8 bits; raises UserError for a generator whose outputs are not finite."""
-    try:
-        return content.to_image(picture)
-    except ValueError as error:
-        raise UserError(f"--checkpoint {options.checkpoint}: {error}; give another") from error
-
-
-def write_image(path: Path, option: str, image: Image.Image) -> None:
-    """Write a picture as PNG, atomically."""
-    training.write_output(path, option, lambda temporary: image.save(temporary, "PNG"))
+    return outputs.as_image(picture, data.RGB, options.checkpoint)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ $ python pocket.py draw --output DIR            horses and zebras, unpaired, wit
 $ python pocket.py draw --output DIR --pairs    label maps and zebras, paired
 $ python pocket.py shapes --output DIR          circles, rings, squares, triangles (train_gan.py)
 $ python pocket.py score --data DIR --translated DIR --sheet FILE
+$ python pocket.py recognize --samples DIR --sheet FILE    of shapes from generate.py
 """
 
 from collections.abc import Iterator, Sequence

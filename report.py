@@ -1,9 +1,9 @@
 """Write the page of a run, or a page that compares several.
 
-A run writes its own page, report.html in its folder, at every save. This command writes it anew, of
-runs from before there were pages too, and also while a run goes on. With several runs it writes one
-page that compares them: options that differ, measurements, curves over one another, pictures side
-by side.
+A run writes its own page, report.html in its folder, at every save. This command writes it again,
+also while the run is training, and for runs of older versions, which have none. Given several runs,
+it writes one page that compares them: the options that differ, measurements, curves in the same
+charts, and the same pictures below one another.
 """
 
 import os
@@ -18,7 +18,7 @@ import tyro
 import training
 from commands import cli
 from commands.pages.comparison import comparison
-from commands.pages.record import is_held
+from commands.pages.record import check_run, is_held
 from commands.pages.rendering import write
 from commands.pages.run_page import FILE, RunPage
 from errors import UserError
@@ -29,14 +29,14 @@ class Options:
     """Every option of this command."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Run folders. Of several, what is no run is named and left out."""
+    """Run folders. Given several, those that hold no run are named on stderr and left out."""
     run_dir: tuple[Path, ...] = ()
-    """The same, as an option."""
+    """Run folders, as an option."""
     output: Path | None = None
-    """File to write (.html); by default report.html in the run's folder, for several runs
-    comparison.html in the folder that holds them."""
+    """File to write (.html); by default report.html in the run's folder, or for several runs
+    comparison.html in the folder that holds them all."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """For the walk between latents of a GAN; auto: a GPU if there is one."""
+    """Where a GAN's walk between latents is generated; auto: a GPU if there is one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,16 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def only_runs(folders: Sequence[Path]) -> list[Path]:
-    """Return those that hold a run, and name the others; raises UserError if there is none."""
-    runs = [folder for folder in folders if (folder / "config.json").is_file()]
-    if not runs:
-        raise UserError(
-            f"--run_dir {folders[0]}: none of {len(folders)} holds a run (no config.json); give "
-            "the folders of trainings"
-        )
+    """Return those that hold a run, and name the others on stderr; UserError if there is none."""
+    runs, refused = [], []
     for folder in folders:
-        if folder not in runs:
-            print(f"left out {folder}: no run", file=sys.stderr)
+        try:
+            check_run(folder)
+            runs.append(folder)
+        except UserError as error:
+            refused.append(str(error))
+    if not runs:
+        raise UserError(f"none of {len(folders)} folders holds a run; the first: {refused[0]}")
+    for reason in refused:
+        print(f"left out: {reason}", file=sys.stderr)
     return runs
 
 

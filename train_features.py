@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import attacks
 import data
 import losses
 import models
@@ -54,8 +55,8 @@ class Features:
         self.encoder = networks["encoder"]
         exported = {models.ENCODER_FILE: self.encoder}
         if "head" in networks:
-            classifier = models.classifier_of(self.encoder, networks["head"])
-            exported[models.CLASSIFIER_FILE] = classifier
+            self.classifier = models.classifier_of(self.encoder, networks["head"])
+            exported[models.CLASSIFIER_FILE] = self.classifier
         self.trained = TrainedNetworks(
             networks,
             options,
@@ -184,10 +185,43 @@ class Features:
     def _cross_entropy(
         self, views: Sequence[Tensor], labels: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
+        pictures = views[0]
+        if self.options.adversarial == "trades":
+            return self._trades(pictures, labels)
+        if self.options.adversarial:
+            pictures = self._attacked(pictures, labels)
         with self._autocast():
-            features = self.encoder(views[0])
+            features = self.encoder(pictures)
             logits = self.trained.networks["head"](features).float()
         return F.cross_entropy(logits, labels), [features.detach().float()]
+
+    def _attacked(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        """Return the pictures changed within --epsilon so that the classifier errs."""
+        settings, pictures = self._attack_settings(), pictures.clamp(-1, 1)
+        with self._autocast():
+            if self.options.adversarial == "pgd":
+                return attacks.pgd(self.classifier, pictures, labels, **settings)
+            del settings["step"], settings["steps"]
+            return attacks.fast_adversarial(self.classifier, pictures, labels, **settings)
+
+    def _trades(self, pictures: Tensor, labels: Tensor) -> tuple[Tensor, list[Tensor]]:
+        settings = self._attack_settings() | {"weight": self.options.trades_weight}
+        with self._autocast():
+            loss = attacks.trades_loss(self.classifier, pictures.clamp(-1, 1), labels, **settings)
+        with torch.no_grad(), models.in_mode(self.encoder, training=False), self._autocast():
+            features = self.encoder(pictures)
+        return loss, [features.float()]
+
+    def _attack_settings(self) -> dict[str, object]:
+        """Return the attack's settings; each process draws the starts of its own pictures."""
+        options = self.options
+        epsilon = options.epsilon * attacks.LEVEL
+        return {
+            "epsilon": epsilon,
+            "step": 2.5 * epsilon / options.attack_steps,
+            "steps": options.attack_steps,
+            "generator": self.trained.random.generator(f"attack {self.processes.rank}"),
+        }
 
     def _embedded(self, views: Sequence[Tensor]) -> list[Tensor]:
         """Return the embeddings of the views, float32 [B, D] each, all in one pass."""

@@ -6,21 +6,18 @@ translated at their own size and written as PNG, with subfolders and names kept.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
-from PIL import Image
-from torch import Tensor
-
 import data
 import models
 import training
-from commands import cli
+from commands import cli, outputs
 from commands.options import check_least
 from commands.pages.gallery import Gallery
+from commands.translation.files import batches, plan_outputs
 from errors import UserError
 
 
@@ -44,7 +41,8 @@ class Options:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU if there is one."""
     gallery: bool = False
-    """Write index.html into the folder of --output: each picture over its source."""
+    """Write index.html into the folder of --output, a page with each translation over its source,
+    with a slider between them."""
     batch_size: int = 1
     """Maximum batch size; only consecutive files of equal size are batched."""
 
@@ -54,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = cli.parse(Options, arguments)
     check_least(options, batch_size=1, seed=0)
     device = training.choose_device(options.device, training.Processes())
-    outputs = plan_outputs(options.input, options.output)
-    gallery = open_gallery(options, outputs)
+    targets = plan_outputs(options.input, options.output)
+    gallery = open_gallery(options, targets)
     saved = models.load_generator(
         options.checkpoint, "--checkpoint", options.direction, "use generate.py"
     )
@@ -65,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     batch_size = 1 if options.batch_statistics else options.batch_size
     unreadable: dict[Path, str] = {}
-    with training.LiveLine(len(outputs), label="translating", unit="pictures") as line:
-        for paths, pictures in batches(list(outputs), source, batch_size, unreadable):
+    with training.LiveLine(len(targets), label="translating", unit="pictures") as line:
+        for paths, pictures in batches(list(targets), source, batch_size, unreadable):
             translated = models.translate(
                 network,
                 pictures.to(device),
@@ -76,13 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for path, picture, view in zip(
                 paths, translated, source.to_view(pictures), strict=True
             ):
-                image = target.to_image(picture)
-                write_picture(outputs[path], image)
+                image = outputs.as_image(picture, target, options.checkpoint)
+                outputs.write_png(targets[path], "--output", image)
                 if gallery:
                     shown = data.RGB.to_image(target.to_view(picture[None])[0])
-                    gallery.add(outputs[path], shown, data.RGB.to_image(view))
+                    gallery.add(targets[path], shown, data.RGB.to_image(view))
             line.advance(len(paths))
-    written = len(outputs) - len(unreadable)
+    written = len(targets) - len(unreadable)
     print(f"{written} pictures written to {options.output}", file=sys.stderr)
     if gallery:
         words = f"{written} pictures of {options.input}, translated by {options.checkpoint}"
@@ -90,16 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unreadable:
         names = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(
-            f"--input {options.input}: {len(unreadable)} of {len(outputs)} pictures cannot be "
+            f"--input {options.input}: {len(unreadable)} of {len(targets)} pictures cannot be "
             f"read, repair or remove them: {names}"
         )
 
 
-def open_gallery(options: Options, outputs: dict[Path, Path]) -> Gallery | None:
+def open_gallery(options: Options, targets: dict[Path, Path]) -> Gallery | None:
     """Return the gallery for --gallery; raises UserError if --output is no folder."""
     if not options.gallery:
         return None
-    if options.output in outputs.values():
+    if options.output in targets.values():
         raise UserError(f"--gallery: --output {options.output} is one picture; give a folder")
     return Gallery(options.output, "--output")
 
@@ -109,61 +107,6 @@ def seed_of(path: Path, options: Options) -> int:
     folder = options.input if options.input.is_dir() else path.parent
     (name,) = data.names_below([path], folder)
     return training.seed_for(options.seed, 0, f"translate {name}")
-
-
-def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
-    """Return the output path of each picture; raises UserError if paths conflict."""
-    if not source.exists():
-        raise UserError(f"--input {source}: no such file or folder; give a picture or a folder")
-    if source.is_file():
-        is_folder = target.is_dir() or not target.suffix
-        output = target / f"{source.stem}.png" if is_folder else target
-        if output.suffix.lower() != ".png":
-            raise UserError(f"--output {target}: pictures are written as PNG; end it with .png")
-        if output.resolve() == source.resolve():
-            raise UserError(f"--output {target}: would replace the input; give another path")
-        return {source: output}
-    if target.is_file():
-        raise UserError(f"--output {target}: is a file, and --input is a folder; give a folder")
-    if target.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"--output {target}: is the input folder or inside it; give another")
-    inputs = data.list_images(source, "--input")
-    outputs = {path: (target / path.relative_to(source)).with_suffix(".png") for path in inputs}
-    taken: dict[Path, Path] = {}
-    for path, output in outputs.items():
-        if output in taken:
-            raise UserError(
-                f"--input {source}: {taken[output].name} and {path.name} would both become "
-                f"{output}; rename one"
-            )
-        taken[output] = path
-    return outputs
-
-
-def batches(
-    paths: Sequence[Path], content: data.Content, batch_size: int, unreadable: dict[Path, str]
-) -> Iterator[tuple[list[Path], Tensor]]:
-    """Yield batches [B, C, H, W] of consecutive pictures of equal size; record unreadable ones."""
-    held: list[Path] = []
-    pictures: list[Tensor] = []
-    for path in paths:
-        try:
-            picture = content.to_tensor(content.decode(path))
-        except data.UnreadableImageError as error:
-            unreadable[path] = error.reason
-            continue
-        if pictures and (len(held) == batch_size or picture.shape != pictures[0].shape):
-            yield held, torch.stack(pictures)
-            held, pictures = [], []
-        held.append(path)
-        pictures.append(picture)
-    if held:
-        yield held, torch.stack(pictures)
-
-
-def write_picture(path: Path, image: Image.Image) -> None:
-    """Write a picture as PNG, atomically."""
-    training.write_output(path, "--output", lambda temporary: image.save(temporary, "PNG"))
 
 
 if __name__ == "__main__":

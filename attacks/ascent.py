@@ -10,8 +10,8 @@ def ascend(
     loss: LossOfPictures,
     pictures: Tensor,
     *,
-    epsilon: float,
-    step: float,
+    epsilon: float | Tensor,
+    step: float | Tensor,
     steps: int,
     norm: Norm = "linf",
     start: Tensor | None = None,
@@ -25,7 +25,8 @@ def ascend(
     g_t. start: x_0, by default the pictures.
 
     loss: float [B, C, H, W] in [-1, 1] -> [B], one loss for each picture that depends on it alone.
-    It need not be a classifier's: a distance between two translations is as good.
+    It need not be a classifier's: a distance between two translations is as good. epsilon and step:
+    numbers, or one for each picture, [B, 1, 1, 1].
     """
     pictures = pictures.detach()
     x = pictures if start is None else start

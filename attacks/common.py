@@ -1,8 +1,8 @@
-"""Shared by all attacks: the model as it was, checked arguments, losses per picture, projections.
+"""Shared by all attacks: eval mode, checks of arguments, losses per picture, projections.
 
 Pictures are float [B, C, H, W] in [-1, 1], and so are their changes: a bound of e grey levels of
 255 is epsilon = 2 e / 255 here. A model is a module or a function from such pictures to logits
-[B, K]; where it was trained on normalised pictures, the normalisation belongs into the model.
+[B, K]; where it was trained on normalised pictures, the model must include the normalisation.
 """
 
 from collections.abc import Callable, Iterator
@@ -120,8 +120,8 @@ def norms(changes: Tensor) -> Tensor:
     return changes.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 
-def project(changes: Tensor, epsilon: float, norm: Norm) -> Tensor:
-    """Return the nearest changes whose norm is at most epsilon."""
+def project(changes: Tensor, epsilon: float | Tensor, norm: Norm) -> Tensor:
+    """Return the nearest changes whose norm is at most epsilon, a number or [B, 1, 1, 1]."""
     if norm == "linf":
         return changes.clamp(-epsilon, epsilon)
     return changes * (epsilon / norms(changes).clamp_min(TINY)).clamp_max(1)

@@ -32,8 +32,8 @@ def fgsm(model: Model, pictures: Tensor, labels: Tensor, *, epsilon: float) -> T
 def targeted_fgsm(model: Model, pictures: Tensor, targets: Tensor, *, epsilon: float) -> Tensor:
     """Return clip(x - epsilon sign(grad_x L(model(x), t))): one step towards classes t.
 
-    Arguments and errors as of `fgsm`; also refused is a target that the model already gives.
-    Source: Kurakin et al. 2017, section 2.3.
+    Arguments and errors are those of `fgsm`; a target that the model already predicts is refused,
+    too. Source: Kurakin et al. 2017, section 2.3.
     """
     check_pictures(pictures)
     check_settings(epsilon)
@@ -48,8 +48,8 @@ def iterative_fgsm(
 ) -> Tensor:
     """Return x_steps of x_0 = x, x_t+1 = clip(x_t + step sign(grad L(model(x_t), y))).
 
-    clip is to [x - epsilon, x + epsilon] and then to [-1, 1]. Arguments and errors as of `fgsm`.
-    Source: Kurakin et al. 2017, section 2.2 (the basic iterative method, BIM).
+    clip is to [x - epsilon, x + epsilon] and then to [-1, 1]. Arguments and errors are those of
+    `fgsm`. Source: Kurakin et al. 2017, section 2.2 (the basic iterative method, BIM).
     """
     check_pictures(pictures)
     check_settings(epsilon, steps=steps)
@@ -65,7 +65,7 @@ def least_likely(
 ) -> Tensor:
     """Iterate towards the class with the smallest logit, t = argmin_k model(x)_k, of each picture.
 
-    x_t+1 = clip(x_t - step sign(grad L(model(x_t), t))). Arguments and errors as of
+    x_t+1 = clip(x_t - step sign(grad L(model(x_t), t))). Arguments and errors are those of
     `iterative_fgsm`. Source: Kurakin et al. 2017, section 2.3.
     """
     check_pictures(pictures)

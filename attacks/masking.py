@@ -28,8 +28,8 @@ def masked_gradients(
     - one step of FGSM fools the model more often than 20 steps of PGD at the same epsilon,
     - PGD fools it on fewer than 95 % of the pictures at epsilon 1, where each may become all grey.
 
-    Arguments and errors as of `pgd`. Source: Athalye et al. 2018, section 3.1; Carlini et al.
-    2019.
+    Arguments and errors are those of `pgd`. Source: Athalye et al. 2018, section 3.1; Carlini et
+    al. 2019.
     """
     check_pictures(pictures)
     signs = []

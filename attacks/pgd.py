@@ -20,6 +20,7 @@ from attacks.common import (
     rows,
 )
 from attacks.gradient_sign import check_targets
+from errors import UserError
 
 
 def pgd(
@@ -52,7 +53,7 @@ def pgd(
     check_pictures(pictures)
     check_settings(epsilon, norm=norm, steps=steps, restarts=restarts)
     if restarts > 1 and generator is None:
-        raise ValueError(f"restarts {restarts} need a generator; without one all are the same")
+        raise UserError(f"`restarts` {restarts}: all would be the same; give a `generator`")
     with in_eval_mode(model):
         if targeted:
             check_targets(model, pictures, labels)
@@ -94,8 +95,9 @@ def momentum(
 
     m_t+1 = decay m_t + grad L(x_t) / mean |grad L(x_t)|; x_t+1 = clip(x_t + step sign(m_t+1)),
     clipped to [x - epsilon, x + epsilon] and [-1, 1]. Such examples fool other models more often.
-    Arguments, result and errors as of `iterative_fgsm`. The paper divides by the sum |grad L|_1,
-    most programs by the mean; the sign is the same. Source: Dong et al. 2018, algorithm 1.
+    Arguments, result and errors are those of `iterative_fgsm`. The paper divides by the sum
+    |grad L|_1, most programs by the mean; the sign is the same. Source: Dong et al. 2018,
+    algorithm 1.
     """
     check_pictures(pictures)
     check_settings(epsilon, steps=steps)

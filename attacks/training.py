@@ -28,8 +28,8 @@ def fast_adversarial(
 
     d uniform in [-epsilon, epsilon]; x' = clip(x + P(d + step sign(grad L(model(x + d), y)))) with
     step 1.25 epsilon by default. The random start and the step beyond epsilon keep the training
-    from overfitting to FGSM. Arguments, result and errors as of `fgsm`. For training by PGD
-    (Madry et al. 2018) use `pgd`: both give the x' of min_weights E max_x' L(model(x'), y).
+    from overfitting to FGSM. Arguments, result and errors are those of `fgsm`. For training by
+    PGD (Madry et al. 2018) use `pgd`: both give the x' of min_weights E max_x' L(model(x'), y).
     Source: Wong et al. 2020, algorithm 3.
     """
     check_pictures(pictures)
@@ -61,8 +61,8 @@ def trades_loss(
     normal. x' is found in eval mode and detached; the loss is computed in the model's own mode.
     weight: 1 / lambda of the paper; larger is more robust and less accurate on clean pictures.
 
-    Arguments and errors as of `pgd`. Source: Zhang et al. 2019, equation 5 and algorithm 1; there
-    normal noise has the deviation 0.001 in units of [0, 1], which is 0.002 here.
+    Arguments and errors are those of `pgd`. Source: Zhang et al. 2019, equation 5 and algorithm 1;
+    there normal noise has the deviation 0.001 in units of [0, 1], which is 0.002 here.
     """
     check_pictures(pictures)
     check_settings(epsilon, steps=steps)

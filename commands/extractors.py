@@ -70,7 +70,17 @@ def load_function(
     if encoders.is_encoder(name):
         encoder = encoders.load(name, device)
         return encoder.function, encoder.origin
-    option, path = f"--features {name}", Path(name)
+    return load_code(name, device, "--features")
+
+
+def load_code(
+    name: str, device: torch.device, option: str
+) -> tuple[Callable[[Tensor], Tensor], metrics.Origin]:
+    """Load a function of pictures: a TorchScript file, or the result of module:function().
+
+    Both run code that the user has chosen, with `option`, which is for messages.
+    """
+    option, path = f"{option} {name}", Path(name)
     if path.is_file():
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         try:

@@ -151,10 +151,12 @@ def _train(
             evaluate = monitor(options, files, method, run, exports, device, processes)
         if processes.writes:  # now that nothing is refused any more
             report_findings(files.findings)
+            if page.path.exists():  # of a run that is resumed
+                page.write(going_on=True)
         reports = training.Reports(
             files.preview, exports, evaluate, watch or training.Watch(), page.write
         )
-        with training.tf32_products(options.precision == "tf32"), page.told_of_failure(processes):
+        with training.tf32_products(options.precision == "tf32"), page.failure_reported(processes):
             training.fit(method, stream, run, pace, reports, processes, device)
     finally:
         run.release()

@@ -79,7 +79,8 @@ MAY_CHANGE = frozenset(
 )
 
 # Values that correspond to runs from before an option existed, so that those can be resumed.
-BEFORE_OPTIONS = {"decode": "exact", "conditioning": "concatenation"}
+BEFORE_OPTIONS = {"decode": "exact", "conditioning": "concatenation", "adversarial": None}
+BEFORE_OPTIONS |= {"epsilon": 8.0, "attack_steps": 7, "trades_weight": 6.0}
 
 CONTAINER_LIMITS = (  # of Linux control groups, versions 2 and 1
     "/sys/fs/cgroup/memory.max",

@@ -1,4 +1,4 @@
-"""What evaluate.py tells of its result: tables, remarks, and values that JSON has."""
+"""The results of evaluate.py as tables, remarks and JSON values."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A small classifier of the drawn shapes, which tells whether samples show the class asked for."""
+"""A small classifier of drawn shapes, to check whether samples show the class asked for."""
 
 from collections.abc import Callable
 from typing import NamedTuple

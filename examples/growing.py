@@ -2,8 +2,8 @@
 
 $ python examples/growing.py --run_dir runs/growing --output growing.png
 
-Each row shows the first fakes of the last preview before the next resolution began to fade in;
-all are enlarged to the size of the last.
+Each row shows the first row of fakes of the last preview before the next resolution began to fade
+in. All rows are enlarged to the largest resolution.
 """
 
 import sys
@@ -57,7 +57,10 @@ def last_rows(run_dir: Path) -> dict[int, Tensor]:
         raise UserError(f"--run_dir {run_dir}: holds no previews; give a run of train_gan.py")
     rows = {}
     for path in files:
-        row = second_row(data.to_tensor(data.decode_image(path)))
+        try:
+            row = second_row(data.to_tensor(data.decode_image(path)))
+        except data.UnreadableImageError as error:
+            raise UserError(f"--run_dir {run_dir}: {error}; remove this preview") from error
         rows[row.shape[3]] = row
     return rows
 

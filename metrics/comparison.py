@@ -27,7 +27,7 @@ from metrics.statistics_file import SavedStatistics
 Found = Collection | SavedStatistics | None  # what is known about a set
 
 HIGHER_IS_BETTER = frozenset(
-    ("is_mean", "precision", "recall", "density", "coverage", "psnr", "ssim")
+    ("is_mean", "precision", "recall", "density", "coverage", "psnr", "ssim", "knn_accuracy")
 )
 COVERAGE_NEIGHBOURS = 5
 # Pictures per channel from which on c/N describes FID's bias.

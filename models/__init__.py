@@ -25,7 +25,7 @@ from models.execution import (
 )
 from models.gan import Sampler
 from models.heads import build_head
-from models.inference import translate
+from models.inference import in_mode, translate, translate_with_gradient
 from models.initialization import initialize
 from models.noise import NoiseSource
 from models.official import official_state, save_official
@@ -38,6 +38,7 @@ from models.resnet_encoder import (
     classifier_of,
     draw_layers,
 )
+from models.safetensors_file import kind_of
 from models.saved import (
     SavedGenerator,
     load_generator,
@@ -87,8 +88,10 @@ __all__ = [
     "few_launches",
     "forced_few_launches",
     "gan",
+    "in_mode",
     "initialize",
     "join_lab",
+    "kind_of",
     "layout_for",
     "load_generator",
     "load_sampler",
@@ -104,4 +107,5 @@ __all__ = [
     "select_queries",
     "split_lab",
     "translate",
+    "translate_with_gradient",
 ]

@@ -135,7 +135,7 @@ def _file(path: Path, name: str, option: str) -> Path:
     if not file.is_file():
         within = f"no {name} in it" if path.is_dir() else "no such file"
         raise UserError(
-            f"{option} {path}: {within}; give a run folder of train_features.py or a {name}"
+            f"{option} {path}: {within}; give a run folder of train_features.py or its {name}"
         )
     return file
 

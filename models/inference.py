@@ -26,15 +26,25 @@ def translate(
 
     pictures: float [B, C, H, W] in [-1, 1]. Returns float32 [B, C', H, W] in [-1, 1].
     """
-    height, width = pictures.shape[2:]
-    rows = _reflected(height, _padded(height, generator), pictures.device)
-    columns = _reflected(width, _padded(width, generator), pictures.device)
     if batch_statistics:
         mode = _like_training(generator, seed, len(pictures))
     else:
         mode = in_mode(generator, training=False)
     with mode:
-        translated = generator(pictures[:, :, rows][:, :, :, columns])
+        return _at_own_size(generator, pictures)
+
+
+def translate_with_gradient(generator: nn.Module, pictures: Tensor) -> Tensor:
+    """Translate as `translate` does by default, differentiably with respect to the pictures."""
+    with in_mode(generator, training=False):
+        return _at_own_size(generator, pictures)
+
+
+def _at_own_size(generator: nn.Module, pictures: Tensor) -> Tensor:
+    height, width = pictures.shape[2:]
+    rows = _reflected(height, _padded(height, generator), pictures.device)
+    columns = _reflected(width, _padded(width, generator), pictures.device)
+    translated = generator(pictures[:, :, rows][:, :, :, columns])
     top, left = (len(rows) - height) // 2, (len(columns) - width) // 2
     return translated[:, :, top : top + height, left : left + width].float().clamp(-1, 1)
 

@@ -71,6 +71,22 @@ def load_described(path: Path, option: str, what: str) -> tuple[nn.Module, dict]
     return network, description
 
 
+def kind_of(path: Path, option: str) -> str:
+    """Return which of `KINDS` a file says that it holds, such as "a generator"; "" for none.
+
+    Raises UserError, which names `option`, for a file that is no safetensors file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            description = json.loads((file.metadata() or {}).get(KEY, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{option} {path}: not a complete safetensors file ({error}); give another"
+        ) from error
+    architecture = description.get("architecture") if isinstance(description, dict) else None
+    return next((what for what, kinds in KINDS.items() if architecture in list(kinds)), "")
+
+
 def _header(file: safe_open) -> dict[str, Tensor]:
     """Return an open file's tensors on the meta device: names, shapes and dtypes only."""
     header = {}

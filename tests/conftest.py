@@ -1,5 +1,6 @@
 """What several tests need: the reference numbers, tiny pictures, commands run for real."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -86,6 +87,19 @@ def fails(monkeypatch, capsys):
         assert lines[-1].startswith("error: ")
         assert not any("Traceback" in line for line in lines)
         return lines[-1]
+
+    return run
+
+
+@pytest.fixture
+def result_of(capsys):
+    """Return a function that calls a command and returns its JSON object and its stderr."""
+
+    def run(module, *arguments):
+        capsys.readouterr()
+        module.main([str(part) for part in arguments])
+        told = capsys.readouterr()
+        return json.loads(told.out.splitlines()[-1]), told.err
 
     return run
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -65,6 +66,7 @@ def _as_script(arguments: Sequence[str], told: Sequence[Path], file_bytes: int |
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     if file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     torch.set_num_threads(THREADS)
     os.environ["COLUMNS"] = "200"
     os.chdir(ROOT)

@@ -152,8 +152,8 @@ def test_a_picture_is_translated_by_two_checkpoints_and_compared(
     assert page.locator("#left option").all_text_contents() == names
 
     shown = [image.get_attribute("src") for image in page.locator("#pictures img").all()]
-    under, over = (page.get_attribute(place, "src") for place in ("#under", "#over"))
-    assert (over, under) == (shown[0], shown[1])
+    left, right = (page.get_attribute(f"#{side}_picture", "src") for side in ("left", "right"))
+    assert (left, right) == (shown[0], shown[1])
     pixels = data.to_tensor(data.decode_image(picture))[None]
     for seed, one in enumerate(shown[1:]):
         expected = data.RGB.to_image(models.translate(translator(seed), pixels)[0])
@@ -161,12 +161,12 @@ def test_a_picture_is_translated_by_two_checkpoints_and_compared(
 
     page.select_option("#left", "1")
     page.select_option("#right", "2")
-    under, over = (page.get_attribute(place, "src") for place in ("#under", "#over"))
-    assert (over, under) == (shown[1], shown[2])
+    left, right = (page.get_attribute(f"#{side}_picture", "src") for side in ("left", "right"))
+    assert (left, right) == (shown[1], shown[2])
     box = page.locator("#compare").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
-    split = page.evaluate("getComputedStyle(document.getElementById('over')).clipPath")
-    assert 70 < float(re.search(r"(\d+(\.\d+)?)%", split)[1]) < 80  # hidden from the right
+    split = page.evaluate("getComputedStyle(document.getElementById('right_picture')).clipPath")
+    assert 20 < float(re.search(r"(\d+(\.\d+)?)%", split)[1]) < 30  # hidden on the left
 
     with page.expect_download() as download:
         page.locator("#pictures a").nth(1).click()
@@ -282,6 +282,7 @@ def test_uploads_that_are_refused_in_words(checkpoints, content, status, words):
         ("seed=-1&count=1", "seed -1: give a whole number from 0 to 4294967295"),
         ("seed=&count=1", "seed : give"),
         ("seed=1&count=65", "count 65: give a whole number from 1 to 64"),
+        (f"seed=1&count={'1':0>20}99", f"count {'1':0>20}: give a whole number from 1 to 64"),
         ("seed=1&count=1&truncation=nan", "truncation nan: give a number from 0 to 1"),
         ("seed=1&count=1&truncation=x", "truncation x: give a number from 0 to 1"),
         ("seed=1&count=1&label=cow", "class cow: not one of this checkpoint"),
@@ -318,6 +319,9 @@ def test_only_this_machine_and_this_page_are_answered(checkpoints):
     assert "default-src 'none'" in policy and "http" not in policy
     for asked in ("/nothing", "/../app.py", "/page.html", "/translate"):
         assert local.get(asked).status_code == 404
+    other_address = client("--checkpoint", checkpoints / "gan", host="127.0.0.2")
+    assert other_address.get("/", headers={"Host": "127.0.0.2:7860"}).status_code == 200
+    assert other_address.get("/", headers={"Host": "evil.example"}).status_code == 403
     others = client("--checkpoint", checkpoints / "gan", host="0.0.0.0")
     assert others.get("/", headers={"Host": "my-server"}).status_code == 200
 
@@ -341,10 +345,13 @@ def test_mistakes_end_with_one_line(checkpoints, fails, tmp_path):
     ):
         told = fails(app, ["--port", "0", "--checkpoint", *checkpoint])
         assert words in told, told
+    assert "--host is empty" in fails(app, ["--checkpoint", one, "--host", ""])
     for option, value, words in (
         ("--port", 65536, "above 65535"),
         ("--port", -1, "below 0"),
-        ("--host", "no.such.host.invalid", "no such address"),
+        ("--host", "no.such.host.invalid", "not an address of this machine"),
+        ("--host", "a..b", "not an address of this machine"),
+        ("--host", "192.0.2.1", "not an address of this machine"),
         ("--most_megabytes", 0.0, "give a number above 0"),
         ("--direction", "a2b", "translates in one direction only"),
     ):

@@ -417,6 +417,14 @@ def test_principal_components_are_the_singular_vectors_of_centred_units():
         ("simclr", ["--temperature", "0"], "--temperature 0.0: give a number above 0"),
         ("simclr", ["--least_area", "2"], "--least_area 2.0: above 1"),
         ("simclr", ["--probe"], "no encoder.safetensors in it|no such file"),
+        ("simclr", ["--adversarial", "pgd"], "--adversarial pgd: .*use --preset supervised"),
+        (
+            "supervised",
+            ["--adversarial", "fast", "--epsilon", "-1"],
+            "--epsilon -1: outside 0 to 255",
+        ),
+        ("supervised", ["--adversarial", "pgd", "--attack_steps", "0"], "--attack_steps 0: below"),
+        ("supervised", ["--epsilon", "4"], "--epsilon 4.0: is for --adversarial"),
         ("simclr", ["--base_channels", "0"], "--base_channels 0: give a number above 0"),
     ],
 )

@@ -393,7 +393,7 @@ def about(path):
 def test_the_run_folder_holds_what_is_promised(unet_run):
     assert {path.name for path in unet_run.iterdir()} == {
         *("config.json", "log.jsonl", "metrics.jsonl", "tensorboard", "previews", "checkpoints"),
-        *(".lock", "generator.safetensors", "best.safetensors"),
+        *(".lock", "generator.safetensors", "best.safetensors", "report.html"),
     }
     config = json.loads((unet_run / "config.json").read_text())["options"]
     assert (config["l1_weight"], config["dropout"]) == (100, True)

@@ -190,3 +190,14 @@ def test_options_that_do_not_fit_are_named(checkpoint, tmp_path):
     with pytest.raises(UserError, match="--checkpoint: its generator has 5 source channels"):
         translated(tmp_path / "five.pth", source, out)
     assert not out.exists()
+
+
+def test_translations_that_are_not_finite_are_refused(network, tmp_path):
+    torch.nn.init.constant_(network.model[-2].bias, float("nan"))
+    models.save_generator(tmp_path / "nan.safetensors", network, {})
+    picture(16, 16).save(tmp_path / "in.png")
+    with pytest.raises(
+        UserError, match="--checkpoint .*nan.safetensors: .*not finite.*give another"
+    ):
+        translated(tmp_path / "nan.safetensors", tmp_path / "in.png", tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()

@@ -1,4 +1,4 @@
-"""One line on stderr that tells how far a long job is: live on a terminal, seldom elsewhere."""
+"""One line on stderr with the progress of a long job: live on a terminal, else once a minute."""
 
 import os
 import sys
@@ -21,12 +21,12 @@ HOUR, DAY = 3600, 86400
 
 
 class LiveLine:
-    """How many of `total` are done, their share, the speed, the time left, and notes.
+    """Shows how many of `total` are done, as a number and in percent, speed, time left and notes.
 
     On a terminal the line stays below everything else that is printed to stderr, and disappears
     when closed. Elsewhere, and while another line is live, it is printed at most every
-    `seconds_between`, and not at all with None. The speed is that of the last minute. shown: False
-    for a process that prints nothing.
+    `seconds_between` seconds, or never if that is None. The speed is that of the last minute.
+    shown: False in a process that prints nothing.
     """
 
     def __init__(
@@ -39,13 +39,14 @@ class LiveLine:
         seconds_between: float | None = 60,
         shown: bool = True,
     ):
-        self.total, self.done, self.label, self.unit = total, done, label, unit
+        self.total, self.done, self.unit = total, done, unit
+        self.label = label if label.isprintable() else ascii(label)[1:-1]  # of a file's name
         self.notes: Sequence[str] = ()  # shown at the end of the line where there is room
         self.is_live = shown and stderr_is_terminal()
         self.seconds_between = seconds_between if shown else None
         self.printed_at_seconds = time.monotonic()
         self.counts = deque([(self.printed_at_seconds, done)])
-        # Told what stderr is, since FORCE_COLOR would make a terminal of every file.
+        # Given explicitly, since with FORCE_COLOR rich would take every file for a terminal.
         self.console = Console(
             stderr=True,
             force_terminal=self.is_live,

@@ -178,7 +178,7 @@ class RunLog:
 
     @contextmanager
     def busy(self, doing: str) -> Iterator[None]:
-        """Show in the live line what takes longer than a step."""
+        """Show in the live line what the run is doing, if it takes longer than a step."""
         self.table.line.notes, notes = [doing], self.table.line.notes
         try:
             yield
@@ -186,7 +186,7 @@ class RunLog:
             self.table.line.notes = notes
 
     def saved(self, images_seen: int, what: str, path: str) -> None:
-        """Tell the terminal what was saved, and where in the run folder."""
+        """Print what was saved, and where in the run folder."""
         self.table.event(images_seen, what, path)
 
     def close(self) -> None:

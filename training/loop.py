@@ -79,7 +79,7 @@ class Reports(NamedTuple):
     exports: file name in the run folder -> function of (path, images seen) that writes it; called
     at every save. evaluate: function of the images seen, called in all processes; in the writing
     one it returns the numbers for metrics.jsonl, {} for none. page: function of whether the run
-    goes on; called in the writing process after each save and all that belongs to it.
+    goes on; called in the writing process after each save and the evaluation that is due with it.
     """
 
     preview_batch: NamedTuple
@@ -166,11 +166,11 @@ class _Progress:
             watch = reports.watch
             self.log = RunLog(run, self.images_seen, pace.total_images, watch.charts, watch.shown)
             if self.images_seen >= pace.total_images:
-                done = (
-                    f"already trained on {self.images_seen} images; to continue, give a larger "
-                    "`total_images`"
+                print(
+                    f"already trained on {self.images_seen} images, the total is "
+                    f"{pace.total_images}; to continue, raise the total",
+                    file=sys.stderr,
                 )
-                print(done, file=sys.stderr)
             else:
                 print(
                     f"training to {pace.total_images} images on {device}, into {run.folder}",

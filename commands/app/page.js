@@ -2,7 +2,7 @@
 const at = (id) => document.getElementById(id);
 const LEAST_WIDTH = 512; // of a shown picture, where the window has room
 
-function tell(words, wrong = false) {
+function say(words, wrong = false) {
   at("message").textContent = words;
   at("message").classList.toggle("wrong", wrong);
 }
@@ -11,16 +11,16 @@ let newest = 0; // answers to older questions are dropped
 
 async function ask(address, options, doing) {
   const mine = ++newest;
-  tell(doing);
+  say(doing);
   document.body.classList.add("busy");
   try {
     const response = await fetch(address, options);
     const answer = await response.json();
     if (mine !== newest) return null;
-    tell(answer.error ?? "", true);
+    say(answer.error ?? "", true);
     return response.ok ? answer : null;
   } catch {
-    if (mine === newest) tell("No answer; is app.py still running?", true);
+    if (mine === newest) say("app.py did not answer; its terminal may say why.", true);
     return null;
   } finally {
     if (mine === newest) document.body.classList.remove("busy");
@@ -53,7 +53,7 @@ function setUpTranslation() {
     if (!file) return;
     const most = Number(document.body.dataset.megabytes);
     if (file.size > most * 1e6) {
-      tell(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB; at most ${most} MB are accepted (--most_megabytes)`, true);
+      say(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB; at most ${most} MB are accepted (--most_megabytes)`, true);
       return;
     }
     const query = new URLSearchParams({ direction: at("direction")?.value ?? "" });
@@ -81,9 +81,9 @@ function setUpTranslation() {
   }
 
   function compare() {
-    for (const [side, image] of [["left", "over"], ["right", "under"]]) {
+    for (const side of ["left", "right"]) {
       const shown = pictures[at(side).value];
-      Object.assign(at(image), { src: shown.picture, alt: shown.name });
+      Object.assign(at(`${side}_picture`), { src: shown.picture, alt: shown.name });
     }
   }
 
@@ -100,7 +100,7 @@ function setUpTranslation() {
   for (const [event, over] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
     document.addEventListener(event, (happened) => {
       happened.preventDefault(); // or the browser would leave the page for the file
-      at("drop").classList.toggle("over", over);
+      at("drop").classList.toggle("over-it", over);
     });
   }
   document.addEventListener("drop", (happened) => take(happened.dataTransfer.files));
@@ -109,9 +109,7 @@ function setUpTranslation() {
   at("direction")?.addEventListener("change", translate);
   at("left").addEventListener("change", compare);
   at("right").addEventListener("change", compare);
-  at("slider").addEventListener("input", () => {
-    at("compare").style.setProperty("--at", `${at("slider").value / 10}%`);
-  });
+  movable(at("compare"));
 }
 
 function setUpSampling() {

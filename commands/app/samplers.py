@@ -10,7 +10,8 @@ from torch import Tensor
 import data
 import models
 import training
-from commands.app.shown import address, as_image, inference, whole_number
+from commands import outputs
+from commands.app.shown import address, inference, whole_number
 from errors import UserError
 
 MOST_PICTURES = 64
@@ -38,7 +39,7 @@ class Samplers:
                 )
         for name, sampler in self.samplers.items():
             sampler.network.to(device)
-            _content(name, sampler)
+            outputs.content_of(sampler, name)
         self.class_names = one.class_names
 
     def described(self) -> dict[str, object]:
@@ -79,8 +80,8 @@ class Samplers:
             latents = models.gan.interpolate_spherically(torch.cat(keys), FRAMES - 1)
             with inference():
                 made = sampler.pictures(latents, labels).cpu()
-            views = _content(name, sampler).to_view(made)
-            there = [as_image(picture, data.RGB, name) for picture in views]
+            views = outputs.content_of(sampler, name).to_view(made)
+            there = [outputs.as_image(picture, data.RGB, name) for picture in views]
             frames = [*there[1:], *there[-2:0:-1]]  # and back
             gif = address(there[0], frames, duration=FRAME_MILLISECONDS)
             pictures.append({"name": name, "picture": gif})
@@ -106,17 +107,9 @@ def _truncation(values: Mapping[str, str]) -> float:
     return truncation
 
 
-def _content(name: str, sampler: models.Sampler) -> data.Content:
-    try:
-        return data.Content("colour", sampler.out_channels)
-    except UserError as error:
-        raise UserError(f"--checkpoint {name}: its pictures cannot be shown ({error})") from error
-
-
 def _sheet(name: str, sampler: models.Sampler, pictures: Tensor) -> Image.Image:
     """Arrange pictures [B, C, S, S] in a square, in the order of their numbers."""
     columns = next(side for side in range(1, 9) if side**2 >= len(pictures))
-    views = _content(name, sampler).to_view(pictures)
-    white = torch.ones(-len(views) % columns, *views.shape[1:])
-    sheet = training.sheet(torch.cat([views, white]).split(columns))
-    return as_image(sheet, data.RGB, name)
+    views = outputs.content_of(sampler, name).to_view(pictures)
+    sheet = training.sheet(outputs.in_rows(views, columns))
+    return outputs.as_image(sheet, data.RGB, name)

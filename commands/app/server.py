@@ -1,5 +1,7 @@
-"""The page's server: a few addresses on this machine, and nothing from or to anywhere else."""
+"""The page's server; by default it answers this machine only."""
 
+import errno
+import ipaddress
 import json
 import re
 import socket
@@ -14,9 +16,9 @@ from werkzeug.wrappers import Request, Response
 from commands import cli
 from commands.app.samplers import MOST_PICTURES, MOST_SEED, Samplers
 from commands.app.translators import Translators
+from commands.pages import rendering
 from errors import UserError
 
-THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
     # The browser itself refuses whatever the page would load from elsewhere.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -26,7 +28,14 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-FILES = {"/page.css": "text/css", "/page.js": "text/javascript"}
+_HERE, _PAGES = Path(__file__).parent, Path(rendering.__file__).parent
+FILES = {
+    "/page.css": _HERE / "page.css",
+    "/page.js": _HERE / "page.js",
+    "/style.css": _PAGES / "style.css",
+    "/overlay.js": _PAGES / "overlay.js",
+}
+KINDS = {".css": "text/css", ".js": "text/javascript"}
 
 
 def application(
@@ -34,8 +43,8 @@ def application(
 ) -> Callable[[dict, Callable], Iterable[bytes]]:
     """Return the WSGI application.
 
-    Bound to this machine it answers only requests that name this machine as their host, so that a
-    page from elsewhere cannot reach it under a name of its own.
+    If `host` is this machine only, requests must name this machine as their host: a page from
+    elsewhere cannot reach it under a name of its own (DNS rebinding).
     """
     page = _page(shown, most_megabytes)
 
@@ -66,11 +75,14 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen()
-    except socket.gaierror as error:
+    except (OSError, UnicodeError) as error:
         listener.close()
-        raise UserError(f"--host {host}: no such address ({error.strerror})") from error
-    except OSError as error:
-        listener.close()
+        is_address = not isinstance(error, socket.gaierror | UnicodeError)
+        if not is_address or error.errno == errno.EADDRNOTAVAIL:
+            raise UserError(
+                f"--host {host}: not an address of this machine; give 127.0.0.1, or 0.0.0.0 to "
+                "let others in"
+            ) from error
         raise UserError(
             f"--port {port}: cannot be used on --host {host} ({error.strerror}); give another, or "
             "0 for any free one"
@@ -97,10 +109,18 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
+def _is_this_machine(host: str) -> bool:
+    """Return whether an address or a name can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def _check_origin(request: Request, host: str) -> None:
     """Raise Forbidden for a request under another name, or from another site's page."""
     asked = re.sub(r":\d*$", "", request.headers.get("Host", ""))
-    if host in THIS_MACHINE and asked.lower().strip("[]") not in THIS_MACHINE:
+    if _is_this_machine(host) and not _is_this_machine(asked.strip("[]")):
         raise Forbidden("the page is for this machine only (--host)")
     site = request.headers.get("Sec-Fetch-Site", "none")
     if site not in ("same-origin", "none") and request.path != "/":
@@ -112,8 +132,8 @@ def _respond(request: Request, shown: Translators | Samplers, page: str) -> Resp
     if asked == ("GET", "/"):
         return Response(page, mimetype="text/html")
     if request.method == "GET" and request.path in FILES:
-        file = Path(__file__).with_name(request.path[1:])
-        return Response(file.read_bytes(), mimetype=FILES[request.path])
+        file = FILES[request.path]
+        return Response(file.read_bytes(), mimetype=KINDS[file.suffix])
     if isinstance(shown, Translators) and asked == ("POST", "/translate"):
         return _json(shown.translate(request.get_data(), request.args.get("direction", "")))
     if isinstance(shown, Samplers) and asked == ("GET", "/sample"):

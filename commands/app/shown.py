@@ -1,6 +1,5 @@
-"""What the page's two kinds of checkpoints share: pictures for the browser, values from it."""
+"""Shared by translators and samplers: pictures for the browser, values received from it."""
 
-import base64
 import io
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,42 +7,36 @@ from contextlib import contextmanager
 
 import torch
 from PIL import Image
-from torch import Tensor
 
-import data
+from commands.pages import pictures
 from errors import UserError
 
+MOST_DIGITS = 20  # of a number from the page
 ONE_AT_A_TIME = threading.Lock()  # the server has a thread for each request, the models have none
 
 
 def address(image: Image.Image, frames: Sequence[Image.Image] = (), **options: object) -> str:
     """Return a picture as a data: address, a PNG or, with further `frames`, an animated GIF."""
     file = io.BytesIO()
-    kind = "gif" if frames else "png"
+    kind = "GIF" if frames else "PNG"
     more = {"save_all": True, "append_images": frames, "loop": 0} if frames else {}
-    image.save(file, kind.upper(), **more, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    image.save(file, kind, **more, **options)
+    return pictures.address(file.getvalue(), kind)
 
 
 def whole_number(values: Mapping[str, str], name: str, least: int, most: int) -> int:
     """Return a whole number that the page sent; raises UserError for anything else."""
     text = values.get(name, "")
-    if not (text.isascii() and text.isdecimal() and least <= int(text[:20]) <= most):
-        raise UserError(f"{name} {text[:20]}: give a whole number from {least} to {most}")
+    is_short = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+    if not (is_short and least <= int(text) <= most):
+        shown = text[:MOST_DIGITS]
+        raise UserError(f"{name} {shown}: give a whole number from {least} to {most}")
     return int(text)
-
-
-def as_image(picture: Tensor, content: data.Content, name: str) -> Image.Image:
-    """Round to 8 bits; raises UserError for a generator whose outputs are not finite."""
-    try:
-        return content.to_image(picture)
-    except ValueError as error:
-        raise UserError(f"{name}: {error}; give another checkpoint") from error
 
 
 @contextmanager
 def inference() -> Iterator[None]:
-    """One inference at a time; raises UserError for too little memory of the GPU."""
+    """Run one inference at a time; raises UserError if the GPU's memory does not suffice."""
     try:
         with ONE_AT_A_TIME:
             yield

@@ -11,7 +11,8 @@ from torch import nn
 
 import data
 import models
-from commands.app.shown import address, as_image, inference
+from commands import outputs
+from commands.app.shown import address, inference
 from data.decode import header_size
 from errors import UserError
 from models.saved import DIRECTIONS
@@ -88,7 +89,10 @@ class Translators:
             "full_size": full_size,
             "pictures": [{"name": "input", "picture": address(source)}]
             + [
-                {"name": one.name, "picture": address(as_image(picture, one.target, one.name))}
+                {
+                    "name": one.name,
+                    "picture": address(outputs.as_image(picture, one.target, one.name)),
+                }
                 for one, picture in zip(chosen, made, strict=True)
             ],
         }

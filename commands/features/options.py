@@ -8,7 +8,7 @@ from typing import Literal
 import tyro
 
 import models
-from commands.options import RunOptions, check_ranges, check_run_options
+from commands.options import RunOptions, check_least, check_ranges, check_run_options
 from errors import UserError
 
 WITH_LABELS = ("sup_con", "cross_entropy")  # objectives that need classes
@@ -74,6 +74,16 @@ class FeatureOptions(RunOptions):
     """Probability that a view is grey."""
     blur: float = 0.0
     """Probability that a view is blurred; 0.5 is usual for large pictures."""
+
+    adversarial: Literal["pgd", "fast", "trades"] | None = None
+    """supervised: train on pictures attacked in each step, by pgd (Madry et al. 2018) or fast, one
+    step from a random start (Wong et al. 2020); or with the loss of trades (Zhang et al. 2019)."""
+    epsilon: float = 8.0
+    """--adversarial: bound of each value's change, in grey levels of 255."""
+    attack_steps: int = 7
+    """--adversarial pgd, trades: steps of the attack, each of length 2.5 epsilon / steps."""
+    trades_weight: float = 6.0
+    """--adversarial trades: weight of the divergence; larger is more robust and less accurate."""
 
     batch_size: int = 512
     """Global batch size, over all processes."""
@@ -150,6 +160,25 @@ def check(options: FeatureOptions) -> None:
             "compiled; use auto or off, which are the same here"
         )
     _check_queue(options)
+    _check_adversarial(options)
+
+
+def _check_adversarial(options: FeatureOptions) -> None:
+    check_least(options, attack_steps=1)
+    if not 0 <= options.epsilon <= 255:
+        raise UserError(
+            f"--epsilon {options.epsilon:g}: outside 0 to 255 grey levels, the range of pictures"
+        )
+    check_ranges(options, above_zero=(), at_least_zero=("trades_weight",))
+    if options.adversarial and options.objective != "cross_entropy":
+        raise UserError(
+            f"--adversarial {options.adversarial}: trains a classifier, and --preset "
+            f"{options.preset} has none; use --preset supervised, or leave it out"
+        )
+    for name, value in (("epsilon", 8.0), ("attack_steps", 7), ("trades_weight", 6.0)):
+        given = vars(options)[name]
+        if given != value and not options.adversarial:
+            raise UserError(f"--{name} {given}: is for --adversarial; give it, or leave this out")
 
 
 def _check_queue(options: FeatureOptions) -> None:

@@ -61,8 +61,9 @@ class GanOptions(GeneratorRunOptions):
     discriminator_norm: Literal["batch", "instance", "none"] = "batch"
     """dcgan: batch norm couples the pictures of a batch and excludes gradient penalties."""
     conditioning: Literal["concatenation", "projection"] = "concatenation"
-    """dcgan with --labels: concatenation of one-hot labels to the inputs, or class-conditional
-    norms in the generator and a projection in the discriminator, which learn classes sooner."""
+    """dcgan with --labels. concatenation: one-hot labels are concatenated to the inputs;
+    projection: class-conditional norms in the generator and a projection in the discriminator,
+    which learns the classes sooner."""
     spectral_norm: bool = True
     """sngan: spectral norm in the discriminator."""
 

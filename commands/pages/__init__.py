@@ -1,1 +1,1 @@
-"""Pages for people: one file of HTML each, in one style; all names in them are escaped."""
+"""HTML pages in one style; all texts from files and options are escaped in them."""

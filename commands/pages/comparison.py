@@ -17,6 +17,9 @@ def comparison(folders: Sequence[Path], option: str = "--run_dir") -> str:
     """Return the page; raises UserError for a folder that holds no run."""
     records = named_apart([read_record(folder, option) for folder in folders])
     alike, differing, single = options_of(records)
+    side_px = previews.SIDE_PX if len(records) <= MANY_RUNS else previews.SIDE_PX // 2
+    sheets = [previews.Sheets(previews.rows_of(one.command), side_px) for one in records]
+    groups = picture_groups(records, sheets)
     now = datetime.now().astimezone()
     return render(
         "comparison.html",
@@ -29,25 +32,34 @@ def comparison(folders: Sequence[Path], option: str = "--run_dir") -> str:
         single=single,
         alike=alike,
         measurements=measurements_of(records),
-        health=[(one.name, words.health(one)) for one in records],
+        health=[
+            (one.name, words.health(one), words.notes(one, len(of_one.unreadable)))
+            for one, of_one in zip(records, sheets, strict=True)
+        ],
         written_in_words=f"{now:%d %B %Y, %H:%M}",
         library=plotting_library(),
         data={
-            "groups": picture_groups(records),
+            "groups": groups,
             "charts": run_page.charts_data(curves.charts(records)),
         },
     )
 
 
 def named_apart(records: Sequence[Record]) -> list[Record]:
-    """Return the records; of equal names each gets its parent folder's before it."""
-    names = [record.folder.absolute().name for record in records]
-    return [
-        record._replace(name=f"{record.folder.absolute().parent.name}/{name}")
-        if names.count(name) > 1
-        else record
-        for record, name in zip(records, names, strict=True)
-    ]
+    """Return the records; equal names get as many parent folders before them as they need."""
+    paths = [record.folder.absolute().parts for record in records]
+    depths = [1] * len(paths)
+    while True:
+        names = ["/".join(path[-depth:]) for path, depth in zip(paths, depths, strict=True)]
+        alike = [
+            place
+            for place, name in enumerate(names)
+            if names.count(name) > 1 and depths[place] < len(paths[place])
+        ]
+        if not alike:
+            return [one._replace(name=name) for one, name in zip(records, names, strict=True)]
+        for place in alike:
+            depths[place] += 1
 
 
 def options_of(records: Sequence[Record]) -> tuple[int, list, list]:
@@ -92,21 +104,20 @@ def measurements_of(records: Sequence[Record]) -> list[dict[str, object]]:
     return rows
 
 
-def picture_groups(records: Sequence[Record]) -> list[dict[str, object]]:
+def picture_groups(
+    records: Sequence[Record], sheets: Sequence[previews.Sheets]
+) -> list[dict[str, object]]:
     """Return the runs whose previews show the same pictures together, with their sheets."""
-    groups: dict[object, list[int]] = {}
-    for place, record in enumerate(records):
-        if record.previews:
-            groups.setdefault(_pictures_key(record), []).append(place)
-    side_px = previews.SIDE_PX if len(records) <= MANY_RUNS else previews.SIDE_PX // 2
-    share = previews.MOST_BYTES // len(records)
-    return [
-        {
-            "runs": [_run_data(records[place], place, side_px, share) for place in places],
-            "title": words.pictures_title(records[places[0]]),
-        }
-        for places in groups.values()
-    ]
+    groups: dict[object, dict] = {}
+    for place, (record, of_record) in enumerate(zip(records, sheets, strict=True)):
+        most_bytes = previews.MOST_BYTES // len(records)
+        shown = of_record.of(record.previews, most=MOST_SHEETS, most_bytes=most_bytes)
+        if shown:
+            new = {"title": words.pictures_title(record), "runs": []}
+            group = groups.setdefault(_pictures_key(record), new)
+            of_run = run_page.sheets_data(shown, of_record.rows)
+            group["runs"].append({"name": record.name, "colour": place % 8, **of_run})
+    return list(groups.values())
 
 
 def _pictures_key(record: Record) -> tuple:
@@ -119,18 +130,6 @@ def _pictures_key(record: Record) -> tuple:
         tuple(sorted(record.data.items())),
         tuple(str(options.get(name)) for name in names),
     )
-
-
-def _run_data(record: Record, place: int, side_px: int, most_bytes: int) -> dict[str, object]:
-    rows = previews.ROWS.get(record.command, previews.FROM_NOISE)
-    sheets = previews.Sheets(rows, side_px).of(
-        record.previews, most=MOST_SHEETS, most_bytes=most_bytes
-    )
-    return {
-        "name": record.name,
-        "colour": place % 8,
-        **run_page.sheets_data(sheets, rows),
-    }
 
 
 def _shown(value: object) -> str:

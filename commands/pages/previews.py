@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+import data
 import training
 from commands.pages import pictures
 
@@ -17,7 +18,7 @@ _MOST_COLUMNS = 8
 
 
 class Pair(NamedTuple):
-    """Two rows that are looked at over one another."""
+    """Two rows whose pictures a page lays over one another, with a slider between them."""
 
     before: int
     after: int
@@ -44,8 +45,14 @@ ROWS = {
     "train_pix2pix.py": Rows(
         ("source", "translation", "target"), (Pair(0, 1, "source to translation"),)
     ),
+    "train_features.py": Rows(("picture", "first view", "second view"), ()),
 }
 FROM_NOISE = Rows((), ())
+
+
+def rows_of(command: str) -> Rows:
+    """Return the rows of the sheets that a training script writes."""
+    return ROWS.get(command, FROM_NOISE)
 
 
 class Grid(NamedTuple):
@@ -71,7 +78,7 @@ class Sheet(NamedTuple):
 
 
 class Sheets:
-    """The sheets of a run, each encoded once; a page holds `kept` of them."""
+    """The sheets of a run, each encoded once; `kept` chooses those that a page holds."""
 
     def __init__(self, rows: Rows, side_px: int = SIDE_PX):
         """side_px: of the longer side of an encoded sheet, at most."""
@@ -110,14 +117,13 @@ class Sheets:
             newly = None if newly is None else newly - 1
             try:
                 self._encoded[path] = self._read(images, path)
-            except (OSError, ValueError, SyntaxError):  # as Pillow tells of a damaged file
+            except data.UnreadableImageError:
                 self.unreadable.add(path)
         return [self._encoded[path] for path in previews.values() if path in self._encoded]
 
     def _read(self, images: int, path: Path) -> Sheet:
-        """Read a preview and make it small; raises what Pillow raises for a damaged file."""
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
+        """Read a preview and make it small; raises UnreadableImageError for a damaged file."""
+        image = data.decode_image(path)
         if image.size not in self._grids:  # sheets of one size have their cells at the same places
             self._grids[image.size] = find_grid(image, len(self.rows.names))
         small = pictures.fitted(image, self.side_px) if max(image.size) > self.side_px else image
@@ -128,7 +134,7 @@ class Sheets:
 def kept(numbers: Sequence[int], most: int) -> list[int]:
     """Return at most about `most` numbers: every 2^k-th, and the last.
 
-    What is left out of a list is left out of every longer one that begins with it.
+    As a list grows, a number that was left out before stays left out.
     """
     step = 1
     while len(numbers) > most * step:
@@ -138,7 +144,7 @@ def kept(numbers: Sequence[int], most: int) -> list[int]:
 
 
 def find_grid(image: Image.Image, rows: int) -> Grid:
-    """Tell the cells of a sheet from the white lines between them; rows 0: square cells.
+    """Find the cells of a sheet by the white lines between them; rows 0: square cells.
 
     A sheet whose lines cannot be found is one cell.
     """

@@ -1,10 +1,11 @@
-"""What a run folder tells, also of a run that was killed, or that still writes."""
+"""Reads a run folder, also that of a run that was killed or is still being written."""
 
 import errno
 import fcntl
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,12 +26,13 @@ class Record(NamedTuple):
     lines: list[dict]  # of log.jsonl, in order of `images`
     measured: list[dict]  # of metrics.jsonl, likewise
     previews: dict[int, Path]  # images seen -> sheet
+    saved_at: int  # images seen at the newest checkpoint; 0: there is none
     damaged: dict[str, int]  # file name -> lines that cannot be read
 
     @property
     def images(self) -> int:
-        """Images seen at the last line of the log."""
-        return self.lines[-1]["images"] if self.lines else 0
+        """Images seen at the last line of the log or at the newest checkpoint."""
+        return max(self.lines[-1]["images"] if self.lines else 0, self.saved_at)
 
     @property
     def total_images(self) -> int:
@@ -44,8 +46,20 @@ def read_record(folder: Path, option: str = "--run_dir") -> Record:
     Lines of a log that cannot be read are counted, except an incomplete last one: the run may be
     writing it. Raises UserError, which names `option`, for a folder that holds no run.
     """
-    try:
+    with _disk_errors_named(folder, option):
         return _read(training.RunFolder(folder), option)
+
+
+def check_run(folder: Path, option: str = "--run_dir") -> None:
+    """Raise UserError, which names `option`, for a folder that holds no run."""
+    with _disk_errors_named(folder, option):
+        _read_config(training.RunFolder(folder), option)
+
+
+@contextmanager
+def _disk_errors_named(folder: Path, option: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"{option} {folder}: cannot be read ({error.strerror}); make its files readable"
@@ -69,6 +83,7 @@ def _read(run: training.RunFolder, option: str) -> Record:
         lines,
         measured,
         _previews(run.previews),
+        _saved_at(run.checkpoints),
         {name: count for name, count in counts.items() if count},
     )
 
@@ -76,12 +91,13 @@ def _read(run: training.RunFolder, option: str) -> Record:
 def is_held(folder: Path) -> bool:
     """Return whether another process trains in this folder.
 
-    Not for the process that trains there: to close the file would end its lock.
+    The process that trains there must not call this: closing the file would end its lock.
     """
-    lock = folder / ".lock"
-    if not lock.exists():
+    try:
+        file = open(folder / ".lock")  # noqa: SIM115  (closed below)
+    except OSError:  # no run has started here, or it is another user's, and no one can tell
         return False
-    with open(lock) as file:
+    with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:  # other numbers: a file system without locks, where no one knows
@@ -138,6 +154,11 @@ def _mapping(value: object) -> dict[str, str]:
 def _previews(folder: Path) -> dict[int, Path]:
     found = {int(path.stem): path for path in folder.glob("*.png") if path.stem.isdecimal()}
     return dict(sorted(found.items()))
+
+
+def _saved_at(folder: Path) -> int:
+    newest = next(iter(training.list_checkpoints(folder)), None)
+    return int(newest.stem) if newest else 0
 
 
 def numbers(line: Mapping[str, object]) -> dict[str, float]:

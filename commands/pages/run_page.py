@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 
 import metrics
 from commands import cli
@@ -16,6 +17,10 @@ from commands.pages.walk import FRAMES, KEYS, Walk, walk
 from errors import UserError
 
 FILE = "report.html"
+FIGURES = {
+    "neighbours.png": "Pictures, and the nearest training pictures of each",
+    "embeddings.png": "The first two principal components of the features, coloured by folder",
+}
 SHEETS_AT_ONCE = 3  # new previews that a training waits for
 LINE, MARGIN = 100, 30  # characters of a command's line, and of what may be its last option
 IMAGES_A_FRAME = 50  # trained on before a save draws another walk: less than 1 % of the time
@@ -42,7 +47,7 @@ class RunPage:
         """Return the page.
 
         going_on: a process trains in the folder now. failure: why the run ended. at_once: a
-        training waits for the page. Then, unless it has ended well, only a few of the newest
+        training waits for the page. Then, unless it has reached its end, only a few of the newest
         previews are encoded, more of them at the next call, and a walk is drawn only if that costs
         little compared with the training since the last one.
 
@@ -50,7 +55,7 @@ class RunPage:
         """
         record = read_record(self.folder, self.option)
         if self._sheets is None:
-            self._sheets = previews.Sheets(previews.ROWS.get(record.command, previews.FROM_NOISE))
+            self._sheets = previews.Sheets(previews.rows_of(record.command))
         at_once = at_once and record.images < record.total_images
         sheets = self._sheets.of(record.previews, newly=SHEETS_AT_ONCE if at_once else None)
         if not at_once or record.images - self._walk_at >= IMAGES_A_FRAME * FRAMES:
@@ -75,6 +80,7 @@ class RunPage:
             commands=commands(record),
             options=sorted(record.options.items()),
             versions=record.versions,
+            figures=figures(self.folder),
             walk_images=f"{self._walk.images:,}" if self._walk else "",
             walk_keys=KEYS,
             library=plotting_library(),
@@ -97,14 +103,7 @@ class RunPage:
             self._walk_refused = f"No walk between latents: {error}."
 
     def _notes(self, record: Record) -> list[str]:
-        unreadable = len(self._sheets.unreadable)
-        found = [
-            f"{count:,} line{'' if count == 1 else 's'} of {name} cannot be read and "
-            f"{'is' if count == 1 else 'are'} left out."
-            for name, count in record.damaged.items()
-        ]
-        if unreadable:
-            found.append(f"{unreadable} of the previews cannot be read and are left out.")
+        found = words.notes(record, len(self._sheets.unreadable))
         return [*found, self._walk_refused] if self._walk_refused else found
 
 
@@ -141,7 +140,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
 
 
 def measured(record: Record) -> list[dict[str, str]]:
-    """Return for each measured number its last and its best value, and that of real pictures."""
+    """Return each measurement's last and best value, and its value between real pictures."""
     found = []
     for name in curves.measured_names(record):
         lines = [line for line in record.measured if name in numbers(line)]
@@ -159,12 +158,31 @@ def measured(record: Record) -> list[dict[str, str]]:
     return found
 
 
+def figures(folder: Path) -> list[tuple[str, str]]:
+    """Return the pictures that an encoder's measurement draws: title, and address or ""."""
+    found = []
+    for title, path in ((title, folder / file) for file, title in FIGURES.items()):
+        if not path.exists():
+            continue
+        try:
+            with Image.open(path) as image:
+                shown = pictures.fitted(image.convert("RGB"), previews.SIDE_PX)
+            found.append((title, pictures.address(pictures.encoded(shown))))
+        except OSError:
+            found.append((f"{title}: {path.name} cannot be read", ""))
+    return found
+
+
 def best_line(name: str, lines: list[dict]) -> dict:
     """Return the line with the best value of a number."""
     plain = name.removesuffix("_a2b").removesuffix("_b2a")
     best = lines[0]
     for line in lines[1:]:
-        if metrics.is_better(plain, line[name], best[name]):
+        if plain.endswith("accuracy"):  # of an encoder
+            is_better = line[name] > best[name]
+        else:
+            is_better = metrics.is_better(plain, line[name], best[name])
+        if is_better:
             best = line
     return best
 
@@ -181,12 +199,19 @@ def commands(record: Record) -> list[tuple[str, str]]:
         wanted = ["--output", "samples", "--num", "64", "--grid", "sheet.png", "--gallery"]
         use = ["python", "generate.py", "--checkpoint", folder, *wanted]
         found.append(("Make pictures, a sheet and a gallery", shlex.join(use)))
+    elif record.command == "train_features.py":
+        use = ["python", "evaluate.py", "--real", "FOLDER", "--fake", "FOLDER"]
+        found.append(
+            ("Compare two folders by these features", shlex.join([*use, "--features", folder]))
+        )
     else:
         direction = ["--direction", "a2b"] if record.command == "train_cyclegan.py" else []
         wanted = ["--input", "FOLDER", "--output", "translated", "--gallery"]
         use = ["python", "translate.py", "--checkpoint", folder, *direction, *wanted]
         found.append(("Translate a folder, with a gallery", shlex.join(use)))
-    found.append(("Write this page anew", shlex.join(["python", "report.py", "--run_dir", folder])))
+    found.append(
+        ("Write this page again", shlex.join(["python", "report.py", "--run_dir", folder]))
+    )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The page that a training writes of itself at every save; it never ends the run."""
+"""The page that a training writes at every save; a failure to write it never ends the run."""
 
 import sys
 import traceback
@@ -25,20 +25,20 @@ class SavedPage:
     def write(self, going_on: bool, failure: str = "") -> None:
         """Write the page, atomically.
 
-        A page can be written again at any time from the other files. So where that fails, a line
-        says so (of a bug, its traceback), the page of the save before stays, and the run goes on.
+        If that fails, a line on stderr says so (for a bug, its traceback), the page of the previous
+        save stays, and the run goes on: report.py can write the page later from the other files.
         """
         try:
             text = self._page.text(going_on, failure, at_once=True)
             training.write_atomically(self.path, partial(save, text))
         except (OSError, UserError) as error:
             print(f"{self.path}: cannot be written ({error}); training goes on", file=sys.stderr)
-        except Exception:  # noqa: BLE001  (told in full; a bug of a page is no reason to end a run)
+        except Exception:  # noqa: BLE001  (reported in full; a bug of a page is no reason to end a run)
             traceback.print_exc()
             print(f"{self.path}: not written; training goes on", file=sys.stderr)
 
     @contextmanager
-    def told_of_failure(self, processes: training.Processes) -> Iterator[None]:
+    def failure_reported(self, processes: training.Processes) -> Iterator[None]:
         """Write on the page why a run ended, if it could not continue."""
         try:
             yield

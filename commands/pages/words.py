@@ -5,7 +5,7 @@ from pathlib import Path
 from commands import cli
 from commands.pages.record import Record, numbers, seconds_of
 
-METHODS = {
+METHODS = {  # by preset
     "cut": "CUT",
     "fastcut": "FastCUT",
     "sincut": "SinCUT",
@@ -17,13 +17,23 @@ METHODS = {
     "dclgan": "DCLGAN",
     "pix2pix": "pix2pix",
     "colorization": "pix2pix",
-    "gan": "a GAN",
+    "vanilla": "a GAN",
+    "vanilla_conv": "a convolutional GAN",
     "dcgan": "DCGAN",
+    "dcgan_tiny": "a small DCGAN",
     "wgan_gp": "WGAN-GP",
     "sngan": "SNGAN",
-    "progan": "Progressive GAN",
+    "progressive": "Progressive GAN",
+    "progressive_paper": "Progressive GAN",
+    "progressive_cifar10": "Progressive GAN",
     "r3gan": "R3GAN",
+    "r3gan_32": "R3GAN",
     "r3gan_tiny": "a small R3GAN",
+    "simclr": "SimCLR",
+    "moco": "MoCo",
+    "nnclr": "NNCLR",
+    "supcon": "SupCon",
+    "supervised": "a classifier",
 }
 
 
@@ -46,13 +56,13 @@ def subject(record: Record) -> str:
     """Return one sentence: what learns what, from which pictures."""
     name = method(record)
     name = name[0].upper() + name[1:] if name.startswith("a ") else name
-    if record.command == "train_gan.py":
+    if record.command in ("train_gan.py", "train_features.py"):
         classes = record.data.get("classes", "none").split(",")[0]
         of_classes = "" if classes == "none" else f", of {classes}"
-        return (
-            f"{name} learns to make pictures like the {_count(record, 'images')} in "
-            f"{_place(record, '')}{of_classes}, from noise."
-        )
+        pictures = f"{_count(record, 'images')} in {_place(record, '')}{of_classes}"
+        if record.command == "train_gan.py":
+            return f"{name} learns to make pictures like the {pictures}, from noise."
+        return f"{name} learns features of the {pictures}."
     source, target = (
         f"{_place(record, side)} ({_count(record, key)})"
         for key, side in (("source", "A"), ("target", "B"))
@@ -72,7 +82,9 @@ def subject(record: Record) -> str:
 def pictures_title(record: Record) -> str:
     """Return what the previews of a run show."""
     if record.command == "train_gan.py":
-        return f"Generated after {_place(record, '')}"
+        return f"Generated, trained on {_place(record, '')}"
+    if record.command == "train_features.py":
+        return f"Views of pictures of {_place(record, '')}"
     return f"Test pictures of {_place(record, 'A')}"
 
 
@@ -101,7 +113,7 @@ def speed(record: Record) -> float | None:
 def health(record: Record) -> list[dict[str, str]]:
     """Return the warnings of the log: what, and from when to when.
 
-    A warning on consecutive lines, whatever its numbers, is told once.
+    A warning that is repeated on consecutive lines, even with other numbers, is listed once.
     """
     found: list[dict] = []
     going_on: dict[str, dict] = {}
@@ -109,12 +121,12 @@ def health(record: Record) -> list[dict[str, str]]:
         now: dict[str, dict] = {}
         for words in _warnings(line):
             kind = words.split(":")[0].split(" of the updates")[-1]
-            told = going_on.get(kind)
-            if told is None:
-                told = {"words": words, "first": line["images"], "seconds": seconds}
-                found.append(told)
-            told["last"] = line["images"]
-            now[kind] = told
+            warning = going_on.get(kind)
+            if warning is None:
+                warning = {"words": words, "first": line["images"], "seconds": seconds}
+                found.append(warning)
+            warning["last"] = line["images"]
+            now[kind] = warning
         going_on = now
     return [
         {
@@ -125,14 +137,26 @@ def health(record: Record) -> list[dict[str, str]]:
     ]
 
 
+def notes(record: Record, unreadable_previews: int) -> list[str]:
+    """Return what was left out of a page because it cannot be read, in sentences."""
+    found = [
+        f"{count:,} line{'' if count == 1 else 's'} of {name} cannot be read and "
+        f"{'is' if count == 1 else 'are'} left out."
+        for name, count in record.damaged.items()
+    ]
+    if unreadable_previews:
+        found.append(f"{unreadable_previews} of the previews cannot be read and are left out.")
+    return found
+
+
 def sentence(words: str) -> str:
     """Return the words with a capital letter at their beginning and a full stop at their end."""
     return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")
 
 
 def _warnings(line: dict) -> list[str]:
-    told = line.get("warnings", [])
-    words = [str(one) for one in told] if isinstance(told, list) else []
+    logged = line.get("warnings", [])
+    words = [str(one) for one in logged] if isinstance(logged, list) else []
     missing = [name for name, value in line.items() if value is None]
     if missing:
         words.append(f"not finite: {', '.join(missing)} had no finite value since the line before")

@@ -315,6 +315,9 @@ REFUSED = {
     "labels` float32": lambda m, x, y: attacks.pgd(m, x, y.float(), **SEVERAL),
     "steps` 0: below 1": lambda m, x, y: attacks.pgd(m, x, y, epsilon=0.1, step=0.1, steps=0),
     "restarts` 0: below 1": lambda m, x, y: attacks.pgd(m, x, y, **SEVERAL, restarts=0),
+    "restarts` 2: all would be the same": lambda m, x, y: attacks.pgd(
+        m, x, y, **SEVERAL, restarts=2
+    ),
     "pixels` 0: below 1": lambda m, x, y: attacks.one_pixel(m, x, y, pixels=0, generator=random()),
     "fooling_rate` 1.5": lambda m, x, y: attacks.universal_perturbation(
         m, x, epsilon=0.1, fooling_rate=1.5

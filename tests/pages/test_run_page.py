@@ -16,17 +16,21 @@ from PIL import Image
 import report
 import train_cut
 import train_cyclegan
+import train_features
 import train_gan
 import train_pix2pix
 import training
 from commands import cli
 from commands.pages import curves, previews, words
+from commands.pages.comparison import comparison, named_apart
 from commands.pages.record import is_held, read_record
-from commands.pages.run_page import RunPage, in_lines
+from commands.pages.run_page import RunPage, in_lines, measured
 from commands.pages.saved import SavedPage
 from errors import UserError
 from tests.data.inspection.folders import scene
 from tests.pages.runs import line, run_folder, write_lines
+from tests.test_train_cut import train
+from tests.training_runs import folders
 
 CPU = torch.device("cpu")
 HOLD = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(1)"
@@ -89,12 +93,51 @@ def test_texts_of_names_and_options_are_escaped(tmp_path, name):
     assert " ".join(run.name.split()) in page.text
 
 
+def test_the_page_of_an_encoder(tmp_path):
+    images = {"dataroot": "/data/animals", "preset": "simclr"}
+    run = run_folder(tmp_path / "run", "train_features.py", columns=3, measured=False, **images)
+    config = json.loads((run / "config.json").read_text())
+    config["data"] = {"images": "2048 images, names 9f8e", "classes": "none"}
+    (run / "config.json").write_text(json.dumps(config))
+    accuracies = [{"images": 9 * n, "knn_accuracy": n / 10, "n_bank": 7} for n in (3, 5, 4)]
+    write_lines(run / "metrics.jsonl", accuracies)
+    ((_, best),) = [(one["name"], one["best"]) for one in measured(read_record(run))]
+    assert best == "0.5"
+    Image.new("RGB", (40, 30)).save(run / "neighbours.png")
+    (run / "embeddings.png").write_bytes(b"no picture")
+    page = page_of(run)
+    assert page.tags.count("img") == 1 and "embeddings.png cannot be read" in page.text
+    assert "SimCLR learns features of the 2048 pictures in data/animals." in page.text
+    assert f"evaluate.py --real FOLDER --fake FOLDER --features {run}" in page.text
+    assert "translate.py" not in page.text
+    assert page.data["previews"]["names"] == ["picture", "first view", "second view"]
+    assert page.data["previews"]["sheets"][0]["grid"]["rows"] == 3
+
+
 def test_a_run_before_its_first_line(tmp_path):
     run = run_folder(tmp_path / "run", previews=0, measured=False)
     (run / "log.jsonl").unlink()
     page = page_of(run, going_on=True)
     assert "Training has begun" in page.text and "No preview has been written yet" in page.text
     assert "No line of the log has been written yet" in page.text and page.data["charts"] == []
+
+
+def test_a_run_that_was_saved_before_its_first_line(tmp_path):
+    run = run_folder(tmp_path / "run", previews=0, measured=False)
+    (run / "log.jsonl").unlink()
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "000000000096.pt").touch()
+    page = page_of(run)
+    assert "Stopped at 96 images" in page.text and "96 of 4,000" in page.text
+
+
+def test_the_page_of_a_resumed_run_is_renewed_before_its_first_save(tmp_path, monkeypatch):
+    dataroot, page = folders(tmp_path), tmp_path / "run" / "report.html"
+    train(dataroot, tmp_path / "run", "cut", "--total_images", "2")
+    page.write_text("of the earlier training")
+    monkeypatch.setattr(training, "fit", lambda *_: None)
+    train(dataroot, tmp_path / "run", "cut", "--total_images", "8")
+    assert "2 of 8" in page.read_text() and "Training" in page.read_text()
 
 
 def test_a_log_that_is_damaged_or_still_being_written(tmp_path):
@@ -156,6 +199,24 @@ def test_a_warning_on_many_lines_is_told_once(tmp_path):
     assert (
         found[0]["words"] == "The discriminator has won: it classifies 99% of the reals; try --r1."
     )
+
+
+def test_each_direction_has_its_own_value_between_real_pictures(tmp_path):
+    run = run_folder(tmp_path / "run", "train_cyclegan.py", previews=0, measured=False)
+    a2b = {"fid_a2b": 90.0, "fid_of_real_halves_a2b": 30.0, "n_real_a2b": 9, "kid_std_a2b": 0.1}
+    b2a = {"fid_b2a": 80.0, "fid_of_real_halves_b2a": 20.0, "ms_ssim": 0.4, "ms_ssim_real": 0.3}
+    write_lines(run / "metrics.jsonl", [{"images": 4000, **a2b, **b2a}])
+    rows = {one["name"]: one["floor"] for one in measured(read_record(run))}
+    assert rows == {"fid_a2b": "30", "fid_b2a": "20", "ms_ssim": "0.3"}
+    charts = [one for one in page_of(run).data["charts"] if one["kind"] == "measurements"]
+    shown = {
+        one["title"]: ([curve["name"] for curve in one["curves"]], one["floors"]) for one in charts
+    }
+    at = "between real pictures"
+    assert shown == {
+        "FID": (["FID a2b", "FID b2a"], [[at, 30.0], [at, 20.0]]),
+        "ms ssim": (["ms ssim"], [[at, 0.3]]),
+    }
 
 
 def test_long_logs_become_means(tmp_path):
@@ -221,7 +282,7 @@ def test_only_the_failure_of_a_page_is_told(tmp_path, capsys, monkeypatch):
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert saved.path.read_text() == first
     monkeypatch.undo()
-    with pytest.raises(UserError), saved.told_of_failure(training.Processes()):
+    with pytest.raises(UserError), saved.failure_reported(training.Processes()):
         raise UserError("`batch_size`: too large")
     text = saved.path.read_text()
     assert "Ended at 400 images" in text and "--batch_size: too large." in text
@@ -241,6 +302,15 @@ def test_arguments_that_give_the_same_options(script, arguments):
     found = cli.arguments_of(options, script.PRESETS)
     assert cli.parse(script.Options, found, script.PRESETS) == options
     assert len(found) <= 2 + len(arguments)
+
+
+def test_every_preset_has_a_name():
+    presets = {
+        name
+        for script in (train_cut, train_cyclegan, train_pix2pix, train_gan, train_features)
+        for name in script.PRESETS
+    }
+    assert set(words.METHODS) == presets
 
 
 def test_a_long_command_can_be_pasted():
@@ -264,7 +334,7 @@ def test_mistakes(tmp_path, fails):
     (tmp_path / "file").touch()
     run = run_folder(tmp_path / "run", previews=0)
     assert "holds no run (no config.json)" in fails(report, [tmp_path / "empty"])
-    assert "none of 2 holds a run" in fails(report, [tmp_path / "empty", tmp_path / "file"])
+    assert "none of 2 folders holds a run" in fails(report, [tmp_path / "empty", tmp_path / "file"])
     assert "no such folder" in fails(report, ["--run_dir", tmp_path / "absent"])
     assert "is missing" in fails(report, [])
     assert "end it with .html" in fails(report, [run, "--output", "page.txt"])
@@ -273,11 +343,31 @@ def test_mistakes(tmp_path, fails):
     assert "config.json is damaged" in fails(report, [run])
 
 
+def test_damaged_files_of_compared_runs_are_left_out_and_named(tmp_path):
+    runs = [run_folder(tmp_path / name, previews=1) for name in ("one", "two")]
+    next((runs[0] / "previews").iterdir()).write_bytes(b"no picture")
+    with open(runs[0] / "log.jsonl", "a") as log:
+        log.write("damaged\n")
+    page = Page(comparison(runs))
+    (group,) = page.data["groups"]
+    assert [run["name"] for run in group["runs"]] == ["two"]
+    assert "1 line of log.jsonl cannot be read" in page.text
+    assert "1 of the previews cannot be read" in page.text
+
+
 def test_what_is_no_run_is_named_and_left_out(tmp_path, capsys):
-    runs = [run_folder(tmp_path / name / "run", previews=0) for name in ("first", "second")]
+    places = ("first/a", "second/a", "second/b", "damaged")
+    runs = [run_folder(tmp_path / place / "run", previews=0) for place in places]
+    (runs[-1] / "config.json").write_text("{")
     (tmp_path / "comparison.html").touch()
     report.main([*map(str, runs), str(tmp_path / "comparison.html")])
     told = capsys.readouterr().err
-    assert f"left out {tmp_path}/comparison.html: no run" in told
+    assert f"left out: --run_dir {tmp_path}/comparison.html: is a file" in told
+    assert f"left out: --run_dir {runs[-1]}: its config.json is damaged" in told
     text = (tmp_path / "comparison.html").read_text()
-    assert "first/run" in text and "second/run" in text and "None of the runs has" in text
+    assert "first/a/run" in text and "second/a/run" in text and "None of the runs has" in text
+    assert [one.name for one in named_apart([read_record(run) for run in runs[:3]])] == [
+        "first/a/run",
+        "second/a/run",
+        "b/run",
+    ]

@@ -181,3 +181,9 @@ def test_durations_and_speeds():
     assert [speed_text(value) for value in (0.0123, 0.5, 1, 18.24, 1234.5)] == [
         *("0.012", "0.5", "1.0", "18.2", "1234.5")
     ]
+
+
+def test_a_label_has_no_control_characters():
+    assert (
+        LiveLine(10, label="measuring a\n\x1b[2Jb", shown=False).label == r"measuring a\n\x1b[2Jb"
+    )

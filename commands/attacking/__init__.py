@@ -1,0 +1,1 @@
+"""What attack.py needs: options, what is attacked, the three uses, sheets and plots."""
