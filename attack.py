@@ -5,7 +5,6 @@ output can be moved, or how much of a CycleGAN rests on an invisible code. A GAN
 must change until the discriminator takes it for real. The last line of stdout is a JSON object.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,13 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         result = attack_discriminator(options, target, device)
     result |= {"seed": options.seed, "versions": cli.versions()}
-    line = json.dumps(result)
     print(f"sheet: {options.output / 'sheet.png'}", file=sys.stderr)
-    print(line, flush=True)
-    if options.json:
-        training.write_output(
-            options.json, "--json", lambda path: path.write_text(line + "\n", encoding="utf-8")
-        )
+    cli.report_json(result, options.json)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ folders or side by side, pictures, pictures in the folders of their classes, one
 The last line of stdout is one JSON object. Findings do not change the exit code.
 """
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -171,12 +170,7 @@ def report(result: Result, options: Options) -> None:
     if options.page:
         write(options.page, "--page", page(result))
         print(f"\nPage: {inspection.printable(str(options.page))}")
-    line = json.dumps(as_json(result))
-    print(line, flush=True)
-    if options.json:
-        training.write_output(
-            options.json, "--json", lambda path: path.write_text(line + "\n", encoding="utf-8")
-        )
+    cli.report_json(as_json(result), options.json)
 
 
 def print_groups(result: Result) -> None:

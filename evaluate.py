@@ -5,7 +5,6 @@ a file of statistics, the translations of --source by a trained translator, or -
 a trained generator makes from noise.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -281,12 +280,7 @@ def report(result: dict[str, object], options: Options) -> None:
     for remark in results.remarks(result, options):
         print(remark, file=sys.stderr)
     Console().print(*results.tables(result), sep="\n")
-    line = json.dumps(results.finite(result))
-    print(line, flush=True)
-    if options.json:
-        training.write_output(
-            options.json, "--json", lambda path: path.write_text(line + "\n", encoding="utf-8")
-        )
+    cli.report_json(results.finite(result), options.json)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,12 @@ def check_classes(logits: Tensor, labels: Tensor, name: str = "labels") -> None:
         raise UserError(f"`{name}` {wrong}: not one of the {logits.shape[1]} classes, from 0 on")
 
 
+def check_labels(model: Model, pictures: Tensor, labels: Tensor) -> None:
+    """Raise UserError unless the labels are classes of the model, see `check_classes`."""
+    with torch.no_grad():
+        check_classes(model(pictures), labels)
+
+
 def check_settings(epsilon: float, *, norm: Norm = "linf", **at_least_one: int) -> None:
     """Raise UserError for an epsilon below 0 or beyond the range, and for counts below 1.
 

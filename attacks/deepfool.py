@@ -7,7 +7,7 @@ from attacks.common import (
     TINY,
     Model,
     Norm,
-    check_classes,
+    check_labels,
     check_pictures,
     check_settings,
     in_eval_mode,
@@ -42,8 +42,7 @@ def deepfool(
     check_settings(0.0, steps=steps)
     x = pictures.detach()
     with in_eval_mode(model):
-        with torch.no_grad():
-            check_classes(model(x), labels)
+        check_labels(model, x, labels)
         for _ in range(steps):
             with torch.no_grad():
                 is_right = model(x).argmax(1) == labels

@@ -7,6 +7,7 @@ from attacks.ascent import ascend
 from attacks.common import (
     Model,
     check_classes,
+    check_labels,
     check_pictures,
     check_settings,
     cross_entropy,
@@ -54,8 +55,7 @@ def iterative_fgsm(
     check_pictures(pictures)
     check_settings(epsilon, steps=steps)
     with in_eval_mode(model):
-        with torch.no_grad():
-            check_classes(model(pictures), labels)
+        check_labels(model, pictures, labels)
         loss = cross_entropy(model, labels)
         return ascend(loss, pictures, epsilon=epsilon, step=step, steps=steps)
 

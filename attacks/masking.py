@@ -5,7 +5,7 @@ from torch import Tensor
 
 from attacks.common import (
     Model,
-    check_classes,
+    check_labels,
     check_pictures,
     cross_entropy,
     gradient,
@@ -34,8 +34,7 @@ def masked_gradients(
     check_pictures(pictures)
     signs = []
     with in_eval_mode(model):
-        with torch.no_grad():
-            check_classes(model(pictures), labels)
+        check_labels(model, pictures, labels)
         slopes = gradient(cross_entropy(model, labels), pictures)
     zero = int((slopes.flatten(1).abs().amax(1) == 0).sum())
     if zero:

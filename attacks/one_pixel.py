@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attacks.common import Model, check_classes, check_pictures, check_settings, in_eval_mode
+from attacks.common import Model, check_labels, check_pictures, check_settings, in_eval_mode
 from attacks.gradient_sign import check_targets
 
 
@@ -42,7 +42,7 @@ def one_pixel(
         if targeted:
             check_targets(model, pictures, labels)
         else:
-            check_classes(model(pictures), labels)
+            check_labels(model, pictures, labels)
         candidates = _first(pictures, population, pixels, generator)
         search = _Search(model, batch_size, targeted)
         fitness, is_done = search(pictures, labels, candidates)

@@ -10,7 +10,7 @@ from attacks.common import (
     LOSSES,
     Model,
     Norm,
-    check_classes,
+    check_labels,
     check_pictures,
     check_settings,
     cross_entropy,
@@ -58,8 +58,7 @@ def pgd(
         if targeted:
             check_targets(model, pictures, labels)
         else:
-            with torch.no_grad():
-                check_classes(model(pictures), labels)
+            check_labels(model, pictures, labels)
         raised, kept = LOSSES[loss](model, labels), margin(model, labels)
         if targeted:
             raised, kept = negative(raised), negative(kept)
@@ -102,7 +101,6 @@ def momentum(
     check_pictures(pictures)
     check_settings(epsilon, steps=steps)
     with in_eval_mode(model):
-        with torch.no_grad():
-            check_classes(model(pictures), labels)
+        check_labels(model, pictures, labels)
         loss = cross_entropy(model, labels)
         return ascend(loss, pictures, epsilon=epsilon, step=step, steps=steps, decay=decay)

@@ -8,6 +8,7 @@ from attacks.ascent import ascend, random_start
 from attacks.common import (
     Model,
     check_classes,
+    check_labels,
     check_pictures,
     check_settings,
     cross_entropy,
@@ -35,8 +36,7 @@ def fast_adversarial(
     check_pictures(pictures)
     check_settings(epsilon)
     with in_eval_mode(model):
-        with torch.no_grad():
-            check_classes(model(pictures), labels)
+        check_labels(model, pictures, labels)
         step = 1.25 * epsilon if step is None else step
         start = random_start(pictures, epsilon, "linf", generator)
         loss = cross_entropy(model, labels)

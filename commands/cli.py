@@ -16,6 +16,7 @@ from typing import Annotated, TypeVar, get_type_hints
 import docstring_parser
 import tyro
 
+import training
 from commands.options import RunOptions
 from errors import PairlessError
 
@@ -96,6 +97,16 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+
+
+def report_json(result: object, path: Path | None) -> None:
+    """Print a result as one line of JSON on stdout, and write it to --json if that is given."""
+    line = json.dumps(result)
+    print(line, flush=True)
+    if path:
+        training.write_output(
+            path, "--json", lambda temporary: temporary.write_text(line + "\n", encoding="utf-8")
+        )
 
 
 def named_as_options(message: str) -> str:
