@@ -60,6 +60,12 @@ class Film:
         self._last: np.ndarray | None = None
         self._next_time = 0
 
+    def __enter__(self) -> "Film":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.container.close()
+
     @property
     def expected_frames(self) -> int:
         """The number of frames that the file promises; 0 if it does not say."""

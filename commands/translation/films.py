@@ -32,21 +32,18 @@ def translate_film(translator: Translator, source: Path, target: Path, steady: i
     """
     kind = kind_of(target)
     encoder_of(kind)
-    film = Film(source)
     if steady > 1 and not models.has_instance_norms(translator.network):
         raise UserError(
             f"--steady {steady}: this generator has no instance norm, so that its frames do not "
             "depend on statistics of their own; leave it out"
         )
     told: list[str] = []
-
-    def write(temporary: Path) -> None:
-        told.append(_write(translator, film, temporary, kind, steady))
-
-    try:
-        training.write_output(target, "--output", write)
-    finally:
-        film.container.close()
+    with Film(source) as film:
+        training.write_output(
+            target,
+            "--output",
+            lambda temporary: told.append(_write(translator, film, temporary, kind, steady)),
+        )
     for words in film.broken[:_MOST_NAMED]:
         print(f"{source}: {words}", file=sys.stderr)
     if len(film.broken) > _MOST_NAMED:
