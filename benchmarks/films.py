@@ -28,7 +28,12 @@ from commands.translation.films import translated_frames
 from commands.translation.folders import Translator
 
 BORDER_PX = 16
-FILMS = {"even_light": (1, 0.0), "wobbling_light": (1, 0.03), "standing_camera": (0, 0.03)}
+FILMS = {  # pixels by which the picture moves, and the wobble of the daylight
+    "pan_by_1": (1, 0.0),
+    "pan_by_4": (4, 0.0),
+    "pan_by_4_wobbling": (4, 0.03),
+    "standing_wobbling": (0, 0.03),
+}
 
 
 def flicker(frames: list[np.ndarray], step_px: int) -> float:

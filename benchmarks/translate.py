@@ -6,8 +6,10 @@ Drawn JPEGs of 256 px are translated by CycleGAN's generator (resnet_9blocks) wi
 channels (the papers' ngf) and random weights, the same for all: by a transcription of test.py
 (official_translate.py), by translate.py with --batch_size 1, and with --batch_size auto. Rounds
 alternate, after one of warm-up on a few pictures. Prints medians in pictures per second, ratios to
-the official way, and the largest difference of the written pictures in grey levels, as JSON. The
-official program truncates to 8 bits and ours rounds, so 1 is the least that can be expected.
+the official way, processor seconds for a picture (of all processes, as long as OpenMP's threads do
+not spin: with OMP_NUM_THREADS=1), and the largest difference of the written pictures in grey
+levels, as JSON. The official program truncates to 8 bits and ours rounds, so 1 is the least that
+can be expected.
 """
 
 import argparse
@@ -15,8 +17,10 @@ import contextlib
 import json
 import os
 import shutil
+import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +39,7 @@ from benchmarks.official_cyclegan import ResnetGenerator
 from benchmarks.official_networks import initialise
 
 SIZE_PX = 256
-WARM_UP = 8  # pictures
+WARM_UP = 2  # pictures
 
 
 def ours(checkpoint: Path, output: Path, device: str, batch_size: str, folder: Path) -> None:
@@ -81,10 +85,17 @@ def measure(width: int, pictures: int, rounds: int, device: str) -> dict[str, ob
             )
         for way in ways.values():
             way(folder / "few")
-        seconds = alternate(
-            {name: lambda _, way=way: way(folder / "pictures") for name, way in ways.items()},
-            rounds,
-        )
+        used: dict[str, list[float]] = {name: [] for name in ways}
+
+        def timed(name: str) -> Callable[[int], None]:
+            def run(_: int) -> None:
+                before = sum(os.times()[:4])
+                ways[name](folder / "pictures")
+                used[name].append(sum(os.times()[:4]) - before)
+
+            return run
+
+        seconds = alternate({name: timed(name) for name in ways}, rounds)
         differences = {
             name: largest_difference(folder / "official", folder / name) for name in ("1", "auto")
         }
@@ -93,6 +104,8 @@ def measure(width: int, pictures: int, rounds: int, device: str) -> dict[str, ob
     for name in ways:
         pair = compared({name: seconds[name], "official": seconds["official"]}, name)
         found[f"{name}_pictures_per_second"] = round(pictures / pair[f"{name}_seconds"], 2)
+        processor_seconds = statistics.median(used[name]) / pictures
+        found[f"{name}_processor_seconds_a_picture"] = round(processor_seconds, 3)
         if name != "official":
             found[f"{name}_ratio"] = round(pair["official_ratio"], 2)
             found[f"{name}_ratio_range"] = [round(r, 2) for r in pair["official_ratio_range"]]

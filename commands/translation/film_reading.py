@@ -55,6 +55,7 @@ class Film:
         self.stream.codec_context.options = {"err_detect": "explode"}
         self.time_base = self.stream.time_base
         self.rate = self.stream.average_rate or self.stream.guessed_rate or _RATE
+        self.start = self.stream.start_time or 0
         self.step = max(1, round(1 / (self.rate * self.time_base)))  # time of a frame
         self.broken: list[str] = []
         self._last: np.ndarray | None = None
@@ -88,8 +89,9 @@ class Film:
             try:
                 decoded = packet.decode()
             except av.FFmpegError as error:
-                heapq.heappush(missing, self._next_time if packet.pts is None else packet.pts)
-                self._name(missing[0] if packet.pts is None else packet.pts, error.strerror)
+                time = self._next_time if packet.pts is None else packet.pts
+                heapq.heappush(missing, time)
+                self._name(time, error.strerror)
                 continue
             for frame in decoded:
                 time = self._next_time if frame.pts is None else frame.pts
@@ -125,8 +127,7 @@ class Film:
         self.broken.append(f"the frame at {self._seconds(time)} is broken ({reason}); {remedy}")
 
     def _seconds(self, time: int) -> str:
-        start = self.stream.start_time or 0
-        return f"{float((time - start) * self.time_base):.3f} s"
+        return f"{float((time - self.start) * self.time_base):.3f} s"
 
 
 def upright(frame: av.VideoFrame, like: np.ndarray | None) -> np.ndarray:

@@ -49,7 +49,10 @@ class FilmWriter:
             self.sound, self.sound_is_copied = None, False
             if film.sound and kind.sound:
                 self._add_sound_stream(film, kind)
-        self._time = None
+        # Animations have no sound that the frames would have to meet.
+        self.start = film.start if kind.format in _LOOPED else 0
+        self.time: int | None = None
+        self.lost_sound = 0  # packets
 
     def _describe(self, film: Film, size: tuple[int, int]) -> None:
         context = self.picture.codec_context
@@ -80,10 +83,10 @@ class FilmWriter:
         right, below = self.padding
         levels = np.pad(frame.levels, ((0, below), (0, right), (0, 0)), mode="edge")
         picture = self._picture(levels)
-        time = round(frame.time * time_base / self.time_base)
-        if self._time is not None:  # times that a coarser base makes equal
-            time = max(time, self._time + 1)
-        self._time = picture.pts = time
+        time = round((frame.time - self.start) * time_base / self.time_base)
+        if self.time is not None:  # times that a coarser base makes equal
+            time = max(time, self.time + 1)
+        self.time = picture.pts = time
         picture.time_base = self.time_base
         picture.duration = round(frame.duration * time_base / self.time_base)
         with as_os_errors():
@@ -104,13 +107,20 @@ class FilmWriter:
         if self.sound is None:
             return
         if not self.sound_is_copied:
-            for part in packet.decode():
+            for part in self._decoded(packet):
                 with as_os_errors():
                     self.container.mux(self.sound.encode(part))
         elif packet.dts is not None:  # the last one is empty
             packet.stream = self.sound
             with as_os_errors():
                 self.container.mux(packet)
+
+    def _decoded(self, packet: av.Packet) -> list[av.AudioFrame]:
+        try:
+            return packet.decode()
+        except av.FFmpegError:
+            self.lost_sound += 1
+            return []
 
     def close(self) -> None:
         """Write what the encoders still hold, and the end of the file."""

@@ -167,4 +167,6 @@ def _summary(count: int, output: FilmWriter, film: Film) -> str:
     elif film.sound:
         was = "copied" if output.sound_is_copied else f"encoded anew ({output.sound.name})"
         words.append(f"sound {was}")
+    if output.lost_sound:
+        words.append(f"{output.lost_sound} packets of sound cannot be decoded and are left out")
     return "; ".join(words)
