@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.inference import padded_size, translating
+from models.inference import padded_side, translating
 
 _SMALL_PX = 64
 _COPIES = 2  # of a layer's input and output: skips and residuals, and what operators allocate
@@ -29,7 +29,7 @@ class PassMemory:
 
         layers = [module for module in network.modules() if not [*module.children()]]
         hooks = [layer.register_forward_hook(measure) for layer in layers]
-        side = padded_size(_SMALL_PX, network)
+        side = padded_side(_SMALL_PX, network)
         parameter = next(network.parameters())
         try:
             with translating(network) as translated:
@@ -41,5 +41,5 @@ class PassMemory:
 
     def bytes_of(self, width: int, height: int) -> int:
         """Return the estimate for one picture of this size, padded as `translate` pads it."""
-        pixels = padded_size(width, self.network) * padded_size(height, self.network)
+        pixels = padded_side(width, self.network) * padded_side(height, self.network)
         return round(self._bytes_a_pixel * pixels)

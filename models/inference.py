@@ -52,8 +52,8 @@ def translate_with_gradient(generator: nn.Module, pictures: Tensor) -> Tensor:
 
 def _at_own_size(generator: nn.Module, pictures: Tensor) -> Tensor:
     height, width = pictures.shape[2:]
-    rows = _reflected(height, padded_size(height, generator), pictures.device)
-    columns = _reflected(width, padded_size(width, generator), pictures.device)
+    rows = _reflected(height, padded_side(height, generator), pictures.device)
+    columns = _reflected(width, padded_side(width, generator), pictures.device)
     translated = generator(pictures[:, :, rows][:, :, :, columns])
     top, left = (len(rows) - height) // 2, (len(columns) - width) // 2
     return translated[:, :, top : top + height, left : left + width].float().clamp(-1, 1)
@@ -89,10 +89,10 @@ def _like_training(generator: nn.Module, seed: int, rows: int) -> Iterator[None]
                 norm.track_running_stats = track
 
 
-def padded_size(size: int, generator: nn.Module) -> int:
-    """Return the side to which a side of `size` pixels is padded for this generator."""
+def padded_side(side: int, generator: nn.Module) -> int:
+    """Return the height or width to which the generator needs a picture's `side` padded."""
     multiple = generator.size_multiple
-    return max(-(-size // multiple), -(-generator.smallest_size_px // multiple)) * multiple
+    return max(-(-side // multiple), -(-generator.smallest_size_px // multiple)) * multiple
 
 
 def _reflected(size: int, padded: int, device: torch.device) -> Tensor:
