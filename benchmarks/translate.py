@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     arguments = parser.parse_args()
-    print(json.dumps(measure(**vars(arguments))))
+    print(json.dumps(measure(**vars(arguments))), flush=True)
 
 
 if __name__ == "__main__":
