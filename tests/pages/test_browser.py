@@ -59,6 +59,7 @@ def test_a_page_that_a_killed_run_left_says_that_it_is_old(opened, tmp_path):
         shown = re.sub(r'data-written="[^"]*"', f'data-written="{then.isoformat()}"', text)
         (tmp_path / "page.html").write_text(shown, encoding="utf-8")
         opened.look(tmp_path / "page.html")
+        drawn_charts(opened.page)
         assert ("not renewed since" in opened.page.locator(".written").inner_text()) == is_old
 
 
