@@ -45,9 +45,10 @@ from models.saved import (
     load_sampler,
     makes_from_noise,
     read_saved,
+    sampler_of,
     save_generator,
 )
-from models.stylegan2 import Stylegan2Generator
+from models.stylegan2 import Stylegan2Generator, use_noise_table
 from models.unet import UnetGenerator
 from models.views import COLOURS, Policy, draw_views, make_views
 
@@ -102,10 +103,12 @@ __all__ = [
     "read_saved",
     "route_queries",
     "run_together",
+    "sampler_of",
     "save_generator",
     "save_official",
     "select_queries",
     "split_lab",
     "translate",
     "translate_with_gradient",
+    "use_noise_table",
 ]

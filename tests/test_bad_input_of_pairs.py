@@ -224,7 +224,7 @@ def test_checkpoints_that_do_not_tell_what_to_do(
     place = ["--source", pairs / "testA", "--real", pairs / "testB", "--metrics", "l1"]
     assert all(word in fails(evaluate, [*given, *place]) for word in words)
     if more or checkpoint == "both":
-        place = ["--output", tmp_path / "out.pth"]
+        place = ["--format", "official", "--output", tmp_path / "out.pth"]
         assert all(word in fails(export, [*given, *place]) for word in words)
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.pth").exists()
 
