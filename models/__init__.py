@@ -46,10 +46,11 @@ from models.saved import (
     load_sampler,
     makes_from_noise,
     read_saved,
+    sampler_of,
     save_generator,
 )
 from models.steady import has_instance_norms, steady_norms
-from models.stylegan2 import Stylegan2Generator
+from models.stylegan2 import Stylegan2Generator, use_noise_table
 from models.unet import UnetGenerator
 from models.views import COLOURS, Policy, draw_views, make_views
 from models.winograd import use_winograd
@@ -107,6 +108,7 @@ __all__ = [
     "read_saved",
     "route_queries",
     "run_together",
+    "sampler_of",
     "save_generator",
     "save_official",
     "select_queries",
@@ -115,5 +117,6 @@ __all__ = [
     "translate",
     "translate_with_gradient",
     "translating",
+    "use_noise_table",
     "use_winograd",
 ]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import evaluate
-import export_official
+import export
 import models
 import train_cyclegan
 import train_pix2pix
@@ -224,8 +224,8 @@ def test_checkpoints_that_do_not_tell_what_to_do(
     place = ["--source", pairs / "testA", "--real", pairs / "testB", "--metrics", "l1"]
     assert all(word in fails(evaluate, [*given, *place]) for word in words)
     if more or checkpoint == "both":
-        place = ["--output", tmp_path / "out.pth"]
-        assert all(word in fails(export_official, [*given, *place]) for word in words)
+        place = ["--format", "official", "--output", tmp_path / "out.pth"]
+        assert all(word in fails(export, [*given, *place]) for word in words)
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.pth").exists()
 
 
