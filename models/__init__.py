@@ -23,9 +23,10 @@ from models.execution import (
     forced_few_launches,
     layout_for,
 )
+from models.footprint import PassMemory
 from models.gan import Sampler
 from models.heads import build_head
-from models.inference import in_mode, translate, translate_with_gradient
+from models.inference import in_mode, translate, translate_with_gradient, translating
 from models.initialization import initialize
 from models.noise import NoiseSource
 from models.official import official_state, save_official
@@ -48,9 +49,11 @@ from models.saved import (
     sampler_of,
     save_generator,
 )
+from models.steady import has_instance_norms, steady_norms
 from models.stylegan2 import Stylegan2Generator, use_noise_table
 from models.unet import UnetGenerator
 from models.views import COLOURS, Policy, draw_views, make_views
+from models.winograd import use_winograd
 
 __all__ = [
     "CLASSIFIER_FILE",
@@ -70,6 +73,7 @@ __all__ = [
     "save_classifier",
     "save_encoder",
     "NoiseSource",
+    "PassMemory",
     "PatchProjector",
     "Policy",
     "Sampler",
@@ -89,6 +93,7 @@ __all__ = [
     "few_launches",
     "forced_few_launches",
     "gan",
+    "has_instance_norms",
     "in_mode",
     "initialize",
     "join_lab",
@@ -108,7 +113,10 @@ __all__ = [
     "save_official",
     "select_queries",
     "split_lab",
+    "steady_norms",
     "translate",
     "translate_with_gradient",
+    "translating",
     "use_noise_table",
+    "use_winograd",
 ]

@@ -1,7 +1,8 @@
 """Inference for pictures of any size, shared by previews and `translate.py`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,21 @@ def translate(
 
     pictures: float [B, C, H, W] in [-1, 1]. Returns float32 [B, C', H, W] in [-1, 1].
     """
-    if batch_statistics:
-        mode = _like_training(generator, seed, len(pictures))
-    else:
-        mode = in_mode(generator, training=False)
-    with mode:
+    if not batch_statistics:
+        with translating(generator) as translated:
+            return translated(pictures)
+    with _like_training(generator, seed, len(pictures)):
         return _at_own_size(generator, pictures)
+
+
+@contextmanager
+def translating(generator: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Yield a function that translates as `translate` does by default, for the block's length.
+
+    The modes are set once, so several threads may call the function at the same time.
+    """
+    with in_mode(generator, training=False):
+        yield partial(torch.no_grad()(_at_own_size), generator)
 
 
 def translate_with_gradient(generator: nn.Module, pictures: Tensor) -> Tensor:
@@ -42,8 +52,8 @@ def translate_with_gradient(generator: nn.Module, pictures: Tensor) -> Tensor:
 
 def _at_own_size(generator: nn.Module, pictures: Tensor) -> Tensor:
     height, width = pictures.shape[2:]
-    rows = _reflected(height, _padded(height, generator), pictures.device)
-    columns = _reflected(width, _padded(width, generator), pictures.device)
+    rows = _reflected(height, padded_side(height, generator), pictures.device)
+    columns = _reflected(width, padded_side(width, generator), pictures.device)
     translated = generator(pictures[:, :, rows][:, :, :, columns])
     top, left = (len(rows) - height) // 2, (len(columns) - width) // 2
     return translated[:, :, top : top + height, left : left + width].float().clamp(-1, 1)
@@ -79,9 +89,10 @@ def _like_training(generator: nn.Module, seed: int, rows: int) -> Iterator[None]
                 norm.track_running_stats = track
 
 
-def _padded(size: int, generator: nn.Module) -> int:
+def padded_side(side: int, generator: nn.Module) -> int:
+    """Return the height or width to which the generator needs a picture's `side` padded."""
     multiple = generator.size_multiple
-    return max(-(-size // multiple), -(-generator.smallest_size_px // multiple)) * multiple
+    return max(-(-side // multiple), -(-generator.smallest_size_px // multiple)) * multiple
 
 
 def _reflected(size: int, padded: int, device: torch.device) -> Tensor:
