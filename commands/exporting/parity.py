@@ -55,8 +55,8 @@ def _seconds(run: Callable[..., Tensor], arguments: tuple[Tensor, ...]) -> float
 
 def table(comparisons: Sequence[Comparison], varied: str, runner: str, unit: str) -> Table:
     """Return the comparisons with a row for each case and three columns for each batch size."""
-    title = f"largest difference in {unit}; milliseconds of our network and of {runner}"
-    shown = Table(box=None, title=title, title_justify="left", title_style="")
+    title = f"difference in {unit}; ms of our network and of {runner}"
+    shown = Table(box=None, title=title, title_justify="left", title_style="none")
     shown.add_column(f"\n{varied}", no_wrap=True)
     for batch in BATCHES:
         for heading in (f"batch {batch}\ndifference", "\nours", "\nexported"):
