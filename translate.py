@@ -18,7 +18,11 @@ from commands import cli, outputs
 from commands.options import check_least
 from commands.pages.gallery import Gallery
 from commands.translation.files import batches, plan_outputs
+from commands.translation.tiling import Translator, check_tile_options, translate_in_tiles
+from data.bands import BAND_ENDINGS
 from errors import UserError
+
+ENDINGS = ((".png",), BAND_ENDINGS)  # of --output, without and with --tile
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Options:
     input: Path
     """Picture, or folder of pictures."""
     output: Path
-    """Picture (.png) to write, or folder."""
+    """Picture (.png; with --tile also .tif) to write, or folder."""
     direction: Literal["a2b", "b2a"] | None = None
     """For a CycleGAN run: which of its generators, from A to B or from B to A."""
     batch_statistics: bool = False
@@ -45,14 +49,26 @@ class Options:
     with a slider between them."""
     batch_size: int = 1
     """Maximum batch size; only consecutive files of equal size are batched."""
+    tile: int = 0
+    """Side in pixels of the tiles in which large pictures are translated, such as 512, with the
+    result that the whole picture at once would have; 0: no tiles. --output may then end with .tif,
+    and pictures may have more pixels than are read without it."""
+    statistics: Literal["exact", "thumbnail", "interpolated"] = "exact"
+    """For --tile, what instance norms subtract and divide by. exact: mean and deviation of the
+    whole picture, as without tiles; thumbnail: those of the picture reduced to the size of a tile;
+    interpolated: those of each tile, interpolated to every pixel."""
+    memory_gb: float = 4.0
+    """For --tile, memory in GB (1e9 bytes) for feature maps that wait until a layer has seen all
+    tiles; what does not fit waits in temporary files in the folder of --output."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Translate all pictures; at the end raise UserError that names the unreadable ones."""
     options = cli.parse(Options, arguments)
     check_least(options, batch_size=1, seed=0)
+    check_tile_options(options, batch_statistics=options.batch_statistics, gallery=options.gallery)
     device = training.choose_device(options.device, training.Processes())
-    targets = plan_outputs(options.input, options.output)
+    targets = plan_outputs(options.input, options.output, ENDINGS[options.tile > 0])
     gallery = open_gallery(options, targets)
     saved = models.load_generator(
         options.checkpoint, "--checkpoint", options.direction, "use generate.py"
@@ -61,6 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     source, target = data.contents_of(
         saved.description, network.in_channels, network.out_channels, "--checkpoint"
     )
+    if options.tile:
+        translator = Translator(network, source, target, options.checkpoint)
+        tell_written(options, targets, translate_in_tiles(translator, targets, options))
+        return
     batch_size = 1 if options.batch_statistics else options.batch_size
     unreadable: dict[Path, str] = {}
     with training.LiveLine(len(targets), label="translating", unit="pictures") as line:
@@ -80,11 +100,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     shown = data.RGB.to_image(target.to_view(picture[None])[0])
                     gallery.add(targets[path], shown, data.RGB.to_image(view))
             line.advance(len(paths))
-    written = len(targets) - len(unreadable)
-    print(f"{written} pictures written to {options.output}", file=sys.stderr)
     if gallery:
+        written = len(targets) - len(unreadable)
         words = f"{written} pictures of {options.input}, translated by {options.checkpoint}"
         print(f"gallery: {gallery.write(options.output.resolve().name, words)}", file=sys.stderr)
+    tell_written(options, targets, unreadable)
+
+
+def tell_written(options: Options, targets: dict[Path, Path], unreadable: dict[Path, str]) -> None:
+    """Print how many pictures were written; raise UserError that names the unreadable ones."""
+    written = len(targets) - len(unreadable)
+    print(f"{written} pictures written to {options.output}", file=sys.stderr)
     if unreadable:
         names = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(

@@ -42,8 +42,8 @@ def translate_with_gradient(generator: nn.Module, pictures: Tensor) -> Tensor:
 
 def _at_own_size(generator: nn.Module, pictures: Tensor) -> Tensor:
     height, width = pictures.shape[2:]
-    rows = _reflected(height, _padded(height, generator), pictures.device)
-    columns = _reflected(width, _padded(width, generator), pictures.device)
+    rows = _reflected(height, padded_side(height, generator), pictures.device)
+    columns = _reflected(width, padded_side(width, generator), pictures.device)
     translated = generator(pictures[:, :, rows][:, :, :, columns])
     top, left = (len(rows) - height) // 2, (len(columns) - width) // 2
     return translated[:, :, top : top + height, left : left + width].float().clamp(-1, 1)
@@ -79,14 +79,18 @@ def _like_training(generator: nn.Module, seed: int, rows: int) -> Iterator[None]
                 norm.track_running_stats = track
 
 
-def _padded(size: int, generator: nn.Module) -> int:
+def padded_side(side: int, generator: nn.Module) -> int:
+    """Return the height or width to which the generator needs a picture's `side` padded."""
     multiple = generator.size_multiple
-    return max(-(-size // multiple), -(-generator.smallest_size_px // multiple)) * multiple
+    return max(-(-side // multiple), -(-generator.smallest_size_px // multiple)) * multiple
+
+
+def mirrored(places: Tensor, size: int) -> Tensor:
+    """Return which of `size` rows each place shows, reflected at both ends, repeatedly."""
+    places = places.remainder(max(2 * (size - 1), 1))
+    return torch.where(places < size, places, 2 * (size - 1) - places)
 
 
 def _reflected(size: int, padded: int, device: torch.device) -> Tensor:
-    """Return `padded` row indices that reflect `size` rows at both ends, repeatedly if needed."""
-    places = torch.arange(padded, device=device) - (padded - size) // 2
-    period = max(2 * (size - 1), 1)
-    places = places.remainder(period)
-    return torch.where(places < size, places, period - places)
+    """Return `padded` row indices that reflect `size` rows at both ends."""
+    return mirrored(torch.arange(padded, device=device) - (padded - size) // 2, size)
