@@ -5,11 +5,12 @@ Draws a picture of many scenes under light that changes slowly, then translates 
 measured.
 
   python benchmarks/tiles.py --checkpoint RUN --output DIR [--megapixels 1 4 16 64] [--tile 512]
-      [--memory_gb 0] [--statistics exact thumbnail interpolated apart]
+      [--memory_gb 0] [--statistics exact thumbnail interpolated apart whole]
 
-`apart` stands for tiles that are translated as pictures of their own. Finished translations are not
-repeated. Seams: the mean step between neighbouring pixels across tile borders, over that elsewhere;
-of an exact translation it is what the picture itself has there.
+`apart` stands for tiles that are translated as pictures of their own, `whole` for the whole picture
+without tiles. Finished translations are not repeated. Seams: the mean step between neighbouring
+pixels across tile borders, over that elsewhere; of an exact translation it is what the picture
+itself has there.
 """
 
 import argparse
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import tifffile
 import torch
+from PIL import Image
 
 import data
 import models
@@ -55,7 +57,8 @@ def main() -> None:
             draw(picture, side)
         exact = arguments.output / f"{megapixels}_exact.tif"
         for statistics in arguments.statistics:
-            translated = arguments.output / f"{megapixels}_{statistics}.tif"
+            ending = "png" if statistics == "whole" else "tif"
+            translated = arguments.output / f"{megapixels}_{statistics}.{ending}"
             result = translated.with_suffix(".json")
             if not result.exists():
                 measured = in_own_process(arguments, statistics, picture, translated)
@@ -97,8 +100,10 @@ def in_own_process(
             translate_apart(arguments, picture, translated)
         else:
             options = ["--checkpoint", arguments.checkpoint, "--input", picture]
-            options += ["--output", translated, "--tile", arguments.tile]
-            options += ["--memory_gb", arguments.memory_gb, "--statistics", statistics]
+            options += ["--output", translated]
+            if statistics != "whole":
+                options += ["--tile", arguments.tile, "--statistics", statistics]
+                options += ["--memory_gb", arguments.memory_gb]
             translate.main([str(option) for option in options])
         os._exit(0)
     _, status, used = os.wait4(child, 0)
@@ -123,7 +128,9 @@ def translate_apart(arguments: argparse.Namespace, picture: Path, translated: Pa
 
 def compared(translated: Path, exact: Path, tile_px: int) -> tuple[float, float, int]:
     """Return the seam score, and the mean and largest difference to the exact one in levels."""
-    picture, true_picture = (tifffile.imread(path).astype(np.int16) for path in (translated, exact))
+    picture, true_picture = (
+        np.asarray(Image.open(path)).astype(np.int16) for path in (translated, exact)
+    )
     across, inside = [], []
     for turned in (picture, picture.transpose(1, 0, 2)):
         steps = np.abs(np.diff(turned, axis=0)).mean((1, 2))

@@ -73,13 +73,7 @@ class Norm:
     statistics: Statistics | None = None
     reduces: float = 1.0
 
-    def length(self, length: int, axis: int) -> int:
-        """Return the same length."""
-        return length
-
-    def needs(self, span: Span, length: int, axis: int) -> Span:
-        """Return the same span."""
-        return span
+    length, needs = Pointwise.length, Pointwise.needs
 
     def apply(self, windows: Sequence[Tensor], place: Place) -> Tensor:
         """Normalise a window [B, C, h, w]."""

@@ -20,8 +20,7 @@ class Step(NamedTuple):
     map: Map
     keeps: bool
     norms: Sequence[Norm]
-    reads: Collection[Map]  # stored maps
-    frees: Collection[Map]  # those that no later step reads
+    frees: Collection[Map]  # the stored maps that no later step reads
     in_file: bool  # stored in a file, as memory is used up
 
 
@@ -107,5 +106,5 @@ def _placed(
         frees = {read for read in reads[number] if last[read] == number}
         for freed in frees:
             (in_files if freed in in_files else in_memory).pop(freed)
-        steps.append(Step(one, keeps, norms, reads[number], frees, in_file))
+        steps.append(Step(one, keeps, norms, frees, in_file))
     return Plan(steps, most_memory, most_files)
