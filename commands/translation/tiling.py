@@ -27,6 +27,8 @@ from models.tiled import (
     check_tile,
 )
 
+ROWS_AT_ONCE = 64  # converted to levels
+
 
 class TileOptions(Protocol):
     """The options of translate.py for pictures that do not fit into memory at once."""
@@ -130,8 +132,9 @@ def _read_picture(translator: Translator, levels: Storage, region: Region) -> Te
 def _levels_of(translator: Translator, bands: Iterator[Tensor]) -> Iterator[np.ndarray]:
     """Return bands as they are saved: uint8 or uint16 [h, W, C]."""
     for band in bands:
-        image = outputs.as_image(band, translator.target, translator.checkpoint)
-        yield np.asarray(image).reshape(*band.shape[1:], -1)
+        for part in band.split(ROWS_AT_ONCE, 1):
+            image = outputs.as_image(part, translator.target, translator.checkpoint)
+            yield np.asarray(image).reshape(*part.shape[1:], -1)
 
 
 def _check_room(path: Path, target: Path, needed_bytes: int) -> None:
