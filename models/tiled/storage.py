@@ -5,12 +5,15 @@ import mmap
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from models.tiled.regions import Region
+
+ROWS_AT_ONCE = 16  # of a map in a file
 
 
 class Storage:
@@ -43,21 +46,30 @@ class Storage:
 
     def read(self, region: Region) -> Tensor:
         """Return a copy of a region, [1, C, h, w]."""
-        rows, columns = (slice(*span) for span in region)
-        window = (
-            self.values[rows, :, columns]
-            .permute(1, 0, 2)
-            .clone(memory_format=torch.contiguous_format)
-        )
-        self._release_pages()
-        return window[None]
+        height, width = region.size
+        window = torch.empty(1, self.values.shape[1], height, width, dtype=self.values.dtype)
+        for rows, stored in self._parts(region):
+            window[0, :, rows] = stored.permute(1, 0, 2)
+        return window
 
     def write(self, region: Region, window: Tensor) -> None:
         """Set a region to [1, C, h, w]."""
-        rows, columns = (slice(*span) for span in region)
-        self.values[rows, :, columns] = window[0].permute(1, 0, 2).cpu()
-        self._release_pages()
+        for rows, stored in self._parts(region):
+            stored.copy_(window[0, :, rows].permute(1, 0, 2))
 
-    def _release_pages(self) -> None:
-        if self.pages is not None and sys.platform == "linux":
-            self.pages.madvise(mmap.MADV_DONTNEED)  # of a shared file: written back, not lost
+    def _parts(self, region: Region) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slices of the region's rows, and what is stored there, [h, C, w].
+
+        The system brings pages around those that are read into memory, so of a file only a few rows
+        are accessed at once.
+        """
+        top, bottom = region.rows
+        step = bottom - top if self.pages is None else ROWS_AT_ONCE
+        for start in range(top, bottom, step):
+            stop = min(start + step, bottom)
+            yield (
+                slice(start - top, stop - top),
+                self.values[start:stop, :, slice(*region.columns)],
+            )
+            if self.pages is not None and sys.platform == "linux":
+                self.pages.madvise(mmap.MADV_DONTNEED)  # of a shared file: written back, not lost
