@@ -31,7 +31,7 @@ import models
 import translate
 from data.bands import write_bands
 
-SCENE_PX, SCENES = 64, 256
+SCENE_PX, SHIFT_PX, SCENES = 64, 24, 256
 BAND_PX = 512
 
 
@@ -76,14 +76,15 @@ def draw(path: Path, side: int) -> None:
     """Write a square TIFF of drawn scenes in random order, lit differently from place to place."""
     scenes = [data.render_scene(1, number, SCENE_PX)[0] for number in range(SCENES)]
     scenes = np.stack(scenes).astype(np.float32)
-    order = np.random.default_rng(0).integers(0, SCENES, (side // SCENE_PX,) * 2)
+    places = np.arange(side) + SHIFT_PX  # no border of a scene lies on that of a tile
+    order = np.random.default_rng(0).integers(0, SCENES, (places[-1] // SCENE_PX + 1,) * 2)
     columns = np.arange(side) / side
 
     def bands():
-        for top in range(0, side, BAND_PX):
-            rows = order[top // SCENE_PX : (top + BAND_PX) // SCENE_PX]
-            band = scenes[rows].transpose(0, 2, 1, 3, 4).reshape(-1, side, 3)
-            down = (top + np.arange(len(band)))[:, None] / side
+        for rows in np.split(places, range(BAND_PX, side, BAND_PX)):
+            numbers = order[rows // SCENE_PX][:, places // SCENE_PX]
+            band = scenes[numbers, (rows % SCENE_PX)[:, None], places % SCENE_PX]
+            down = rows[:, None] / side
             light = 0.75 + 0.25 * np.sin(5 * columns + 3 * down) * np.cos(4 * down - columns)
             yield np.rint(band * light[..., None]).astype(np.uint8)
 
