@@ -86,7 +86,7 @@ def cyclegan(preset: str, precision: str, **options: object) -> Subject:
     row = {**train_cyclegan.PRESETS[preset], "preset": preset}
     values = {**row, **shared_options(precision), **options}
     method = train_cyclegan.CycleGan(train_cyclegan.Options(**values), CPU, training.Processes())
-    return Subject(method, translation_batch, 1)
+    return Subject(method, partial(translation_batch, size_px=method.options.crop_size), 1)
 
 
 def pix2pix(preset: str, precision: str, **options: object) -> Subject:

@@ -43,22 +43,26 @@ MATRIX_RATE, BANDWIDTH = 989e12, 3.35e12
 LAUNCH_SECONDS = 5e-6
 
 
-def translator(name: str, px: int, batch_size: int, precision: str) -> Callable[[], object]:
-    """Return a translator's step at full width."""
+def translator(
+    name: str, px: int, batch_size: int, precision: str, **changes: object
+) -> Callable[[], object]:
+    """Return a translator's step at full width; changes: of its other options."""
     script, build = TRANSLATORS[name]
     values = {**script.PRESETS[name], "preset": name, "crop_size": px, "batch_size": batch_size}
-    values |= {"precision": precision, "epoch_images": 1000}
+    values |= {"precision": precision, "epoch_images": 1000, **changes}
     method = build(script.Options(**values), CPU, training.Processes())
     batch = data.TranslationBatch(*(torch.rand(batch_size, 3, px, px) for _ in range(2)))
     return lambda: method.step(batch, 0)
 
 
-def gan(name: str, px: int, batch_size: int, precision: str) -> Callable[[], object]:
-    """Return a GAN's step at full width; a progressive one is fully grown."""
+def gan(
+    name: str, px: int, batch_size: int, precision: str, **others: object
+) -> Callable[[], object]:
+    """Return a GAN's step at full width; a progressive one is fully grown; others: its options."""
     row = train_gan.PRESETS[name]
     changes = {"crop_size": px, "batch_size": batch_size, "batch_size_at": ()}
     changes |= {"first_px": px if row["generator"] == "progressive" else 4}
-    options = train_gan.Options(**{**row, **changes, "precision": precision})
+    options = train_gan.Options(**{**row, **changes, "precision": precision, **others})
     method = train_gan.Gan(options, CPU, training.Processes())
     images = batch_size * options.discriminator_steps
     batch = data.ImageBatch(torch.rand(images, 3, px, px), torch.zeros(images, dtype=torch.int64))
@@ -72,11 +76,11 @@ def without_computing() -> Iterator[None]:
         yield
 
 
-def operators_of(name: str, px: int, batch_size: int, precision: str) -> Counted:
+def operators_of(name: str, px: int, batch_size: int, precision: str, **changes: object) -> Counted:
     """Return the operators of the second step, when Adam has its moments."""
     build = gan if name in GANS else translator
     with models.forced_few_launches(True):
-        step = build(name, px, batch_size, precision)
+        step = build(name, px, batch_size, precision, **changes)
     with without_computing():
         step()
         return counted(step)

@@ -17,7 +17,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 LIMIT_SECONDS = 240
 THREADS = int(os.environ.get("PAIRLESS_TEST_THREADS", "1"))
-COMMANDS = ["app", "evaluate", "generate", "export_official", "translate"]
+COMMANDS = ["app", "check_data", "evaluate", "generate", "export_official", "translate"]
 COMMANDS += ["train_cut", "train_cyclegan", "train_features", "train_gan", "train_pix2pix"]
 
 # The first optimizer of a process imports torch._dynamo, which takes longer than a tiny run.
@@ -50,18 +50,28 @@ def run_script(
 
 
 def start_script(
-    folder: Path, arguments: Sequence[str], file_bytes: int | None = None
+    folder: Path,
+    arguments: Sequence[str],
+    file_bytes: int | None = None,
+    own_group: bool = False,
 ) -> tuple[multiprocessing.Process, list[Path]]:
-    """Start a script as `run_script` does; return the process, and its stdout and stderr."""
+    """Start a script as `run_script` does; return the process, and its stdout and stderr.
+
+    own_group: signals to the group of the process reach it and its children alone.
+    """
     told = [folder / name for name in ("stdout.txt", "stderr.txt")]
     process = multiprocessing.get_context("forkserver").Process(
-        target=_as_script, args=(arguments, told, file_bytes)
+        target=_as_script, args=(arguments, told, file_bytes, own_group)
     )
     process.start()
     return process, told
 
 
-def _as_script(arguments: Sequence[str], told: Sequence[Path], file_bytes: int | None) -> None:
+def _as_script(
+    arguments: Sequence[str], told: Sequence[Path], file_bytes: int | None, own_group: bool
+) -> None:
+    if own_group:
+        os.setsid()
     for number, path in enumerate(told, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     if file_bytes is not None:

@@ -3,8 +3,6 @@
 import io
 import json
 import os
-import subprocess
-import sys
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -18,7 +16,6 @@ from commands.pages.words import duration
 from data import inspection
 from errors import UserError
 from tests.data.inspection.folders import clean, inspected, label_map, painted, pairs, scene
-from tests.processes import ROOT
 
 WITHOUT_STEPS = ["--no-timing", "--workers", "0"]
 ODD_NAMES = [
@@ -219,19 +216,14 @@ def test_mistakes(tmp_path, monkeypatch, arguments, message):
         check_data.main([*arguments, "--no-timing"])
 
 
-def test_exit_codes(tmp_path):
+def test_exit_codes(tmp_path, command):
     (tmp_path / "empty").mkdir()
     drawn(tmp_path / "full", 2)
-    command = [sys.executable, "check_data.py", *WITHOUT_STEPS, "--dataroot"]
-    ended = subprocess.run(
-        [*command, str(tmp_path / "empty")], cwd=ROOT, capture_output=True, text=True
-    )
+    ended = command("check_data.py", *WITHOUT_STEPS, "--dataroot", tmp_path / "empty")
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: --dataroot") and "no image in it" in ended.stderr
     assert ended.stderr.count("\n") == 1
-    ended = subprocess.run(
-        [*command, str(tmp_path / "full")], cwd=ROOT, capture_output=True, text=True
-    )
+    ended = command("check_data.py", *WITHOUT_STEPS, "--dataroot", tmp_path / "full")
     assert ended.returncode == 0 and json.loads(ended.stdout.splitlines()[-1])["findings"]
 
 

@@ -17,7 +17,6 @@ import data
 import models
 import train_cut
 import training
-from tests import training_runs
 from tests.processes import run_together
 from tests.training_runs import (
     CPU,
@@ -34,10 +33,10 @@ from tests.training_runs import (
     kept_gradients,
     official_batch,
     random_batch,
+    start,
+    start_two,
     states,
-    torchrun,
     train_in_two_processes,
-    wait_for,
 )
 
 TINY = {
@@ -286,9 +285,8 @@ def test_help_tells_each_option_with_its_default(command):
         assert words in finished.stdout
 
 
-def start(dataroot, run_dir, *more, launcher=()):
-    arguments = ["--dataroot", dataroot, "--run_dir", run_dir, *PRESETS["cut"], *more]
-    return training_runs.start("train_cut.py", arguments, launcher)
+def command_of(dataroot, run_dir, *more):
+    return ["--dataroot", dataroot, "--run_dir", run_dir, *PRESETS["cut"], *more]
 
 
 ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -298,11 +296,11 @@ ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(killer, tmp_path, capsys):
     dataroot, run = folders(tmp_path), tmp_path / "run"
     more = ("--total_images", "10000", "--save_every", "3", "--workers", "1")
-    process = start(dataroot, run, *more)
-    wait_for(has_saved(run), process)
-    os.killpg(process.pid, killer)  # to the reading process as well, as schedulers do
-    told = process.communicate(timeout=60)[1]
-    assert process.returncode == ENDS[killer]
+    started = start(tmp_path, "train_cut.py", command_of(dataroot, run, *more))
+    started.wait_for(has_saved(run))
+    os.killpg(started.pid, killer)  # to the reading process as well, as schedulers do
+    told = started.end()
+    assert started.returncode() == ENDS[killer]
     if killer != signal.SIGKILL:
         assert re.search(r"stopped and saved at \d+ images; the same command resumes", told)
     reached = training.read_newest_checkpoint(run / "checkpoints").images_seen
@@ -369,11 +367,11 @@ def test_two_processes_average_to_the_gradients_of_one(tmp_path):
 def test_sigterm_to_torchrun_saves_in_all_processes(tmp_path):
     dataroot, run = folders(tmp_path), tmp_path / "run"
     more = ("--batch_size", "2", "--total_images", "100000", "--save_every", "4")
-    process = start(dataroot, run, *more, launcher=torchrun())
-    wait_for(has_saved(run), process)
-    process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=60)[1]
-    assert process.returncode != 0
+    started = start_two("train_cut.py", command_of(dataroot, run, *more))
+    started.wait_for(has_saved(run))
+    os.kill(started.pid, signal.SIGTERM)
+    told = started.end()
+    assert started.returncode() != 0
     reached = training.read_newest_checkpoint(run / "checkpoints").images_seen
     assert f"stopped and saved at {reached} images" in told
 
@@ -381,15 +379,15 @@ def test_sigterm_to_torchrun_saves_in_all_processes(tmp_path):
 def test_a_process_that_dies_ends_the_run_and_one_process_resumes_it(tmp_path, capsys):
     dataroot, run = folders(tmp_path), tmp_path / "run"
     more = ("--batch_size", "2", "--total_images", "100000", "--save_every", "4")
-    process = start(dataroot, run, *more, launcher=torchrun())
-    wait_for(has_saved(run), process)
+    started = start_two("train_cut.py", command_of(dataroot, run, *more))
+    started.wait_for(has_saved(run))
     children = subprocess.run(
-        ["pgrep", "-P", str(process.pid), "-f", "train_cut.py"], capture_output=True, text=True
+        ["pgrep", "-P", str(started.pid), "-f", "train_cut.py"], capture_output=True, text=True
     ).stdout.split()
     assert len(children) == 2
     os.kill(int(children[-1]), signal.SIGKILL)
-    told = process.communicate(timeout=60)[1]
-    assert process.returncode != 0
+    told = started.end()
+    assert started.returncode() != 0
     assert "error: communication with the other processes of this run failed" in told
     reached = training.read_newest_checkpoint(run / "checkpoints").images_seen
     train(dataroot, run, "cut", "--batch_size", "2", "--total_images", str(reached + 4))

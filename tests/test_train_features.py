@@ -3,7 +3,9 @@
 import copy
 import dataclasses
 import json
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -266,12 +268,14 @@ def test_a_run_leaves_its_files_and_goes_on_bit_for_bit(preset, tmp_path):
 def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(tmp_path):
     dataroot, run = pictures(tmp_path / "data"), tmp_path / "run"
     more = ["--epochs", "10000", "--save_every", "8", "--workers", "1"]
-    process = training_runs.start(
-        "train_features.py", arguments(dataroot, run, "moco", *more, "--total_images", "100000")
+    started = training_runs.start(
+        tmp_path,
+        "train_features.py",
+        arguments(dataroot, run, "moco", *more, "--total_images", "100000"),
     )
-    training_runs.wait_for(training_runs.has_saved(run), process)
-    process.kill()
-    process.communicate(timeout=60)
+    started.wait_for(training_runs.has_saved(run))
+    os.kill(started.pid, signal.SIGKILL)
+    started.end()
     reached = training.read_newest_checkpoint(run / "checkpoints").images_seen
     for folder in (run, tmp_path / "whole"):
         train(dataroot, folder, "moco", *more, "--total_images", reached + 8)

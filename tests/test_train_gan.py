@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -522,10 +524,12 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(tmp_path, capsys):
 def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(tmp_path):
     dataroot, run = pictures(tmp_path / "data"), tmp_path / "run"
     more = ["--total_images", "100000", "--save_every", "8", "--workers", "1"]
-    process = training_runs.start("train_gan.py", arguments(dataroot, run, "progressive", *more))
-    training_runs.wait_for(training_runs.has_saved(run), process)
-    process.kill()
-    process.communicate(timeout=60)
+    started = training_runs.start(
+        tmp_path, "train_gan.py", arguments(dataroot, run, "progressive", *more)
+    )
+    started.wait_for(training_runs.has_saved(run))
+    os.kill(started.pid, signal.SIGKILL)
+    started.end()
     reached = training.read_newest_checkpoint(run / "checkpoints").images_seen
     for folder in (run, tmp_path / "whole"):
         train(dataroot, folder, "progressive", "--total_images", reached + 8)

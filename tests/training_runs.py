@@ -1,11 +1,13 @@
 """What the tests of the training commands share: tiny data, whole runs, states compared."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from torch import Tensor
 import data
 import training
 from models.official import normalize_state
-from tests.processes import ROOT, THREADS, free_port, run_together
+from tests.processes import ROOT, THREADS, free_port, run_together, start_script
 from training.log import log_lines
 
 CPU = torch.device("cpu")
@@ -154,10 +156,41 @@ def assert_gradients_agree(found: dict[str, Tensor], expected: dict[str, Tensor]
         assert (found[name].double() - gradient).norm() <= rel * gradient.norm(), name
 
 
-def start(
-    script: str, arguments: Iterable[object], launcher: Sequence[str] = ()
-) -> subprocess.Popen:
-    return subprocess.Popen(
+class Started(NamedTuple):
+    """A training in a process and a process group of its own."""
+
+    pid: int
+    returncode: Callable[[], int | None]  # -N after signal N, None before the end
+    printed: Callable[[], str]  # on stderr, after the end
+
+    def end(self, seconds: float = 60) -> str:
+        """Wait for the end, and return what was printed on stderr."""
+        self.wait_for(lambda: self.returncode() is not None, seconds)
+        return self.printed()
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+        """Wait until something is so; a process that takes too long is killed, with its group."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.returncode() is None, self.printed()
+            if time.monotonic() > deadline:
+                os.killpg(self.pid, signal.SIGKILL)
+                raise TimeoutError(f"after {seconds} s")
+            time.sleep(0.05)
+
+
+def start(folder: Path, script: str, arguments: Iterable[object]) -> Started:
+    """folder: for what the training prints."""
+    process, (_, told) = start_script(folder, [script, *map(str, arguments)], own_group=True)
+
+    return Started(process.pid, lambda: process.exitcode, told.read_text)
+
+
+def start_two(script: str, arguments: Iterable[object]) -> Started:
+    """Start a training in two processes under torchrun."""
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    launcher += ["--master_port", str(free_port())]
+    process = subprocess.Popen(
         [sys.executable, *launcher, script, *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": str(THREADS)},
@@ -165,25 +198,11 @@ def start(
         text=True,
         start_new_session=True,
     )
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    return Started(process.pid, process.poll, lambda: process.communicate()[1])
 
 
 def has_saved(run_dir: Path) -> Callable[[], bool]:
     return lambda: bool(training.list_checkpoints(run_dir / "checkpoints"))
-
-
-def torchrun() -> list[str]:
-    """What stands before a script that two processes are to run."""
-    return [*("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port")] + [
-        str(free_port())
-    ]
 
 
 def train_in_two_processes(

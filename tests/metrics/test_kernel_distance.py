@@ -139,12 +139,12 @@ def test_the_interval_holds_the_true_distance_about_as_often_as_it_says():
     """Fakes -1 or 1, reals 0 or 1: moments 0, 1, 0 and 1/2 thrice; MMD^2 = (3 + 3 + 1) / 4."""
     generator = torch.Generator().manual_seed(0)
     held = 0
-    for _ in range(100):
+    for _ in range(50):
         fake = torch.randint(0, 2, (40, 1), generator=generator) * 2.0 - 1
         real = torch.randint(0, 2, (30, 1), generator=generator) * 1.0
         found = kernel_distance(real, fake, subsets=1)
         held += found.low <= 1.75 <= found.high
-    assert 85 <= held <= 100
+    assert 42 <= held <= 50
 
 
 def test_a_narrower_interval_lies_inside_a_wider_one():
