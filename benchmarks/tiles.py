@@ -9,8 +9,8 @@ measured.
 
 `apart` stands for tiles that are translated as pictures of their own, `whole` for the whole picture
 without tiles. Finished translations are not repeated. Seams: the mean step between neighbouring
-pixels across tile borders, over that elsewhere; of an exact translation it is what the picture
-itself has there.
+pixels across tile borders over that elsewhere, divided by the same of the exact translation, which
+has none.
 """
 
 import argparse
@@ -128,19 +128,24 @@ def translate_apart(arguments: argparse.Namespace, picture: Path, translated: Pa
 
 
 def compared(translated: Path, exact: Path, tile_px: int) -> tuple[float, float, int]:
-    """Return the seam score, and the mean and largest difference to the exact one in levels."""
+    """Return the seams, and the mean and largest difference to the exact translation in levels."""
     picture, true_picture = (
         np.asarray(Image.open(path)).astype(np.int16) for path in (translated, exact)
     )
+    seams = steps_at_borders(picture, tile_px) / steps_at_borders(true_picture, tile_px)
+    difference = np.abs(picture - true_picture)
+    return seams, difference.mean(), difference.max()
+
+
+def steps_at_borders(picture: np.ndarray, tile_px: int) -> float:
+    """Return the mean step between neighbouring pixels across tile borders over that elsewhere."""
     across, inside = [], []
     for turned in (picture, picture.transpose(1, 0, 2)):
         steps = np.abs(np.diff(turned, axis=0)).mean((1, 2))
         at_border = np.arange(1, len(turned)) % tile_px == 0
         across.append(steps[at_border])
         inside.append(steps[~at_border])
-    difference = np.abs(picture - true_picture)
-    seams = np.concatenate(across).mean() / np.concatenate(inside).mean()
-    return seams, difference.mean(), difference.max()
+    return np.concatenate(across).mean() / np.concatenate(inside).mean()
 
 
 if __name__ == "__main__":
