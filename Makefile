@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 .PHONY: install test quick test-elsewhere lint demo demo-cyclegan demo-pix2pix demo-gan
-.PHONY: soak benchmarks clean
+.PHONY: demo-growing soak benchmarks clean
 
 install: .venv/installed
 
@@ -87,6 +87,19 @@ demo-gan: install
 		--labels circle ring square triangle --interpolate demo-gan/walk.webp --keys 6
 	$(PY) pocket.py recognize --samples demo-gan/samples --sheet demo-gan/sheet.png
 
+# A progressive GAN that grows from 4 to 32 px: demo-growing/strip.png.
+demo-growing: install
+	rm -rf demo-growing
+	$(PY) pocket.py shapes --output demo-growing/shapes --count 4096
+	$(PY) train_gan.py --dataroot demo-growing/shapes --run_dir demo-growing/run $(DEMO_GROWING)
+	$(PY) examples/growing.py --run_dir demo-growing/run --output demo-growing/strip.png
+
+DEMO_GROWING := --preset progressive --crop_size 32 --base_channels 256 \
+	--discriminator_channels 256 --most_channels 32 --latent_channels 32 --no-flip \
+	--stable_images 10000 --fade_images 3000 --total_images 47000 --batch_size 16 \
+	--batch_size_at 4 16 8 16 --learning_rate 2e-3 --ema_halflife_images 500 --workers 1 \
+	--log_every 1000 --preview_every 2500 --save_every 10000
+
 # Ten SIGKILLs at random moments; the run must end as the one left alone.
 soak: install
 	$(PY) tests/soak.py
@@ -109,4 +122,4 @@ benchmarks: install
 	$(PY) benchmarks/all_reduce.py
 
 clean:
-	rm -rf .venv demo demo-cyclegan demo-pix2pix demo-gan build *.egg-info
+	rm -rf .venv demo demo-cyclegan demo-pix2pix demo-gan demo-growing build *.egg-info

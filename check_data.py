@@ -72,7 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = cli.parse(Options, arguments)
     check(options)
     result = inspect(options)
-    report(result, options)
+    report_findings(result)
+    result = timed(result, options)
+    report_advice(result)
+    if options.page:
+        write(options.page, "--page", page(result))
+        print(f"\nPage: {inspection.printable(str(options.page))}")
+    cli.report_json(as_json(result), options.json)
 
 
 def check(options: Options) -> None:
@@ -87,7 +93,7 @@ def check(options: Options) -> None:
 
 
 def inspect(options: Options) -> Result:
-    """Measure all pictures, collect the findings, advise, and time the advised training."""
+    """Measure all pictures, collect the findings, and advise a training."""
     layout = inspection.find_layout(
         options.dataroot, options.source_dir, options.target_dir, options.labels, options.layout
     )
@@ -108,18 +114,25 @@ def inspect(options: Options) -> Result:
         findings += inspection.alignment_findings(survey, fits)
     device = training.choose_device(options.device, training.Processes()).type
     advice = advise(survey, places(options, layout), device)
-    cost = None
-    if options.timing and advice:
-        print(
-            f"timing five steps of the advised training, {options.timing_limit:g} seconds at most "
-            "(--no-timing leaves this out)",
-            file=sys.stderr,
-        )
-        cost = measure_cost(advice, options.device, options.workers, options.timing_limit)
-        if isinstance(cost, Refused) and cost.by_training:
-            words = f"training does not start: {cost.words}"
-            findings.append(inspection.Finding("refused", inspection.STOPS, words))
-    return Result(survey, inspection.by_severity(findings), advice, cost)
+    return Result(survey, inspection.by_severity(findings), advice, None)
+
+
+def timed(result: Result, options: Options) -> Result:
+    """Time the advised training; one that does not start is a finding, which is printed."""
+    if not (options.timing and result.advice):
+        return result
+    print(
+        f"timing five steps of the advised training, {options.timing_limit:g} seconds at most "
+        "(--no-timing leaves this out)",
+        file=sys.stderr,
+    )
+    cost = measure_cost(result.advice, options.device, options.workers, options.timing_limit)
+    if not (isinstance(cost, Refused) and cost.by_training):
+        return result._replace(cost=cost)
+    words = f"training does not start: {cost.words}"
+    refused = inspection.Finding("refused", inspection.STOPS, words)
+    print_finding(refused, result.survey.layout.folder)
+    return result._replace(cost=cost, findings=inspection.by_severity([*result.findings, refused]))
 
 
 def decided(survey: inspection.Survey, workers: int) -> inspection.Survey:
@@ -157,20 +170,23 @@ def progress_bar() -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
-def report(result: Result, options: Options) -> None:
-    """Print the findings and the JSON object, and write the files asked for."""
+def report_findings(result: Result) -> None:
+    """Print what is there, and each finding."""
     print_groups(result)
-    print_findings(result)
+    print(f"\n{inspection.plural(len(result.findings), 'finding')}")
+    for finding in result.findings:
+        print_finding(finding, result.survey.layout.folder)
+    sys.stdout.flush()
+
+
+def report_advice(result: Result) -> None:
+    """Print the advised command, and what it will cost."""
     if result.advice:
         print("\nAdvice")
         for reason in result.advice.reasons:
             print(f"  {reason}")
         print(f"  {inspection.printable(result.advice.command())}")
         print(f"  {cost_in_words(result)}")
-    if options.page:
-        write(options.page, "--page", page(result))
-        print(f"\nPage: {inspection.printable(str(options.page))}")
-    cli.report_json(as_json(result), options.json)
 
 
 def print_groups(result: Result) -> None:
@@ -190,15 +206,12 @@ def print_groups(result: Result) -> None:
     Console().print(table)
 
 
-def print_findings(result: Result) -> None:
-    """Print each finding with the names of some files."""
-    folder = result.survey.layout.folder
-    print(f"\n{inspection.plural(len(result.findings), 'finding')}")
-    for finding in result.findings:
-        print(f"  {SEVERITIES[finding.severity]:<5}  {in_words(finding.words)}")
-        for group in finding.examples[:SHOWN_NAMES]:
-            names = [inspection.shown_name(path, folder) for path in dict.fromkeys(group)]
-            print(f"           {'  '.join(names)}")
+def print_finding(finding: inspection.Finding, folder: Path | None) -> None:
+    """Print a finding with the names of some files."""
+    print(f"  {SEVERITIES[finding.severity]:<5}  {in_words(finding.words)}")
+    for group in finding.examples[:SHOWN_NAMES]:
+        names = [inspection.shown_name(path, folder) for path in dict.fromkeys(group)]
+        print(f"           {'  '.join(names)}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import signal
+import subprocess
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ from PIL import Image
 import check_data
 import train_cut
 from commands.inspection import advice, timing
+from commands.inspection.result import Result, cost_in_words
 from commands.pages.words import duration
 from data import inspection
 from errors import UserError
@@ -172,7 +175,9 @@ def test_what_training_refuses_is_a_finding(tmp_path, capsys):
     (folder / "trainB" / "3.png").unlink()
     arguments = ["--dataroot", str(folder), "--workers", "0", "--device", "cpu"]
     check_data.main([*arguments, "--layout", "pairs"])
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    out = capsys.readouterr().out
+    assert out.index("training does not start") < out.index("Advice")
+    found = json.loads(out.splitlines()[-1])
     refused = next(one for one in found["findings"] if one["kind"] == "refused")
     assert "have no partner of their name" in refused["words"]
     assert "cost" not in found["advice"]
@@ -182,6 +187,37 @@ def test_a_step_that_takes_too_long_is_stopped(tmp_path):
     found = advice.Advice("train_cut.py", {"dataroot": str(clean(tmp_path))}, [], None)
     cost = timing.measure_cost(found, "cpu", workers=0, limit_seconds=0.2)
     assert cost == timing.Refused(False, "fewer than 2 steps in 0 s, too slow to measure")
+
+
+def test_findings_are_printed_before_the_steps_and_sigterm_leaves_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    folder, temporary = clean(tmp_path / "data"), tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(timing.tempfile, "tempdir", str(temporary))
+    children = []
+
+    class Ended(subprocess.Popen):
+        def communicate(self, *arguments, **more):
+            children.append(self)
+            assert list(temporary.iterdir()) and "finding" in capsys.readouterr().out
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().communicate(*arguments, **more)
+
+    monkeypatch.setattr(timing.subprocess, "Popen", Ended)
+    with pytest.raises(SystemExit) as end:
+        check_data.main(["--dataroot", str(folder), "--workers", "0", "--device", "cpu"])
+    assert end.value.code == 128 + signal.SIGTERM
+    assert children[0].returncode == -signal.SIGKILL and not list(temporary.iterdir())
+
+
+def test_a_long_training_gets_a_first_look():
+    def words(images_per_second):
+        cost = timing.Cost(images_per_second, 1_000_000, 1.0, 4)
+        return cost_in_words(Result(None, [], None, cost))
+
+    assert "add --total_images 36000;" in words(10.0)
+    assert "--total_images" not in words(100.0)
 
 
 @pytest.mark.parametrize(

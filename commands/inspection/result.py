@@ -16,6 +16,8 @@ SEVERITIES = {
     inspection.LOOK: "look",
 }
 
+LONG_SECONDS = 12 * 3600  # of a training that wants a first look before its end
+
 
 class Result(NamedTuple):
     """What was found, and what is advised."""
@@ -101,11 +103,18 @@ def cost_in_words(result: Result) -> str:
         return "Not timed."
     if isinstance(cost, Refused):
         return f"Not timed: {cost.words}."
-    return (
+    words = (
         f"{cost.total_images:,} images at {cost.images_per_second:.3g} a second on this machine: "
         f"{duration(cost.seconds)}, with {cost.peak_memory_gb:.1f} GB of memory (from "
         f"{cost.steps} steps)."
     )
+    if cost.seconds > LONG_SECONDS:
+        first = round(3600 * cost.images_per_second)
+        words += (
+            f" For a first look after an hour, add --total_images {first}; the same command "
+            "without it goes on from there."
+        )
+    return words
 
 
 def in_words(words: str) -> str:

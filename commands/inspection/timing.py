@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ def measure_cost(advice: Advice, device: str, workers: int, limit_seconds: float
     The steps after the first are timed. What is done after `limit_seconds` is what counts.
     """
     batch = int(advice.options.get("batch_size", _preset_batch(advice)))
-    with tempfile.TemporaryDirectory(prefix="check_data-") as folder:
+    with _exit_at_sigterm(), tempfile.TemporaryDirectory(prefix="check_data-") as folder:
         run_dir = Path(folder) / "run"
         own = {
             "run_dir": run_dir,
@@ -96,6 +97,16 @@ def measure_cost(advice: Advice, device: str, workers: int, limit_seconds: float
         max(line["peak_memory_gb"] for line in lines),
         len(timed),
     )
+
+
+@contextmanager
+def _exit_at_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit, so that process and folder are removed."""
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _preset_batch(advice: Advice) -> int:

@@ -62,12 +62,14 @@ class RunPage:
             self._draw_walk(record)
         measurements = measured(record)
         now = datetime.now().astimezone()
+        state = state_of(record, going_on, failure)
         return render(
             "run.html",
             name=record.name,
             subject=words.subject(record),
             settings=words.settings(record),
-            state=state_of(record, going_on, failure),
+            state=state,
+            renewed=seconds_to_next_save(record) if state.kind == "training" else None,
             written=now.isoformat(timespec="seconds"),
             written_in_words=f"{now:%d %B %Y, %H:%M}",
             percent=_percent(record),
@@ -120,6 +122,12 @@ def state_of(record: Record, going_on: bool, failure: str = "") -> State:
         left = words.duration((record.total_images - record.images) / speed)
         return State("training", f"Training, about {left} left")
     return State("stopped", f"Stopped at {record.images:,} images")
+
+
+def seconds_to_next_save(record: Record) -> int | None:
+    """Return after how many seconds a run that trains writes its page again, None if unknown."""
+    speed, images = words.speed(record), record.options.get("save_every")
+    return max(1, round(images / speed)) if speed and images else None
 
 
 def facts(record: Record) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from tests.data.inspection.folders import scene
 
 OPTIONS = {
     "total_images": 4000,
+    "save_every": 1000,
     "batch_size": 4,
     "crop_size": 64,
     "load_size": 70,

@@ -1,14 +1,18 @@
 """Pages in a real browser: nothing fails, nothing is requested, sliders move, curves draw."""
 
+import re
 import shutil
+from datetime import datetime, timedelta
 
 import pytest
+import torch
 
 import check_data
 import data
 import generate
 import report
 import translate
+from commands.pages.run_page import RunPage
 from tests.data.inspection.folders import pairs, scene
 from tests.fixtures.draw_old_runs import OLD_RUNS
 from tests.pages.browser import browser, needs_browser
@@ -44,6 +48,19 @@ def drawn_charts(page):
         "[...document.querySelectorAll('.plot')].map("
         "plot => plot.querySelectorAll('.scatterlayer .trace path.js-line').length)"
     )
+
+
+def test_a_page_that_a_killed_run_left_says_that_it_is_old(opened, tmp_path):
+    run = run_folder(tmp_path / "run", images=2000, previews=0)
+    text = RunPage(run, torch.device("cpu")).text(going_on=True)
+    (renewed,) = re.findall(r'data-renewed="(\d+)"', text)
+    for seconds_ago, is_old in ((int(renewed), False), (700 + 3 * int(renewed), True)):
+        then = datetime.now().astimezone() - timedelta(seconds=seconds_ago)
+        shown = re.sub(r'data-written="[^"]*"', f'data-written="{then.isoformat()}"', text)
+        (tmp_path / "page.html").write_text(shown, encoding="utf-8")
+        opened.look(tmp_path / "page.html")
+        drawn_charts(opened.page)
+        assert ("not renewed since" in opened.page.locator(".written").inner_text()) == is_old
 
 
 def test_the_page_of_a_translator(opened, tmp_path):
