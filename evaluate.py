@@ -45,8 +45,11 @@ class Options(metrics.Measures):
     num: int = 0
     """Number of pictures for --checkpoint to generate from noise, the same ones as generate.py's;
     0: translate --source."""
+    batch_statistics: bool = False
+    """For --source: translate as the pix2pix paper does, as in translate.py: batch norm with each
+    picture's own statistics, and dropout on, drawn from --seed and the picture's name."""
     seed: int = 0
-    """For --num, as in generate.py."""
+    """For --num, as in generate.py; for --batch_statistics, as in translate.py."""
     truncation: float = 1.0
     """For --num, as in generate.py; published numbers use 1."""
     save_stats: Path | None = None
@@ -112,13 +115,20 @@ def check_checkpoint(options: Options) -> None:
     """Raise UserError for incompatible options of --checkpoint."""
     if options.num < 0 or options.num == 1:
         raise UserError(f"--num {options.num}: give 2 or more, or 0 for a translator")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: below 0; give 0 or more")
+    if options.batch_statistics and options.source is None:
+        raise UserError(
+            "--batch_statistics: is for the translations of --source; give it with --checkpoint, "
+            "or leave this out"
+        )
     if not options.num:
-        for name, value, plain in (
-            ("seed", options.seed, 0),
-            ("truncation", options.truncation, 1),
-        ):
-            if value != plain:
-                raise UserError(f"--{name} {value}: is for --num only; leave it out")
+        if options.seed and not options.batch_statistics:
+            raise UserError(
+                f"--seed {options.seed}: is for --num and --batch_statistics only; leave it out"
+            )
+        if options.truncation != 1:
+            raise UserError(f"--truncation {options.truncation}: is for --num only; leave it out")
         if (options.checkpoint is None) != (options.source is None):
             raise UserError(
                 "--checkpoint and --source: one without the other; give both or neither, or --num "
@@ -135,8 +145,6 @@ def check_checkpoint(options: Options) -> None:
     for name, value in (("source", options.source), ("direction", options.direction)):
         if value is not None:
             raise UserError(f"--num {options.num}: given together with --{name}; leave one out")
-    if options.seed < 0:
-        raise UserError(f"--seed {options.seed}: below 0; give 0 or more")
     if not 0 <= options.truncation <= 1:
         raise UserError(f"--truncation {options.truncation}: outside 0 to 1; give 1 for no change")
     pairs = [name for name in options.names if name in metrics.OF_PAIRS]
@@ -203,7 +211,9 @@ def evaluate(
         "n_real": found_real.count if found_real else None,
         "n_fake": found_fake.count if found_fake else None,
         **({"real_preprocess": seen_as} if seen_as else {}),
-        **({"seed": options.seed, "truncation": options.truncation} if options.num else {}),
+        **({"batch_statistics": True} if options.batch_statistics else {}),
+        **({"seed": options.seed} if options.num or options.batch_statistics else {}),
+        **({"truncation": options.truncation} if options.num else {}),
         "weights_sha256": origin.weights_sha256,
         "weights_published": evaluator.published if origin.weights_sha256 else None,
         "exact": options.exact,
@@ -244,7 +254,10 @@ def translated(options: Options, device: torch.device) -> pictures.TranslatedPic
     files = data.list_images(options.source, "--source")
     sources = pictures.file_pictures(label, files, options.source, options.workers, source)
     network = saved.network.to(device)
-    return pictures.TranslatedPictures(label, sources, network, device, target)
+    models.use_winograd(network)
+    return pictures.TranslatedPictures(
+        label, sources, network, device, target, options.batch_statistics, options.seed
+    )
 
 
 def sampled(

@@ -1,8 +1,9 @@
-"""Draw synthetic data sets, and score translations of them.
+"""Draw synthetic data sets and films, and score translations of them.
 
 $ python pocket.py draw --output DIR            horses and zebras, unpaired, with test masks
 $ python pocket.py draw --output DIR --pairs    label maps and zebras, paired
 $ python pocket.py shapes --output DIR          circles, rings, squares, triangles (train_gan.py)
+$ python pocket.py film --output clip.mp4        a camera moves over horses, with sound (needs PyAV)
 $ python pocket.py score --data DIR --translated DIR --sheet FILE
 $ python pocket.py recognize --samples DIR --sheet FILE    of shapes from generate.py
 """
@@ -23,6 +24,7 @@ import models
 import training
 from commands import cli, shapes
 from commands.options import check_least
+from commands.translation import film_kinds
 from errors import UserError
 
 COLUMNS = ("translation", "untranslated input")
@@ -64,6 +66,26 @@ class Shapes:
     """Total number of pictures."""
     seed: int = 0
     """Seed of the shapes."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """Draw a film: a camera moves over scenes with horses, and a tone sounds. Needs PyAV."""
+
+    output: Path
+    """Film to write, such as clip.mp4."""
+    size: int = 64
+    """Side of the frames in pixels, even."""
+    frames: int = 96
+    """Number of frames."""
+    rate: int = 24
+    """Frames in a second."""
+    step: int = 1
+    """Pixels by which the picture moves from frame to frame."""
+    wobble: float = 0.0
+    """By how much the daylight wobbles, as a part of the brightness; 0: not at all."""
+    seed: int = 0
+    """Seed of the scenes."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +132,22 @@ def draw_shapes(options: Shapes) -> None:
     check_least(options, size=8, count=len(data.SHAPES), seed=0)
     with disk_errors_reported(options.output):
         data.write_shapes(options.output, options.count, options.size, options.seed)
+
+
+def draw_film(options: Film) -> None:
+    """Write the film."""
+    check_least(options, size=16, frames=1, rate=1, step=0, seed=0)
+    if options.size % 2 or not 0 <= options.wobble < 1:
+        raise UserError(
+            f"--size {options.size} --wobble {options.wobble}: give an even size, and a wobble "
+            "from 0 to below 1"
+        )
+    film_kinds.check_installed("--output", options.output)
+    from commands.translation.film_drawing import write_film  # needs PyAV
+
+    drawn = data.draw_film(options.seed, options.size, options.frames, options.step, options.wobble)
+    sound = data.tone(options.frames / options.rate)
+    write_film(options.output, drawn.frames(), rate=options.rate, sound=sound)
 
 
 @contextmanager
@@ -279,8 +317,9 @@ def colour_distance(pictures: Tensor, truth: Tensor, where: Tensor) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `draw`, `shapes`, `score` or `recognize`."""
-    commands = {Draw: draw, Shapes: draw_shapes, Score: score, Recognize: recognize}
+    """Run `draw`, `shapes`, `film`, `score` or `recognize`."""
+    commands = {Draw: draw, Shapes: draw_shapes, Film: draw_film}
+    commands |= {Score: score, Recognize: recognize}
     options = cli.parse_one_of(list(commands), arguments, __doc__)
     commands[type(options)](options)
 

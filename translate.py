@@ -1,8 +1,9 @@
-"""Translate a picture or a folder of pictures with a trained generator.
+"""Translate a picture, a folder of pictures or a film with a trained generator.
 
 Reads a run folder, a .safetensors file of a run, or a .pth state dict of the official CycleGAN,
 pix2pix and CUT programs, whose architecture is inferred from the file. All pictures of a folder are
-translated at their own size and written as PNG, with subfolders and names kept.
+translated at their own size and written as PNG, with subfolders and names kept. A film keeps its
+sound and the times of its frames.
 """
 
 import sys
@@ -14,11 +15,19 @@ from typing import Literal
 import data
 import models
 import training
-from commands import cli, outputs
+from commands import cli
 from commands.options import check_least
 from commands.pages.gallery import Gallery
-from commands.translation.files import batches, plan_outputs
-from commands.translation.tiling import Translator, check_tile_options, translate_in_tiles
+from commands.translation import film_kinds
+from commands.translation.files import plan_outputs
+from commands.translation.folders import (
+    Translator,
+    add_to_gallery,
+    add_written,
+    already_written,
+    translate_files,
+)
+from commands.translation.tiling import check_tile_options, translate_in_tiles
 from data.bands import BAND_ENDINGS
 from errors import UserError
 
@@ -32,9 +41,10 @@ class Options:
     checkpoint: Path
     """Run folder, .safetensors file, or official .pth."""
     input: Path
-    """Picture, or folder of pictures."""
+    """Picture, folder of pictures, or film."""
     output: Path
-    """Picture (.png; with --tile also .tif) to write, or folder."""
+    """Picture (.png; with --tile also .tif) to write, or folder; for a film .mp4, .mov, .mkv,
+    .webm, .gif or .webp."""
     direction: Literal["a2b", "b2a"] | None = None
     """For a CycleGAN run: which of its generators, from A to B or from B to A."""
     batch_statistics: bool = False
@@ -47,8 +57,18 @@ class Options:
     gallery: bool = False
     """Write index.html into the folder of --output, a page with each translation over its source,
     with a slider between them."""
-    batch_size: int = 1
-    """Maximum batch size; only consecutive files of equal size are batched."""
+    side: Literal["A", "B"] | None = None
+    """The inputs are side-by-side pictures, as in pix2pix's data sets: translate the left half (A)
+    or the right half (B)."""
+    resume: bool = False
+    """Leave out pictures whose translation is in --output already, whole and of the right size."""
+    batch_size: int | Literal["auto"] = 1
+    """Maximum batch size of pictures of equal size; auto: what half of the free memory holds, up to
+    16 on a GPU and 4 on a CPU."""
+    workers: int = 2
+    """Worker processes for reading a folder; 0 reads in the main process."""
+    steady: int = 1
+    """For a film: average the statistics of instance norms over so many frames, against flicker."""
     tile: int = 0
     """Side in pixels of the tiles in which large pictures are translated, such as 512, with the
     result that the whole picture at once would have; 0: no tiles. --output may then end with .tif,
@@ -63,58 +83,107 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Translate all pictures; at the end raise UserError that names the unreadable ones."""
+    """Translate pictures or a film."""
     options = cli.parse(Options, arguments)
-    check_least(options, batch_size=1, seed=0)
-    check_tile_options(options, batch_statistics=options.batch_statistics, gallery=options.gallery)
-    device = training.choose_device(options.device, training.Processes())
+    check_least(options, seed=0, workers=0, steady=1)
+    if options.batch_size != "auto":
+        check_least(options, batch_size=1)
+    check_tile_options(
+        options,
+        batch_statistics=options.batch_statistics,
+        gallery=options.gallery,
+        side=options.side is not None,
+    )
+    if film_kinds.is_film(options.input, options.output):
+        translate_a_film(options)
+    else:
+        translate_pictures(options)
+
+
+def translate_pictures(options: Options) -> None:
+    """Translate all pictures; at the end raise UserError that names the unreadable ones."""
+    if options.steady > 1:
+        raise UserError(f"--steady {options.steady}: is for films; leave it out")
     targets = plan_outputs(options.input, options.output, ENDINGS[options.tile > 0])
     gallery = open_gallery(options, targets)
+    translator = open_translator(options)
+    unreadable: dict[Path, str] = {}
+    written = already_written(targets, options.side) if options.resume else []
+    if gallery:
+        add_written(gallery, translator, written, targets)
+    done_before = {*written}
+    left = {path: target for path, target in targets.items() if path not in done_before}
+    if options.tile:
+        translate_in_tiles(translator, left, options, unreadable)
+        report(options, len(targets), len(written), unreadable, gallery)
+        return
+    folder = options.input if options.input.is_dir() else None
+    with training.LiveLine(
+        len(targets), done=len(written), label="translating", unit="pictures"
+    ) as line:
+        for done in translate_files(translator, left, folder, options.workers, unreadable):
+            if gallery:
+                add_to_gallery(gallery, translator, done, targets)
+            line.advance(len(done.paths))
+    report(options, len(targets), len(written), unreadable, gallery)
+
+
+def translate_a_film(options: Options) -> None:
+    """Translate a film, frame by frame."""
+    for name, value in (
+        ("gallery", options.gallery),
+        ("resume", options.resume),
+        ("side", options.side),
+        ("tile", options.tile),
+    ):
+        if value:
+            raise UserError(f"--{name}: is for pictures, and --input is a film; leave it out")
+    if options.steady > 1 and options.batch_statistics:
+        raise UserError(f"--steady {options.steady}: not with --batch_statistics; leave one out")
+    film_kinds.kind_of(options.output)
+    film_kinds.check_installed("--input", options.input)
+    from commands.translation.films import translate_film  # needs PyAV
+
+    translate_film(open_translator(options), options.input, options.output, options.steady)
+
+
+def open_translator(options: Options) -> Translator:
+    """Read the checkpoint, and prepare its network for the device."""
+    device = training.choose_device(options.device, training.Processes())
     saved = models.load_generator(
         options.checkpoint, "--checkpoint", options.direction, "use generate.py"
     )
     network = saved.network.to(device)
-    source, target = data.contents_of(
+    contents = data.contents_of(
         saved.description, network.in_channels, network.out_channels, "--checkpoint"
     )
-    if options.tile:
-        translator = Translator(network, source, target, options.checkpoint)
-        tell_written(options, targets, translate_in_tiles(translator, targets, options))
-        return
-    batch_size = 1 if options.batch_statistics else options.batch_size
-    unreadable: dict[Path, str] = {}
-    with training.LiveLine(len(targets), label="translating", unit="pictures") as line:
-        for paths, pictures in batches(list(targets), source, batch_size, unreadable):
-            translated = models.translate(
-                network,
-                pictures.to(device),
-                batch_statistics=options.batch_statistics,
-                seed=seed_of(paths[0], options),
-            ).cpu()
-            for path, picture, view in zip(
-                paths, translated, source.to_view(pictures), strict=True
-            ):
-                image = outputs.as_image(picture, target, options.checkpoint)
-                outputs.write_png(targets[path], "--output", image)
-                if gallery:
-                    shown = data.RGB.to_image(target.to_view(picture[None])[0])
-                    gallery.add(targets[path], shown, data.RGB.to_image(view))
-            line.advance(len(paths))
+    models.use_winograd(network)
+    return Translator(
+        network,
+        *contents,
+        options.checkpoint,
+        batch_size=options.batch_size,
+        batch_statistics=options.batch_statistics,
+        seed=options.seed,
+        side=options.side,
+    )
+
+
+def report(
+    options: Options, total: int, before: int, unreadable: dict[Path, str], gallery: Gallery | None
+) -> None:
+    """Say what was written; raise UserError that names the pictures that cannot be read."""
+    written = total - before - len(unreadable)
+    there = f", {before} were there" if options.resume else ""
+    print(f"{written} pictures written to {options.output}{there}", file=sys.stderr)
     if gallery:
-        written = len(targets) - len(unreadable)
-        words = f"{written} pictures of {options.input}, translated by {options.checkpoint}"
+        count = total - len(unreadable)
+        words = f"{count} pictures of {options.input}, translated by {options.checkpoint}"
         print(f"gallery: {gallery.write(options.output.resolve().name, words)}", file=sys.stderr)
-    tell_written(options, targets, unreadable)
-
-
-def tell_written(options: Options, targets: dict[Path, Path], unreadable: dict[Path, str]) -> None:
-    """Print how many pictures were written; raise UserError that names the unreadable ones."""
-    written = len(targets) - len(unreadable)
-    print(f"{written} pictures written to {options.output}", file=sys.stderr)
     if unreadable:
         names = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(
-            f"--input {options.input}: {len(unreadable)} of {len(targets)} pictures cannot be "
+            f"--input {options.input}: {len(unreadable)} of {total} pictures cannot be "
             f"read, repair or remove them: {names}"
         )
 
@@ -126,13 +195,6 @@ def open_gallery(options: Options, targets: dict[Path, Path]) -> Gallery | None:
     if options.output in targets.values():
         raise UserError(f"--gallery: --output {options.output} is one picture; give a folder")
     return Gallery(options.output, "--output")
-
-
-def seed_of(path: Path, options: Options) -> int:
-    """Return the seed of a picture's dropout, which depends only on --seed and its name."""
-    folder = options.input if options.input.is_dir() else path.parent
-    (name,) = data.names_below([path], folder)
-    return training.seed_for(options.seed, 0, f"translate {name}")
 
 
 if __name__ == "__main__":

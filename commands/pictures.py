@@ -13,6 +13,7 @@ from torch import nn
 import data
 import metrics
 import models
+import training
 from commands.options import RunOptions
 from errors import UserError
 
@@ -63,9 +64,9 @@ def file_pictures(
 
 @dataclass(frozen=True)
 class TranslatedPictures:
-    """A generator's translations, identical to the PNG files that translate.py writes.
+    """A generator's translations, those of the PNG files that translate.py writes.
 
-    target: the content of the generator's outputs.
+    target: the content of the generator's outputs. batch_statistics, seed: as in translate.py.
     """
 
     label: str
@@ -73,6 +74,8 @@ class TranslatedPictures:
     generator: nn.Module
     device: torch.device
     target: data.Content = data.RGB
+    batch_statistics: bool = False
+    seed: int = 0
 
     @property
     def files(self) -> Sequence[Path]:
@@ -89,11 +92,21 @@ class TranslatedPictures:
         for found in self.sources.read(indices):
             pixels = found.pixels
             if pixels is not None:
-                translated = models.translate(self.generator, pixels[None].to(self.device))
+                translated = models.translate(
+                    self.generator,
+                    pixels[None].to(self.device),
+                    batch_statistics=self.batch_statistics,
+                    seed=translation_seed(self.seed, self.names[found.index]),
+                )
                 found = found._replace(
                     pixels=data.to_levels(self.target.to_view(translated)[0]).cpu()
                 )
             yield found
+
+
+def translation_seed(seed: int, name: str) -> int:
+    """Return the seed of a picture's dropout: a function of the command's seed and its name."""
+    return training.seed_for(seed, 0, f"translate {name}")
 
 
 @dataclass(frozen=True)

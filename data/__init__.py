@@ -9,7 +9,7 @@ from data.batch import (
     TranslationDataset,
 )
 from data.content import MOST_CLASSES, RGB, Content, contents_of, label_colours
-from data.decode import UnreadableImageError, decode_image, decode_plainly
+from data.decode import UnreadableImageError, decode_image, decode_plainly, header_size
 from data.files import (
     IMAGE_EXTENSIONS,
     Domains,
@@ -27,6 +27,7 @@ from data.paired import PairedFiles, decode_pair
 from data.pairs import Pair, Pairs, find_pairs, find_pictures
 from data.pixels import from_levels, to_image, to_levels, to_tensor
 from data.pocket import REGIONS, render_scene, write_pocket
+from data.pocket_film import SOUND_RATE_HZ, DrawnFilm, draw_film, tone
 from data.pocket_pairs import render_labelled_scene, write_pocket_pairs
 from data.pocket_shapes import SHAPES, render_shape, write_shapes
 from data.preflight import check_pairs, check_sizes
@@ -35,6 +36,7 @@ from data.reading import (
     Decode,
     ReadImage,
     content_pixels,
+    label_mistake,
     plain_levels,
     prepared_levels,
     read_images,
@@ -53,8 +55,10 @@ __all__ = [
     "REGIONS",
     "RGB",
     "SHAPES",
+    "SOUND_RATE_HZ",
     "Content",
     "Decode",
+    "DrawnFilm",
     "Domains",
     "EndlessDataset",
     "Finding",
@@ -84,6 +88,7 @@ __all__ = [
     "decode_image",
     "decode_pair",
     "decode_plainly",
+    "draw_film",
     "find_domains",
     "find_pairs",
     "find_pictures",
@@ -91,7 +96,9 @@ __all__ = [
     "from_levels",
     "generator_for",
     "glance",
+    "header_size",
     "label_colours",
+    "label_mistake",
     "list_images",
     "names_below",
     "plain_levels",
@@ -106,6 +113,7 @@ __all__ = [
     "to_image",
     "to_levels",
     "to_tensor",
+    "tone",
     "viewed_levels",
     "write_pocket",
     "write_pocket_pairs",

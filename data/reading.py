@@ -28,7 +28,7 @@ class ReadImage(NamedTuple):
     index: int
     pixels: Tensor | None
     reason: str  # "" where the file was read
-    loss: str  # what Pillow's conversion to RGB dropped; "" for nothing
+    loss: str  # what the decoder lost or found wrong; "" for nothing
 
 
 Decode = Callable[[object], tuple[Tensor, str]]
@@ -106,6 +106,15 @@ def source_of_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor
 def target_of_pair(pair: Pair, source: Content, target: Content) -> tuple[Tensor, str]:
     """Decode the target of a pair for metrics: uint8 RGB [3, H, W]."""
     return _seen(target.to_tensor(decode_target(pair, target)), target), ""
+
+
+def label_mistake(pair: Pair, content: Content) -> tuple[Tensor, str]:
+    """Return no pixels, and why the source of a pair is no label map of `content`; "" if it is."""
+    try:
+        decode_source(pair, content)
+    except UserError as mistake:
+        return torch.empty(0), str(mistake)
+    return torch.empty(0), ""
 
 
 def _seen(pixels: Tensor, content: Content) -> Tensor:

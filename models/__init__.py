@@ -23,9 +23,10 @@ from models.execution import (
     forced_few_launches,
     layout_for,
 )
+from models.footprint import PassMemory
 from models.gan import Sampler
 from models.heads import build_head
-from models.inference import in_mode, translate, translate_with_gradient
+from models.inference import in_mode, translate, translate_with_gradient, translating
 from models.initialization import initialize
 from models.noise import NoiseSource
 from models.official import official_state, save_official
@@ -45,11 +46,14 @@ from models.saved import (
     load_sampler,
     makes_from_noise,
     read_saved,
+    sampler_of,
     save_generator,
 )
-from models.stylegan2 import Stylegan2Generator
+from models.steady import has_instance_norms, steady_norms
+from models.stylegan2 import Stylegan2Generator, use_noise_table
 from models.unet import UnetGenerator
 from models.views import COLOURS, Policy, draw_views, make_views
+from models.winograd import use_winograd
 
 __all__ = [
     "CLASSIFIER_FILE",
@@ -69,6 +73,7 @@ __all__ = [
     "save_classifier",
     "save_encoder",
     "NoiseSource",
+    "PassMemory",
     "PatchProjector",
     "Policy",
     "Sampler",
@@ -88,6 +93,7 @@ __all__ = [
     "few_launches",
     "forced_few_launches",
     "gan",
+    "has_instance_norms",
     "in_mode",
     "initialize",
     "join_lab",
@@ -102,10 +108,15 @@ __all__ = [
     "read_saved",
     "route_queries",
     "run_together",
+    "sampler_of",
     "save_generator",
     "save_official",
     "select_queries",
     "split_lab",
+    "steady_norms",
     "translate",
     "translate_with_gradient",
+    "translating",
+    "use_noise_table",
+    "use_winograd",
 ]

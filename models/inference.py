@@ -1,7 +1,8 @@
 """Inference for pictures of any size, shared by previews and `translate.py`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,21 @@ def translate(
 
     pictures: float [B, C, H, W] in [-1, 1]. Returns float32 [B, C', H, W] in [-1, 1].
     """
-    if batch_statistics:
-        mode = _like_training(generator, seed, len(pictures))
-    else:
-        mode = in_mode(generator, training=False)
-    with mode:
+    if not batch_statistics:
+        with translating(generator) as translated:
+            return translated(pictures)
+    with _like_training(generator, seed, len(pictures)):
         return _at_own_size(generator, pictures)
+
+
+@contextmanager
+def translating(generator: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Yield a function that translates as `translate` does by default, for the block's length.
+
+    The modes are set once, so several threads may call the function at the same time.
+    """
+    with in_mode(generator, training=False):
+        yield partial(torch.no_grad()(_at_own_size), generator)
 
 
 def translate_with_gradient(generator: nn.Module, pictures: Tensor) -> Tensor:

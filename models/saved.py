@@ -63,6 +63,11 @@ def load_sampler(
     saved = None if both_ways else read_saved(path, option)
     if saved is None or not makes_from_noise(saved):
         raise UserError(f"{option} {path}: a translator, not a generator from noise; {remedy}")
+    return sampler_of(saved, path, option)
+
+
+def sampler_of(saved: SavedGenerator, path: Path, option: str) -> Sampler:
+    """Return the sampler of a generator from noise; UserError for a description that is wrong."""
     about = saved.description
     try:
         return Sampler(

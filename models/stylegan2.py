@@ -17,6 +17,8 @@ from models.noise import NoiseSource
 from models.passes import run_with_features
 from models.resampling import FixedFilter
 
+NOISE_PERIOD = 2**20  # pixels
+
 
 class Blur(FixedFilter):
     """Filter [B, C, H, W] with [1, 3, 3, 1] x [1, 3, 3, 1] / 64 * gain after zero padding."""
@@ -131,8 +133,9 @@ class DoublingConv(EqualizedLayer):
 class NoiseInjection(nn.Module):
     """Add noise, one value per pixel, times one learned weight that starts at 0.
 
-    In training mode the noise comes from the network's `NoiseSource`. In eval mode it is one fixed
-    map for all pictures, so that a translation is deterministic and independent of the batch.
+    In training mode the noise comes from the network's `NoiseSource`. In eval mode it is the same
+    for all pictures (`fixed_noise`), so that a translation is deterministic and independent of the
+    batch and the device.
     """
 
     def __init__(self, noise: NoiseSource):
@@ -145,9 +148,44 @@ class NoiseInjection(nn.Module):
         if self.training:
             noise = self.noise.normal((x.shape[0], 1, *x.shape[2:]), x.device)
         else:
-            fixed = torch.Generator(x.device).manual_seed(0)
-            noise = torch.randn(1, 1, *x.shape[2:], generator=fixed, device=x.device)
+            noise = fixed_noise(*x.shape[2:]).to(x.device)
         return x + self.weight * noise.to(x.dtype)
+
+
+def fixed_noise(height: int, width: int) -> Tensor:
+    """Return noise [1, 1, H, W]: pixel (y, x) is number (y W + x) mod 2^20 of a fixed sequence."""
+    count = height * width
+    drawn = noise_sequence(min(count, NOISE_PERIOD))
+    return drawn.repeat(-(-count // NOISE_PERIOD))[:count].view(1, 1, height, width)
+
+
+def noise_sequence(count: int) -> Tensor:
+    """Return the first `count` numbers of the sequence, standard normal, on the CPU."""
+    # PyTorch draws 16 numbers at a time; a count that is no multiple would change the last ones.
+    seeded = torch.Generator().manual_seed(0)
+    return torch.randn(-(-count // 16) * 16, generator=seeded)[:count]
+
+
+class NoiseFromTable(nn.Module):
+    """`NoiseInjection` in eval mode with the sequence in a buffer, for exported programs."""
+
+    def __init__(self, injection: NoiseInjection):
+        super().__init__()
+        self.weight = injection.weight
+        self.register_buffer("table", noise_sequence(NOISE_PERIOD).to(self.weight.dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add noise to [B, C, H, W]."""
+        height, width = x.shape[2:]
+        places = torch.arange(height * width, device=x.device).remainder(NOISE_PERIOD)
+        return x + self.weight * self.table.index_select(0, places).view(1, 1, height, width)
+
+
+def use_noise_table(network: nn.Module) -> None:
+    """Replace each `NoiseInjection` of a network by a `NoiseFromTable`, for inference only."""
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, NoiseInjection):
+            network.set_submodule(name, NoiseFromTable(layer))
 
 
 class StyledConv(nn.Module):

@@ -17,7 +17,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 LIMIT_SECONDS = 240
 THREADS = int(os.environ.get("PAIRLESS_TEST_THREADS", "1"))
-COMMANDS = ["app", "check_data", "evaluate", "generate", "export_official", "translate"]
+COMMANDS = ["app", "check_data", "evaluate", "generate", "export", "translate"]
 COMMANDS += ["train_cut", "train_cyclegan", "train_features", "train_gan", "train_pix2pix"]
 
 # The first optimizer of a process imports torch._dynamo, which takes longer than a tiny run.

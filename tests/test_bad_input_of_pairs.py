@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import evaluate
-import export_official
+import export
 import models
 import train_cyclegan
 import train_pix2pix
@@ -152,12 +152,12 @@ def test_a_label_beyond_the_classes(split, refuses, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_label_beyond_the_classes_that_is_met_late(workers, refuses, tmp_path):
+def test_a_label_beyond_the_classes_is_found_before_training(workers, refuses, tmp_path):
     dataroot = label_maps(tmp_path / "data")
     Image.fromarray(np.full((44, 44), 9, np.uint8)).save(dataroot / "trainA" / "3.png")
-    words = ("trainA/3.png", "label 9", "--source_classes 5")
-    more = ("--workers", workers, "--epoch_images", 4, "--total_images", 8)
-    refuses(dataroot, *RESNET, "--source_classes", 5, *more, words=words)
+    words = ("1 of 8 label maps", "trainA/3.png", "label 9", "--source_classes 5")
+    refuses(dataroot, *RESNET, "--source_classes", 5, "--workers", workers, words=words)
+    assert not (tmp_path / "run").exists()
 
 
 def test_pictures_given_as_label_maps(refuses, pairs):
@@ -224,8 +224,8 @@ def test_checkpoints_that_do_not_tell_what_to_do(
     place = ["--source", pairs / "testA", "--real", pairs / "testB", "--metrics", "l1"]
     assert all(word in fails(evaluate, [*given, *place]) for word in words)
     if more or checkpoint == "both":
-        place = ["--output", tmp_path / "out.pth"]
-        assert all(word in fails(export_official, [*given, *place]) for word in words)
+        place = ["--format", "official", "--output", tmp_path / "out.pth"]
+        assert all(word in fails(export, [*given, *place]) for word in words)
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.pth").exists()
 
 

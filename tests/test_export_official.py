@@ -1,9 +1,9 @@
-"""export_official.py run for real: what it writes, where it does not, exit codes."""
+"""export.py --format official run for real: what it writes, where it does not, exit codes."""
 
 import pytest
 import torch
 
-import export_official
+import export as exporter
 import models
 from errors import UserError
 from models.resnet_generator import ResnetGenerator, ResnetSizes
@@ -30,8 +30,8 @@ FILTERS = {  # what the official file has beside our weights
 
 
 def export(checkpoint, output, *more):
-    arguments = ["--checkpoint", checkpoint, "--output", output, *more]
-    export_official.main([str(argument) for argument in arguments])
+    arguments = ["--format", "official", "--checkpoint", checkpoint, "--output", output, *more]
+    exporter.main([str(argument) for argument in arguments])
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -94,7 +94,15 @@ def test_places_that_cannot_be_written_are_named(checkpoint, tmp_path):
 
 def test_the_command_ends_with_its_exit_code(checkpoint, tmp_path, command):
     output = tmp_path / "out.pth"
-    arguments = ("export_official.py", "--checkpoint", checkpoint, "--output", output)
+    arguments = (
+        "export.py",
+        "--format",
+        "official",
+        "--checkpoint",
+        checkpoint,
+        "--output",
+        output,
+    )
     finished = command(*arguments)
     assert finished.returncode == 0, finished.stderr
     assert f"UnetGenerator, {weights(checkpoint):,} weights: written to {output}" in finished.stderr

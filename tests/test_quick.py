@@ -8,7 +8,7 @@ from PIL import Image
 
 import data
 import evaluate
-import export_official
+import export
 import generate
 import models
 import pocket
@@ -81,7 +81,7 @@ def test_unpaired(drawn, script, more, loss, capsys):
     translate.main([*checkpoint, "--input", str(source), "--output", str(output)])
     assert len(list(output.glob("*.png"))) == 4
     exported = drawn / f"{run.name}.pth"
-    export_official.main([*checkpoint, "--output", str(exported)])
+    export.main([*checkpoint, "--format", "official", "--output", str(exported)])
     assert torch.load(exported, weights_only=True)
     real = ["--real", str(drawn / "unpaired" / "testB"), "--fake", str(output)]
     evaluate.main([*real, "--metrics", "swd,fid", "--features", "tests.test_quick:color_means"])

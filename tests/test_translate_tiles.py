@@ -99,6 +99,7 @@ BAD = {
     "--memory_gb 1e+09: more than this machine's": ("--tile", 32, "--memory_gb", 1e9),
     "--tile 32: not together with --batch_statistics": ("--tile", 32, "--batch_statistics"),
     "--tile 32: not together with --gallery": ("--tile", 32, "--gallery"),
+    "--tile 32: not together with --side": ("--tile", 32, "--side", "A"),
 }
 
 

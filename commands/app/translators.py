@@ -133,6 +133,7 @@ def _directions(path: Path, direction: str | None) -> Sequence[str | None]:
 def _read(path: Path, direction: str | None, device: torch.device) -> Translator:
     saved = models.load_generator(path, "--checkpoint", direction, "give checkpoints of one kind")
     network = saved.network.to(device)
+    models.use_winograd(network)
     source, target = data.contents_of(
         saved.description, network.in_channels, network.out_channels, f"--checkpoint {path}"
     )

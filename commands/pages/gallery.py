@@ -62,7 +62,8 @@ class Gallery:
             title=title,
             words=words,
             groups=[
-                (inspection.printable(name), shown) for name, shown in sorted(self.groups.items())
+                (inspection.printable(name), sorted(shown, key=lambda one: one.name))
+                for name, shown in sorted(self.groups.items())
             ],
             count=self.count,
             most=MOST_PICTURES,

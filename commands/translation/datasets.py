@@ -11,6 +11,7 @@ from torch import nn
 
 import data
 from commands import launch, pictures
+from commands.translation.label_maps import check_label_maps
 from commands.translation.options import TranslatorOptions, UnpairedOptions
 from errors import UserError
 
@@ -126,6 +127,8 @@ def open_paired(
         options.preprocess, options.load_size, options.crop_size, options.flip, size_multiple
     )
     data.check_pairs([*pairs.train, *pairs.test], preprocessing)
+    if source.kind == "labels":
+        check_label_maps(pairs, source, options.workers)
     dataset = data.PairedFiles(
         pairs,
         preprocessing,

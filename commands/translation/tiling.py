@@ -5,15 +5,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 import data
 import training
 from commands import outputs
 from commands.options import check_least, check_ranges, check_read, memory_bytes
+from commands.translation.folders import Translator
 from data.bands import write_bands
 from data.large import LargePicture, open_large
 from errors import UserError
@@ -38,15 +39,6 @@ class TileOptions(Protocol):
     memory_gb: float
 
 
-class Translator(NamedTuple):
-    """A translator, what its pictures contain, and where it came from."""
-
-    network: nn.Module
-    source: data.Content
-    target: data.Content
-    checkpoint: Path
-
-
 def check_tile_options(options: TileOptions, **without: bool) -> None:
     """Raise UserError for values that do not fit; without: other options that --tile excludes."""
     check_least(options, tile=0)
@@ -65,21 +57,22 @@ def check_tile_options(options: TileOptions, **without: bool) -> None:
 
 
 def translate_in_tiles(
-    translator: Translator, targets: Mapping[Path, Path], options: TileOptions
-) -> dict[Path, str]:
-    """Translate each picture of `targets` into its file; return the unreadable ones with reasons.
+    translator: Translator,
+    targets: Mapping[Path, Path],
+    options: TileOptions,
+    unreadable: dict[Path, str],
+) -> None:
+    """Translate each picture of `targets` into its file; record the unreadable ones with reasons.
 
     Raises UserError for tiles or a network that do not fit, and where the disk has no room.
     """
     check_tile(translator.network, options.tile)
-    unreadable: dict[Path, str] = {}
     for path, target in targets.items():
         write = partial(_translate, translator, path, target, options)
         try:
             training.write_output(target, "--output", write)
         except data.UnreadableImageError as error:
             unreadable[path] = error.reason
-    return unreadable
 
 
 def _translate(
@@ -125,8 +118,7 @@ def _read_levels(picture: LargePicture, folder: Path | None) -> Storage:
 
 def _read_picture(translator: Translator, levels: Storage, region: Region) -> Tensor:
     """Return a region of the picture, float [1, C, h, w] in [-1, 1] on the network's device."""
-    device = next(translator.network.parameters()).device
-    return translator.source.from_planes(levels.read(region)[0])[None].to(device)
+    return translator.source.from_planes(levels.read(region)[0])[None].to(translator.device)
 
 
 def _levels_of(translator: Translator, bands: Iterator[Tensor]) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ from models.gan.dcgan import (
 from models.gan.growing import resolution_px, shrink_reals, whole_level
 from models.gan.inputs import is_power_of_two
 from models.gan.interface import Discriminator, Generator
-from models.gan.latents import draw_labels, draw_latents, interpolate_spherically
+from models.gan.latents import draw_labels, draw_latents, interpolate_spherically, truncate
 from models.gan.mlp import (
     MlpDiscriminator,
     MlpDiscriminatorSizes,
@@ -106,5 +106,6 @@ __all__ = [
     "resolution_px",
     "is_power_of_two",
     "shrink_reals",
+    "truncate",
     "whole_level",
 ]

@@ -65,9 +65,9 @@ def with_one_hot(x: Tensor, labels: Tensor | None, classes: int) -> Tensor:
 
     Raises ValueError as `check_labels` does.
     """
-    check_labels(labels, classes, len(x))
+    check_labels(labels, classes, x.shape[0])
     if labels is None:
         return x
     rows = torch.eye(classes, dtype=x.dtype, device=x.device).index_select(0, labels)
-    rows = rows.view(len(x), classes, *[1] * (x.dim() - 2))
+    rows = rows.view(x.shape[0], classes, *[1] * (x.dim() - 2))
     return torch.cat([x, rows.expand(-1, -1, *x.shape[2:])], 1)

@@ -19,28 +19,42 @@ def draw_latents(
 
     The latent of a picture depends only on the seed and the picture's number.
 
-    truncation: the fraction t of the normal distribution, around its centre, that is used; each z
-    becomes sqrt(2) erfinv(t erf(z / sqrt(2))). The distribution is that of resampling all values
-    beyond the quantile (1 + t) / 2 (Brock et al. 2019, section 3.1), but each latent is moved
-    towards 0 instead of replaced. 1: z itself; 0: zeros.
+    truncation: see `truncate`.
 
     Returns float32 [count, channels] on the CPU; [0, channels] for a count of 0.
     Raises ValueError for a truncation outside [0, 1], a negative count or first, and channels
     below 1.
     """
-    if not 0 <= truncation <= 1:
-        raise ValueError(f"truncation {truncation}: give 0 (all alike) to 1 (nothing is cut off)")
+    _check_truncation(truncation)
     if channels < 1:
         raise ValueError(f"channels {channels}: below 1")
     blocks = [
         torch.randn(BLOCK, channels, generator=_generator(seed, block, "latents"))
         for block in _blocks(count, first)
     ]
-    latents = _rows(blocks, count, first, torch.zeros(0, channels))
+    return truncate(_rows(blocks, count, first, torch.zeros(0, channels)), truncation)
+
+
+def truncate(latents: Tensor, truncation: float) -> Tensor:
+    """Move latents from N(0, I) towards 0, computed in float64.
+
+    truncation: the fraction t of the normal distribution, around its centre, that is used; each z
+    becomes sqrt(2) erfinv(t erf(z / sqrt(2))). The distribution is that of resampling all values
+    beyond the quantile (1 + t) / 2 (Brock et al. 2019, section 3.1), but each latent is moved
+    towards 0 instead of replaced. 1: z itself; 0: zeros.
+
+    Returns float32 of the same shape; raises ValueError for a truncation outside [0, 1].
+    """
+    _check_truncation(truncation)
     if truncation == 1:
         return latents
     fractions = torch.erf(latents.double() / math.sqrt(2))
     return (math.sqrt(2) * torch.erfinv(truncation * fractions)).float()
+
+
+def _check_truncation(truncation: float) -> None:
+    if not 0 <= truncation <= 1:
+        raise ValueError(f"truncation {truncation}: give 0 (all alike) to 1 (nothing is cut off)")
 
 
 def draw_labels(seed: int, count: int, shares: Sequence[float], *, first: int = 0) -> Tensor:

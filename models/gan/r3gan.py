@@ -113,7 +113,7 @@ class R3ganGenerator(Generator):
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Generate pictures from latents [B, latent_channels] and labels, int64 [B]."""
         check_latents(latents, self.latent_channels)
-        check_labels(labels, self.classes, len(latents))
+        check_labels(labels, self.classes, latents.shape[0])
         if self.embedding is not None:
             latents = torch.cat([latents, self.embedding(labels)], 1)
         x = self.weights_of_basis(latents)[:, :, None, None] * self.basis

@@ -68,7 +68,7 @@ class SnganGenerator(Generator):
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Generate pictures from latents [B, latent_channels] and labels, int64 [B]."""
         check_latents(latents, self.latent_channels)
-        check_labels(labels, self.classes, len(latents))
+        check_labels(labels, self.classes, latents.shape[0])
         x = self.start(latents).view(-1, self.sizes.base_channels, FIRST_PX, FIRST_PX)
         for block in self.blocks:
             x = block(x, labels)

@@ -15,6 +15,7 @@ from models.normalization import InstanceNorm, InstanceNormReLU
 from models.resampling import BlurDownsample, BlurUpsample, ReflectionPad
 from models.resnet_generator import ResnetBlock, ResnetGenerator
 from models.stylegan2 import (
+    NOISE_PERIOD,
     Blur,
     DoublingConv,
     EqualConv2d,
@@ -23,9 +24,11 @@ from models.stylegan2 import (
     ResidualBlock,
     StyledConv,
     Stylegan2Generator,
+    noise_sequence,
 )
 from models.tiled.graph import Map, Read, then
 from models.tiled.operators import (
+    AddedNoise,
     Convolution,
     Doubling,
     Mirror,
@@ -35,6 +38,7 @@ from models.tiled.operators import (
 )
 from models.tiled.regions import Region, Span
 from models.unet import SkippedLevel, UnetGenerator, UnetLevel
+from models.winograd import WinogradConvolution, is_faster
 
 
 def graph_of(network: nn.Module, size: tuple[int, int], read: Read) -> Map:
@@ -108,7 +112,8 @@ def _(layer: InstanceNorm, x: Map) -> Map:
 @extended.register(nn.Conv2d)
 def _(layer: nn.Conv2d, x: Map) -> Map:
     stride, padding = layer.stride[0], layer.padding[0]
-    convolution = Convolution(layer.weight, layer.bias, stride, padding, padding)
+    fast = WinogradConvolution(layer, padding=0) if is_faster(layer) else None
+    convolution = Convolution(layer.weight, layer.bias, stride, padding, padding, convolve=fast)
     return then(convolution, x, channels=layer.out_channels)
 
 
@@ -183,8 +188,8 @@ def _(layer: DoublingConv, x: Map) -> Map:
 
 @extended.register(NoiseInjection)
 def _(layer: NoiseInjection, x: Map) -> Map:
-    noise = Map(1, x.size, x.reduction)  # drawn before it is read
-    return then(Pointwise(lambda y, drawn: y + layer.weight * drawn), x, noise)
+    sequence = noise_sequence(NOISE_PERIOD).to(layer.weight)
+    return then(AddedNoise(layer.weight, sequence), x)
 
 
 @extended.register(StyledConv)

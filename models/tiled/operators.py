@@ -83,8 +83,29 @@ class Norm:
 
 
 @dataclass(frozen=True, eq=False)
+class AddedNoise:
+    """The fixed noise that `NoiseInjection` adds in eval mode."""
+
+    weight: Tensor  # [1]
+    sequence: Tensor  # repeated along the pixels of the map, row by row
+    reduces: float = 1.0
+
+    length, needs = Pointwise.length, Pointwise.needs
+
+    def apply(self, windows: Sequence[Tensor], place: Place) -> Tensor:
+        """Add noise to a window [B, C, h, w]."""
+        (x,) = windows
+        rows, columns = (torch.arange(*span, device=x.device) for span in place.wanted)
+        places = rows[:, None] * place.size[1] + columns
+        return x + self.weight * self.sequence[places.remainder(len(self.sequence))]
+
+
+@dataclass(frozen=True, eq=False)
 class Convolution:
-    """A convolution with zero padding, the same along both axes."""
+    """A convolution with zero padding, the same along both axes.
+
+    convolve: a faster function of the same weight and bias, without padding.
+    """
 
     weight: Tensor  # [out, in / groups, k, k]
     bias: Tensor | None = None
@@ -92,6 +113,7 @@ class Convolution:
     before: int = 0  # zeros above and on the left
     after: int = 0
     groups: int = 1
+    convolve: Callable[[Tensor], Tensor] | None = None
 
     @property
     def reduces(self) -> float:
@@ -114,6 +136,8 @@ class Convolution:
             under = self._under(wanted)
             padding += [given.start - under.start, under.stop - given.stop]
         x = F.pad(x, padding) if any(padding) else x
+        if self.convolve:
+            return self.convolve(x)
         return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
 
     def _under(self, span: Span) -> Span:

@@ -52,8 +52,6 @@ def plan_steps(translation: Map, tile_px: int, memory_bytes: int) -> Plan:
             barriers[one.inputs[0]].append(one.operator)
     narrow = halo_px(translation) <= tile_px * HALO_OF_TILE
     stored = set() if narrow and not barriers else _worth_storing(order, barriers)
-    drawn = [one for one in order if one.operator is None and one.read is None]
-    stored.update(drawn)
     swept = [one for one in order if one in stored or one in barriers]
     bare = [(one, one in stored, barriers.get(one, ())) for one in swept]
     bare.append((translation, False, ()))

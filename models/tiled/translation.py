@@ -19,8 +19,6 @@ from models.tiled.regions import Region, Span, cropped, spans_of, tiles_of, whol
 from models.tiled.statistics import StatisticsKind, Sums
 from models.tiled.storage import Storage
 
-NOISE_ROWS = 16  # drawn at once: PyTorch draws normal numbers in groups of 16
-
 Progress = Callable[[int], None]  # called with the number of tiles computed since the last call
 
 
@@ -101,12 +99,11 @@ class TiledTranslation:
         sums = Sums(one.channels, one.size, side, self.device) if step.norms else None
         order = ancestry(one, is_read)
         for tile in tiles_of(*one.size, side):
-            if one.operator is not None:
-                window = computed(one, tile.region, order)
-                if storage:
-                    storage.write(tile.region, window)
-                if sums:
-                    sums.add(tile, window)
+            window = computed(one, tile.region, order)
+            if storage:
+                storage.write(tile.region, window)
+            if sums:
+                sums.add(tile, window)
             progress(1)
         if storage:
             one.read = lambda region: storage.read(region).to(self.device)
@@ -117,10 +114,7 @@ class TiledTranslation:
 
     def _storage(self, step: Step) -> Storage:
         folder = self.tiling.folder if step.in_file else None
-        storage = Storage(step.map.channels, step.map.size, torch.float32, folder)
-        if step.map.operator is None:
-            draw_noise(storage, step.map.size, self.device)
-        return storage
+        return Storage(step.map.channels, step.map.size, torch.float32, folder)
 
     def _side(self, one: Map) -> int:
         """Return the side of a map's tiles."""
@@ -151,20 +145,6 @@ def check_tile(network: nn.Module, tile_px: int) -> None:
             f"`tile` {tile_px}: {type(network).__name__} needs tiles of at least {least} px; give "
             f"{least} or more, or leave `tile` out"
         )
-
-
-def draw_noise(storage: Storage, size: tuple[int, int], device: torch.device) -> None:
-    """Fill a map of one channel with the fixed noise that `NoiseInjection` adds in eval mode.
-
-    On the CPU the numbers drawn group by group are those drawn at once; other devices draw at once.
-    """
-    height, width = size
-    fixed = torch.Generator(device).manual_seed(0)
-    rows = NOISE_ROWS if device.type == "cpu" else height
-    ends = [*range(rows, height - rows + 1, rows), height]  # the last group has the rest
-    for start, stop in zip([0, *ends[:-1]], ends, strict=True):
-        noise = torch.randn(1, 1, stop - start, width, generator=fixed, device=device)
-        storage.write(Region(Span(start, stop), Span(0, width)), noise)
 
 
 def _thumbnail(size: tuple[int, int], read: Read, tile_px: int) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-import export_official
+import export
 from models import (
     initialize,
     join_lab,
@@ -161,7 +161,7 @@ def test_exported_it_is_the_official_network(tmp_path):
     network = drawn(Colorizer)
     save_generator(tmp_path / "generator.safetensors", network, {})
     output = tmp_path / "latest_net_G.pth"
-    export_official.main(["--checkpoint", str(tmp_path), "--output", str(output)])
+    export.main(["--format", "official", "--checkpoint", str(tmp_path), "--output", str(output)])
     written = torch.load(output, weights_only=True)
     official = UnetGenerator(SIZES)
     assert written.keys() == official.state_dict().keys()

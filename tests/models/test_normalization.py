@@ -6,12 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from models import stylegan2
 from models.noise import Dropout, NoiseSource
 from models.normalization import InstanceNorm
 from models.patch_projector import gather_positions
 from models.resampling import BlurDownsample, BlurUpsample
 from models.resnet_generator import ResnetBlock
-from models.stylegan2 import NoiseInjection
+from models.stylegan2 import NoiseInjection, fixed_noise, use_noise_table
 
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 
@@ -113,3 +114,24 @@ def test_injected_noise_is_fixed_in_eval_mode_and_fresh_in_training():
     fixed = layer.eval()(x)
     assert torch.equal(fixed, layer(x)) and torch.equal(fixed[0], fixed[1])
     assert fixed.std() > 0.5
+
+
+def test_fixed_noise_is_one_sequence_for_all_sizes(monkeypatch):
+    long = fixed_noise(20, 30).flatten()
+    for height, width in ((1, 3), (2, 8), (5, 7), (17, 33)):
+        noise = fixed_noise(height, width)
+        assert noise.shape == (1, 1, height, width)
+        count = min(height * width, 600)
+        assert torch.equal(noise.flatten()[:count], long[:count])
+    monkeypatch.setattr(stylegan2, "NOISE_PERIOD", 48)
+    assert torch.equal(fixed_noise(3, 50).flatten(), long[torch.arange(150) % 48])
+
+
+def test_noise_from_a_table_is_the_fixed_noise():
+    network = torch.nn.Sequential(NoiseInjection(NoiseSource())).eval()
+    torch.nn.init.ones_(network[0].weight)
+    table = copy.deepcopy(network)
+    use_noise_table(table)
+    assert not isinstance(table[0], NoiseInjection)
+    x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(table(x), network(x))

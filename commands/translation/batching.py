@@ -1,0 +1,119 @@
+"""Which pictures a network translates together, and how many passes run at the same time."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import data
+import models
+from commands.pictures import ReadPictures
+
+MOST_ON_CPU, MOST_ON_GPU = 4, 16  # pictures in a batch for --batch_size auto
+FEWEST_FOR_EACH_PASS = 4  # pictures
+_SHARE = 0.5  # of the free memory, for all passes together
+
+
+class Batch(NamedTuple):
+    """Pictures of equal size, [B, C, H, W], and their places in the list of files."""
+
+    places: list[int]
+    pictures: Tensor
+
+
+class Batching(NamedTuple):
+    """How a list of files is translated."""
+
+    order: list[int]  # the places of the files; equal sizes follow one another
+    most: dict[tuple[int, int], int]  # width and height -> pictures in a batch
+    passes: int  # that run at the same time
+
+
+class Room:
+    """The free memory for the passes of a network, of which they may take half."""
+
+    def __init__(self, network: nn.Module):
+        self.device = next(network.parameters()).device
+        self.memory = models.PassMemory(network)
+        self.bytes = _SHARE * free_bytes(self.device)
+
+    def passes(self, sizes: Iterable[tuple[int, int]], count: int | None = None) -> int:
+        """Return how many passes run at the same time, for pictures of these widths and heights.
+
+        On a CPU as many as there are threads, each on one, so that none waits for the others within
+        a layer. count: the number of pictures; for a few, one pass has all threads.
+        """
+        if self.device.type != "cpu":
+            return 1
+        fitting = int(self.bytes // max(self.memory.bytes_of(*size) for size in sizes))
+        passes = max(1, min(torch.get_num_threads(), fitting))
+        is_few = count is not None and count < FEWEST_FOR_EACH_PASS * passes
+        return 1 if is_few else passes
+
+    def batch_size(self, size: tuple[int, int], wanted: int | str, passes: int) -> int:
+        """Return the most pictures of this width and height in a batch; wanted: as an option."""
+        if wanted != "auto":
+            return wanted
+        limit = MOST_ON_CPU if self.device.type == "cpu" else MOST_ON_GPU
+        fitting = int(self.bytes // (passes * self.memory.bytes_of(*size)))
+        return max(1, min(limit, fitting))
+
+
+def plan_batches(
+    files: Sequence[Path], network: nn.Module, batch_size: int | str, *, halves: bool
+) -> Batching:
+    """Group files of equal size, by their headers, and choose what fits into memory.
+
+    batch_size: a number, or "auto": as many pictures as half of the free memory holds, at most 16
+    on a GPU and 4 for each pass on a CPU. halves: side-by-side files.
+    """
+    if len(files) == 1:
+        return Batching([0], {}, 1)
+    sizes = [data.header_size(path) or (0, 0) for path in files]  # (0, 0): reading it will tell
+    if halves:
+        sizes = [(width // 2, height) for width, height in sizes]
+    groups: dict[tuple[int, int], list[int]] = {}
+    for place, size in enumerate(sizes):
+        groups.setdefault(size, []).append(place)
+    room = Room(network)
+    passes = room.passes(groups, len(files))
+    most = {size: room.batch_size(size, batch_size, passes) for size in groups}
+    if batch_size == "auto":  # no pass waits while another has all pictures
+        most = {size: max(1, min(most[size], len(groups[size]) // passes)) for size in groups}
+    return Batching([place for group in groups.values() for place in group], most, passes)
+
+
+def read_batches(
+    sources: ReadPictures, batching: Batching, unreadable: dict[int, str]
+) -> Iterator[Batch]:
+    """Yield the pictures in batches; record the places of unreadable ones and why."""
+    places: list[int] = []
+    pictures: list[Tensor] = []
+    for found in sources.read(batching.order):
+        if found.pixels is None:
+            unreadable[found.index] = found.reason
+            continue
+        height, width = found.pixels.shape[1:]
+        is_full = len(pictures) >= batching.most.get((width, height), 1)
+        if pictures and (is_full or found.pixels.shape != pictures[0].shape):
+            yield Batch(places, torch.stack(pictures))
+            places, pictures = [], []
+        places.append(found.index)
+        pictures.append(found.pixels)
+    if pictures:
+        yield Batch(places, torch.stack(pictures))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the free memory of a GPU, or what the machine's programs can still take."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:  # another system than Linux, which does not tell what it could free
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    amounts = dict(line.split(":", 1) for line in lines)
+    return int(amounts["MemAvailable"].split()[0]) * 1024

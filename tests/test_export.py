@@ -1,0 +1,346 @@
+"""export.py run for real as onnx and torch_export: what its files compute, and what it refuses."""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from typing import NamedTuple
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch.onnx._internal.exporter import _registration
+
+import data
+import export as exporter
+import models
+from commands.exporting import files, parity, samplers, translators
+from errors import UserError
+from models import gan
+from models.colorizer import Colorizer
+from models.resnet_encoder import EncoderSizes, ResnetEncoder
+from models.resnet_generator import ResnetGenerator, ResnetSizes
+from models.stylegan2 import NoiseInjection, Stylegan2Generator, Stylegan2GeneratorSizes
+from models.unet import UnetGenerator, UnetSizes
+from tests.conftest import REFERENCE
+
+pytestmark = pytest.mark.numeric
+
+
+class Case(NamedTuple):
+    network: torch.nn.Module
+    options: tuple[str, ...] = ()
+    about: dict = {}  # noqa: RUF012
+
+
+LABEL_MAPS = {"source": data.Content("labels", classes=4).describe()}
+STRIDED = ResnetSizes(base_channels=4, blocks=1, antialias_down=False, antialias_up=False)
+TRANSLATORS = {
+    "cut": lambda: Case(ResnetGenerator(ResnetSizes(base_channels=4, blocks=1))),
+    "cyclegan": lambda: Case(ResnetGenerator(STRIDED), ("--fp16",)),
+    "pix2pix": lambda: Case(
+        UnetGenerator(UnetSizes(4, 1, base_channels=2, halvings=5)), ("--uint8",), LABEL_MAPS
+    ),
+    "colorizer": lambda: Case(Colorizer(UnetSizes(1, 2, base_channels=2, halvings=5))),
+    "sincut": lambda: Case(
+        Stylegan2Generator(Stylegan2GeneratorSizes(base_channels=2, size_px=32, blocks=2))
+    ),
+}
+SAMPLERS = {
+    "mlp": lambda: Case(gan.MlpGenerator(gan.MlpGeneratorSizes(8, 3, 5, 6)), ("--uint8",)),
+    "dcgan": lambda: Case(
+        gan.DcganGenerator(
+            gan.DcganGeneratorSizes(16, 3, 5, 2, classes=3, conditioning="projection")
+        )
+    ),
+    "sngan": lambda: Case(gan.SnganGenerator(gan.SnganGeneratorSizes(16, 3, 5, 4, classes=3))),
+    "progressive": lambda: Case(
+        gan.ProgressiveGenerator(
+            gan.ProgressiveGeneratorSizes(16, 3, latent_channels=8, base_channels=64, classes=3)
+        ),
+        about={"level": 3.4},
+    ),
+    "r3gan": lambda: Case(
+        gan.R3ganGenerator(gan.R3ganGeneratorSizes(8, 3, 5, 4, 8, 4, 2, 1, classes=3)), ("--fp16",)
+    ),
+}
+SIZES = [(37, 20), (16, 64)]
+TRUNCATIONS = [1.0, 0.6]
+
+
+class Exported(NamedTuple):
+    saved: models.SavedGenerator
+    checkpoint: str
+    session: onnxruntime.InferenceSession
+    program: onnx.ModelProto
+    told: str
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    """PyTorch's table of ONNX operators is built once; each program is timed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        registry = _registration.ONNXRegistry.from_torchlib(opset_version=exporter.exporting.OPSET)
+        patch.setattr(_registration.ONNXRegistry, "from_torchlib", lambda *_, **__: registry)
+        patch.setattr(parity, "RUNS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Return a function from a name to what `export.py --format onnx` made of a tiny network."""
+    made = {}
+
+    def of(name: str) -> Exported:
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            checkpoint = saved_case(folder, {**TRANSLATORS, **SAMPLERS}[name]())
+            made[name] = opened(checkpoint, folder / "deep" / "g.onnx")
+        return made[name]
+
+    return of
+
+
+def saved_case(folder, case: Case) -> list[str]:
+    """Save a network with drawn weights; return the arguments that export it."""
+    torch.manual_seed(0)
+    seeded = torch.Generator().manual_seed(0)
+    if isinstance(case.network, gan.Generator):
+        case.network.draw_weights(seeded)
+    for layer in case.network.modules():
+        if isinstance(layer, NoiseInjection):
+            layer.weight.data.fill_(0.5)
+    models.save_generator(folder / "generator.safetensors", case.network, case.about)
+    return ["--checkpoint", str(folder), *case.options, "--compare_px", "16"]
+
+
+def opened(arguments, output) -> Exported:
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        exporter.main([*arguments, "--output", str(output)])
+    saved = models.read_saved(arguments[1], "--checkpoint")
+    session = onnxruntime.InferenceSession(output, providers=["CPUExecutionProvider"])
+    return Exported(saved, arguments[1], session, onnx.load(output), told.getvalue())
+
+
+def run(session, *arguments) -> torch.Tensor:
+    names = [given.name for given in session.get_inputs()]
+    given = {name: value.numpy() for name, value in zip(names, arguments, strict=True)}
+    return torch.from_numpy(session.run(None, given)[0])
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_onnx_translates_any_size_as_we_do(name, exported):
+    made, options = exported(name), TRANSLATORS[name]().options
+    network, seeded = made.saved.network, torch.Generator().manual_seed(1)
+    for batch, (height, width) in enumerate(SIZES, start=1):
+        if "--uint8" in options:  # label maps
+            given = torch.randint(4, (batch, height, width, 1), generator=seeded).to(torch.uint8)
+            source = torch.nn.functional.one_hot(given[..., 0].long()).permute(0, 3, 1, 2).float()
+            levels = data.to_levels(models.translate(network, source)).permute(0, 2, 3, 1)
+            difference = run(made.session, given).short() - levels.short()
+            assert difference.shape == (batch, height, width, 1) and difference.abs().max() <= 1
+            continue
+        given = torch.rand(batch, 3, height, width, generator=seeded) * 2 - 1
+        found, expected = run(made.session, given), models.translate(network, given)
+        assert found.dtype == torch.float32 and found.shape == expected.shape
+        assert (found - expected).abs().max() <= (2e-2 if "--fp16" in options else 1e-4)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_onnx_makes_pictures_of_latents_classes_and_truncation_as_we_do(name, exported):
+    made, options = exported(name), SAMPLERS[name]().options
+    sampler = models.load_sampler(made.checkpoint)
+    for count, truncation in enumerate(TRUNCATIONS, start=1):
+        latents = gan.draw_latents(3, count, sampler.network.latent_channels)
+        labels = torch.arange(count) + 1 if sampler.classes else None
+        given = [latents, *([] if labels is None else [labels]), torch.tensor(truncation)]
+        found = run(made.session, *given)
+        expected = sampler.sample(count, 3, labels=labels, truncation=truncation)
+        if "--uint8" in options:
+            levels = data.to_levels(expected).permute(0, 2, 3, 1)
+            assert found.shape == levels.shape and (found.short() - levels.short()).abs().max() <= 1
+        else:
+            assert found.shape == expected.shape
+            assert (found - expected).abs().max() <= (2e-2 if "--fp16" in options else 1e-4)
+
+
+def test_the_file_and_the_report_say_what_they_are(exported):
+    made = exported("cut")
+    (opset,) = made.program.opset_import
+    assert opset.version == exporter.exporting.OPSET and not opset.domain
+    (about,) = made.program.metadata_props
+    assert json.loads(about.value) == {"size_multiple": 4, "smallest_size_px": 16}
+    (given,), (output,) = made.session.get_inputs(), made.session.get_outputs()
+    assert (given.name, given.shape) == ("pictures", ["batch", 3, "height", "width"])
+    assert (output.name, output.type) == ("translated", "tensor(float)")
+    lines = made.told.splitlines()
+    rows = [line.split() for line in lines if line.split()[0] in made_sizes()]
+    assert len(rows) == 10 and all(len(row) == 1 + 3 * len(parity.BATCHES) for row in rows)
+    assert all(float(row[column]) <= 1e-4 for row in rows for column in (1, 4))
+    assert "opset 20" in made.told and "multiples of 4 from 16 px" in made.told
+    names = [given.name for given in exported("sngan").session.get_inputs()]
+    assert names == ["latents", "labels", "truncation"]
+
+
+def made_sizes() -> set[str]:
+    return {f"{height}x{width}" for height, width in translators.sizes_around(16, 4)}
+
+
+def test_half_the_bytes_in_fp16(exported):
+    floats = {
+        "cut": onnx.TensorProto.FLOAT,
+        "cyclegan": onnx.TensorProto.FLOAT16,
+        "r3gan": onnx.TensorProto.FLOAT16,
+    }
+    for name, kind in floats.items():
+        weights = exported(name).program.graph.initializer
+        assert {weight.data_type for weight in weights if len(weight.dims) == 4} == {kind}
+
+
+def test_classes_out_of_range_are_refused_by_the_program(exported):
+    four = torch.full((1, 32, 32, 1), 4, dtype=torch.uint8)
+    with pytest.raises(Exception, match="out of"):
+        run(exported("pix2pix").session, four)
+    latents = torch.zeros(1, 5)
+    with pytest.raises(Exception, match="out of"):
+        run(exported("sngan").session, latents, torch.tensor([3]), torch.tensor(1.0))
+
+
+def test_truncation_without_erfinv_is_that_in_float64():
+    latents = torch.cat([torch.linspace(-6, 6, 4001), torch.tensor([0.0, 14.0, -14.0])])[:, None]
+    for truncation in (0.0, 0.1, 0.5, 0.9, 0.999, 1.0):
+        found = samplers.truncate(latents, torch.tensor(truncation))
+        expected = gan.truncate(latents, torch.tensor(truncation).item())
+        assert (found - expected).abs().max() <= 2e-6
+    assert torch.equal(samplers.truncate(latents, torch.tensor(1.0)), latents)
+
+
+LOADER = """
+import sys, torch
+folder = sys.argv[1]
+for name, arguments in torch.load(f"{folder}/given.pt").items():
+    program = torch.export.load(f"{folder}/{name}.pt2").module()
+    torch.save(program(*arguments), f"{folder}/{name}.found")
+assert not {"models", "commands"} & set(sys.modules)
+"""
+
+
+def test_torch_export_runs_without_our_code(tmp_path, quiet):
+    seeded = torch.Generator().manual_seed(2)
+    given = {
+        "cut": (torch.rand(1, 3, 37, 20, generator=seeded) * 2 - 1,),
+        "colorizer": (torch.rand(1, 3, 16, 16, generator=seeded) * 2 - 1,),
+        "dcgan": (torch.randn(1, 5, generator=seeded), torch.tensor([2]), torch.tensor(0.7)),
+    }
+    expected = {}
+    for name, arguments in given.items():
+        case = {**TRANSLATORS, **SAMPLERS}[name]()
+        (tmp_path / name).mkdir()
+        checkpoint = saved_case(tmp_path / name, case)
+        quiet([*checkpoint, "--format", "torch_export", "--output", tmp_path / f"{name}.pt2"])
+        if len(arguments) == 1:
+            expected[name] = models.translate(case.network, *arguments)
+        else:
+            latents = gan.truncate(arguments[0], arguments[2].item())
+            expected[name] = models.Sampler(case.network).pictures(latents, arguments[1])
+    torch.save(given, tmp_path / "given.pt")
+    command = [sys.executable, "-c", LOADER, str(tmp_path)]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    for name, pictures in expected.items():
+        found = torch.load(tmp_path / f"{name}.found")
+        assert found.shape == pictures.shape and (found - pictures).abs().max() <= 1e-4
+
+
+@pytest.fixture
+def quiet(capsys):
+    """Return a function that runs the command and swallows what it prints."""
+
+    def main(arguments):
+        exporter.main([str(argument) for argument in arguments])
+        capsys.readouterr()
+
+    return main
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """Tiny checkpoints of all kinds in one folder."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    for name, case in {**TRANSLATORS, **SAMPLERS}.items():
+        (root / name).mkdir()
+        saved_case(root / name, case())
+    sides = {side: data.Content(channels=1, bits=16).describe() for side in ("source", "target")}
+    maps = {"source": data.Content("labels", classes=300).describe()}
+    for name, channels, about in (("wide", 1, sides), ("maps", 300, maps)):
+        network = ResnetGenerator(ResnetSizes(channels, 1, base_channels=2, blocks=1))
+        models.save_generator(root / f"{name}.safetensors", network, about)
+    encoder = ResnetEncoder(EncoderSizes(base_channels=2))
+    models.save_encoder(root / "encoder.safetensors", encoder, {})
+    return root
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "output", "options", "words"),
+    [
+        ("cut", "g.pth", (), "--output .*g.pth: end it with .onnx, as --format onnx does"),
+        ("cut", "g.onnx", ("--format", "torch_export"), "end it with .pt2"),
+        ("cut", "folder.onnx", (), "--output .*folder.onnx: is a folder"),
+        ("cut", "g.pth", ("--format", "official", "--uint8"), "--uint8: official files"),
+        ("cut", "g.onnx", ("--limit", "0"), "--limit 0.0: give a number above 0"),
+        ("cut", "g.onnx", ("--compare_px", "8"), "compare_px"),
+        ("cut", "g.onnx", ("--direction", "a2b"), "`direction` a2b: .*leave it out"),
+        ("mlp", "g.pth", ("--format", "official"), "--checkpoint .*mlp: makes pictures from noise"),
+        ("encoder.safetensors", "g.onnx", (), "--checkpoint .*: an encoder, not a generator"),
+        (REFERENCE / "cut_discriminator.pth", "g.onnx", (), "--checkpoint .*: not a generator"),
+        (REFERENCE / "patch_projector.pth", "g.onnx", (), "--checkpoint .*: not a generator"),
+        ("nothing", "g.onnx", (), "--checkpoint .*nothing: no such file"),
+        ("wide.safetensors", "g.onnx", ("--uint8",), "--uint8: the source pictures have 16 bits"),
+        ("maps.safetensors", "g.onnx", ("--uint8",), "--uint8: 300 classes do not fit a byte"),
+    ],
+)
+def test_what_cannot_be_exported_is_named(
+    checkpoint, output, options, words, checkpoints, tmp_path
+):
+    (tmp_path / "folder.onnx").mkdir()
+    place = tmp_path / output if output.startswith("folder") else tmp_path / "new" / output
+    arguments = ["--checkpoint", checkpoints / checkpoint, "--output", place, *options]
+    with pytest.raises(UserError, match=words):
+        exporter.main([str(argument) for argument in arguments])
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.onnx"]
+
+
+def test_missing_packages_are_named_with_the_extra(checkpoints, tmp_path, monkeypatch, fails):
+    find = files.find_spec
+    monkeypatch.setattr(files, "find_spec", lambda name: name != "onnxruntime" and find(name))
+    arguments = ["--checkpoint", checkpoints / "cut", "--output", tmp_path / "g.onnx"]
+    line = fails(exporter, arguments)
+    assert "--format onnx: needs onnxruntime; install the extra export" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_differs_too_much_replaces_nothing(checkpoints, tmp_path, fails, quiet):
+    output = tmp_path / "g.pt2"
+    given = ["--checkpoint", checkpoints / "dcgan", "--output", output]
+    given += ["--format", "torch_export"]
+    output.write_bytes(b"an older file")
+    line = fails(exporter, [*given, "--fp16", "--limit", "1e-9"], code=1)
+    assert f"--output {output}: not written, since it differs" in line and "--limit" in line
+    assert output.read_bytes() == b"an older file"
+    quiet(given)
+    assert output.stat().st_size > 1000
+    assert [path.name for path in tmp_path.iterdir()] == ["g.pt2"]
+
+
+def test_a_full_disk_leaves_the_older_file(checkpoints, tmp_path, command):
+    output = tmp_path / "g.pt2"
+    output.write_bytes(b"an older file")
+    arguments = ["export.py", "--checkpoint", checkpoints / "dcgan", "--output", output]
+    finished = command(*arguments, "--format", "torch_export", file_bytes=2000)
+    assert finished.returncode == 2, finished.stderr
+    assert f"--output {output}: cannot be written" in finished.stderr.splitlines()[-1]
+    assert output.read_bytes() == b"an older file"
+    assert [path.name for path in tmp_path.iterdir()] == ["g.pt2"]
