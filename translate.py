@@ -27,7 +27,11 @@ from commands.translation.folders import (
     already_written,
     translate_files,
 )
+from commands.translation.tiling import check_tile_options, translate_in_tiles
+from data.bands import BAND_ENDINGS
 from errors import UserError
+
+ENDINGS = ((".png",), BAND_ENDINGS)  # of --output, without and with --tile
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Options:
     input: Path
     """Picture, folder of pictures, or film."""
     output: Path
-    """Picture (.png) to write, or folder; for a film .mp4, .mov, .mkv, .webm, .gif or .webp."""
+    """Picture (.png; with --tile also .tif) to write, or folder; for a film .mp4, .mov, .mkv,
+    .webm, .gif or .webp."""
     direction: Literal["a2b", "b2a"] | None = None
     """For a CycleGAN run: which of its generators, from A to B or from B to A."""
     batch_statistics: bool = False
@@ -64,6 +69,17 @@ class Options:
     """Worker processes for reading a folder; 0 reads in the main process."""
     steady: int = 1
     """For a film: average the statistics of instance norms over so many frames, against flicker."""
+    tile: int = 0
+    """Side in pixels of the tiles in which large pictures are translated, such as 512, with the
+    result that the whole picture at once would have; 0: no tiles. --output may then end with .tif,
+    and pictures may have more pixels than are read without it."""
+    statistics: Literal["exact", "thumbnail", "interpolated"] = "exact"
+    """For --tile, what instance norms subtract and divide by. exact: mean and deviation of the
+    whole picture, as without tiles; thumbnail: those of the picture reduced to the size of a tile;
+    interpolated: those of each tile, interpolated to every pixel."""
+    memory_gb: float = 4.0
+    """For --tile, memory in GB (1e9 bytes) for feature maps that wait until a layer has seen all
+    tiles; what does not fit waits in temporary files in the folder of --output."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,6 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_least(options, seed=0, workers=0, steady=1)
     if options.batch_size != "auto":
         check_least(options, batch_size=1)
+    check_tile_options(
+        options,
+        batch_statistics=options.batch_statistics,
+        gallery=options.gallery,
+        side=options.side is not None,
+    )
     if film_kinds.is_film(options.input, options.output):
         translate_a_film(options)
     else:
@@ -82,7 +104,7 @@ def translate_pictures(options: Options) -> None:
     """Translate all pictures; at the end raise UserError that names the unreadable ones."""
     if options.steady > 1:
         raise UserError(f"--steady {options.steady}: is for films; leave it out")
-    targets = plan_outputs(options.input, options.output)
+    targets = plan_outputs(options.input, options.output, ENDINGS[options.tile > 0])
     gallery = open_gallery(options, targets)
     translator = open_translator(options)
     unreadable: dict[Path, str] = {}
@@ -91,6 +113,10 @@ def translate_pictures(options: Options) -> None:
         add_written(gallery, translator, written, targets)
     done_before = {*written}
     left = {path: target for path, target in targets.items() if path not in done_before}
+    if options.tile:
+        translate_in_tiles(translator, left, options, unreadable)
+        report(options, len(targets), len(written), unreadable, gallery)
+        return
     folder = options.input if options.input.is_dir() else None
     with training.LiveLine(
         len(targets), done=len(written), label="translating", unit="pictures"
@@ -108,6 +134,7 @@ def translate_a_film(options: Options) -> None:
         ("gallery", options.gallery),
         ("resume", options.resume),
         ("side", options.side),
+        ("tile", options.tile),
     ):
         if value:
             raise UserError(f"--{name}: is for pictures, and --input is a film; leave it out")

@@ -68,6 +68,13 @@ class Content:
         return Image.Resampling.BICUBIC
 
     @property
+    def plane_type(self) -> tuple[int, torch.dtype]:
+        """Channels and type of the values that `planes` returns for a picture from `decode`."""
+        if self.kind == "labels":
+            return 1, torch.int32
+        return self.channels, torch.float32 if self._mode == "F" else torch.uint8
+
+    @property
     def _mode(self) -> str:
         if self.kind == "labels":
             return "I"

@@ -17,7 +17,7 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "PPM", "TIFF", "GIF")
 
 # What Pillow's readers raise on damaged bytes. The first six were met by feeding them some 70,000
 # damaged files; the others stand in their source. Only Pillow's own calls are guarded by it.
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     OSError,
     Image.DecompressionBombError,
     ValueError,
@@ -102,7 +102,7 @@ def open_reduced(path: Path, reduction_for: Callable[[tuple[int, int]], int]) ->
     only, and other formats have reduction 1. The JPEG decoder leaves out the high frequencies of
     each block's cosine transform, which costs less than computing and then averaging them.
     """
-    with _damage_named(path), Image.open(path, formats=IMAGE_FORMATS) as image:
+    with damage_named(path), Image.open(path, formats=IMAGE_FORMATS) as image:
         reduction, full_size = 1, None
         if image.format in _REDUCIBLE_FORMATS:
             full_size = _upright_jpeg_size(image)
@@ -167,7 +167,7 @@ def header_size(path: Path) -> tuple[int, int] | None:
                 # Asked for more, a PNG would decode its pixels. TIFF sizes are upright already.
                 turn = image.getexif().get(_ORIENTATION_TAG) if "exif" in image.info else None
                 return image.size[::-1] if turn in _TURNS_ON_SIDE else image.size
-    except _DECODING_ERRORS:
+    except DECODING_ERRORS:
         return None
 
 
@@ -184,7 +184,7 @@ def decode_plainly(path: Path) -> PlainImage:
     Unlike `decode_image` it drops transparency, clips 16-bit grey and ignores the orientation;
     `loss` says so. Raises `UnreadableImageError` for a file that cannot be decoded.
     """
-    with _damage_named(path), Image.open(path, formats=IMAGE_FORMATS) as image:
+    with damage_named(path), Image.open(path, formats=IMAGE_FORMATS) as image:
         image.load()
         losses = []
         if image.mode in _TRANSPARENT_MODES or image.has_transparency_data:
@@ -197,10 +197,11 @@ def decode_plainly(path: Path) -> PlainImage:
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def damage_named(path: Path) -> Iterator[None]:
+    """Raise UnreadableImageError, which names the file, for what decoders raise in the block."""
     try:
         yield
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise UnreadableImageError(path, _reason(path, error)) from error
 
 

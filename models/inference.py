@@ -95,9 +95,12 @@ def padded_side(side: int, generator: nn.Module) -> int:
     return max(-(-side // multiple), -(-generator.smallest_size_px // multiple)) * multiple
 
 
+def mirrored(places: Tensor, size: int) -> Tensor:
+    """Return which of `size` rows each place shows, reflected at both ends, repeatedly."""
+    places = places.remainder(max(2 * (size - 1), 1))
+    return torch.where(places < size, places, 2 * (size - 1) - places)
+
+
 def _reflected(size: int, padded: int, device: torch.device) -> Tensor:
-    """Return `padded` row indices that reflect `size` rows at both ends, repeatedly if needed."""
-    places = torch.arange(padded, device=device) - (padded - size) // 2
-    period = max(2 * (size - 1), 1)
-    places = places.remainder(period)
-    return torch.where(places < size, places, period - places)
+    """Return `padded` row indices that reflect `size` rows at both ends."""
+    return mirrored(torch.arange(padded, device=device) - (padded - size) // 2, size)

@@ -120,9 +120,14 @@ class DoublingConv(EqualizedLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, before, H, W] to [B, after, 2H, 2W]."""
+        weight = self.normalized_weight()
+        return self.blur(F.conv_transpose2d(x, weight, stride=2))
+
+    def normalized_weight(self) -> Tensor:
+        """Return the weights [before, after, 3, 3], of length 1 for each output channel."""
         weight = self.weight[0] * self.scale
         weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + 1e-8)
-        return self.blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+        return weight.transpose(0, 1)
 
 
 class NoiseInjection(nn.Module):

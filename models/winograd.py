@@ -42,11 +42,14 @@ _OUTPUT = (  # A^T
 class WinogradConvolution:
     """The function of a 3 x 3 convolution with stride 1, from its weights at this moment.
 
+    padding: another one than the convolution's.
+
     Shape: float32 [B, C, H, W] -> [B, C', H - 2 + 2 padding, W - 2 + 2 padding].
     """
 
-    def __init__(self, convolution: nn.Conv2d):
-        self.padding, self.bias = convolution.padding[0], convolution.bias
+    def __init__(self, convolution: nn.Conv2d, padding: int | None = None):
+        self.padding = convolution.padding[0] if padding is None else padding
+        self.bias = convolution.bias
         weight = convolution.weight.detach().double()
         on_rows = torch.tensor(_WEIGHT, dtype=torch.float64)
         transformed = torch.einsum("ai,ocij,bj->aboc", on_rows, weight, on_rows)
@@ -79,11 +82,12 @@ def use_winograd(network: nn.Module) -> None:
     nothing on other devices.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and _is_faster(module):
+        if isinstance(module, nn.Conv2d) and is_faster(module):
             vars(module)["forward"] = WinogradConvolution(module)
 
 
-def _is_faster(convolution: nn.Conv2d) -> bool:
+def is_faster(convolution: nn.Conv2d) -> bool:
+    """Return whether a convolution can and should run by Winograd's method."""
     weight = convolution.weight
     return (
         weight.device.type == "cpu"

@@ -14,7 +14,7 @@ ROOMS = {
     "models": {"torch", "kornia", "safetensors", "triton"},
     "losses": {"torch"},
     "attacks": {"torch"},
-    "data": {"torch", "PIL", "numpy", "imagehash"},
+    "data": {"torch", "PIL", "numpy", "imagehash", "tifffile"},
     "training": {"torch", "PIL", "rich"},
     "metrics": {"torch", "kornia", "numpy", "PIL", "pooch"},
 }

@@ -10,15 +10,24 @@ import data
 from errors import UserError
 
 
-def plan_outputs(source: Path, target: Path) -> dict[Path, Path]:
-    """Return the output path of each picture; raises UserError if paths conflict."""
+def plan_outputs(
+    source: Path, target: Path, endings: Sequence[str] = (".png",)
+) -> dict[Path, Path]:
+    """Return the output path of each picture; raises UserError if paths conflict.
+
+    endings: those that a single picture's output may have.
+    """
     if not source.exists():
         raise UserError(f"--input {source}: no such file or folder; give a picture or a folder")
     if source.is_file():
         is_folder = target.is_dir() or not target.suffix
         output = target / f"{source.stem}.png" if is_folder else target
-        if output.suffix.lower() != ".png":
-            raise UserError(f"--output {target}: pictures are written as PNG; end it with .png")
+        if output.suffix.lower() not in endings:
+            kinds = "PNG or, with --tile, TIFF" if len(endings) == 1 else "PNG or TIFF"
+            raise UserError(
+                f"--output {target}: pictures are written as {kinds}; end it with "
+                f"{' or '.join(endings)}"
+            )
         if output.resolve() == source.resolve():
             raise UserError(f"--output {target}: would replace the input; give another path")
         return {source: output}
