@@ -64,7 +64,7 @@ class Options:
     """Leave out pictures whose translation is in --output already, whole and of the right size."""
     batch_size: int | Literal["auto"] = 1
     """Maximum batch size of pictures of equal size; auto: what half of the free memory holds, up to
-    16 on a GPU and 4 on a CPU."""
+    16 on a GPU and, on a CPU, 4 in each of the passes that run at the same time."""
     workers: int = 2
     """Worker processes for reading a folder; 0 reads in the main process."""
     steady: int = 1
@@ -141,6 +141,8 @@ def translate_a_film(options: Options) -> None:
     if options.steady > 1 and options.batch_statistics:
         raise UserError(f"--steady {options.steady}: not with --batch_statistics; leave one out")
     film_kinds.kind_of(options.output)
+    if options.output.resolve() == options.input.resolve():
+        raise UserError(f"--output {options.output}: would replace the input; give another path")
     film_kinds.check_installed("--input", options.input)
     from commands.translation.films import translate_film  # needs PyAV
 

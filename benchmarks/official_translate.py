@@ -1,6 +1,6 @@
 """The official test.py of CycleGAN and pix2pix, reimplemented: the baseline of translating.
 
-Nothing here is imported from outside this folder's baselines. As `test.py --model test
+Imports nothing of this repository. As `test.py --model test
 --dataset_mode single --num_test N` of pytorch-CycleGAN-and-pix2pix does, one process reads a
 picture, translates it and writes it before it takes the next one:
 

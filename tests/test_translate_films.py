@@ -2,6 +2,7 @@
 
 import resource
 import wave
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -82,6 +83,49 @@ def test_a_film_keeps_its_size_times_and_sound(folder, network, tmp_path, capsys
         expected = expected.permute(1, 2, 0).numpy()
         assert loss(translated, expected) < LOSS < loss(translated, source)
     assert [path.name for path in out.parent.iterdir()] == ["out.mp4"]
+
+
+def remade(source, path, seconds=0, ratio=None, **metadata):
+    """Copy a film without decoding it: later, with pixels that are not square, with metadata."""
+    with av.open(str(source)) as clip, av.open(str(path), "w") as copy:
+        copy.metadata.update(metadata)
+        streams = {one.index: copy.add_stream_from_template(one) for one in clip.streams}
+        if ratio:
+            streams[clip.streams.video[0].index].codec_context.sample_aspect_ratio = ratio
+        for packet in clip.demux():
+            if packet.dts is not None:
+                later = round(seconds / packet.time_base)
+                packet.pts, packet.dts = packet.pts + later, packet.dts + later
+                packet.stream = streams[packet.stream.index]
+                copy.mux(packet)
+    return path
+
+
+def test_a_film_that_begins_late_is_moved_to_its_beginning(folder, tmp_path):
+    late = remade(folder / "clip.mp4", tmp_path / "late.ts", seconds=3600)
+    with av.open(str(late)) as film:
+        assert film.start_time > 3590 * av.time_base
+    run(folder, late, tmp_path / "out.mp4")
+    times = frames_of(tmp_path / "out.mp4")[0]
+    assert max(times) < 1500 and np.diff(times) == pytest.approx(np.diff(TIMES_MS), abs=1)
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert 0.9 < out.duration / av.time_base < 1.5
+
+
+def test_pixels_that_are_not_square_keep_their_shape(folder, tmp_path):
+    wide = remade(folder / "clip.mp4", tmp_path / "wide.mp4", ratio=Fraction(64, 45))
+    run(folder, wide, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert out.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
+
+
+def test_a_title_in_another_encoding_is_no_obstacle(folder, tmp_path):
+    titled = remade(folder / "clip.mp4", tmp_path / "titled.mkv", title="XQX")
+    content = titled.read_bytes()
+    assert content.count(b"XQX") == 1
+    titled.write_bytes(content.replace(b"XQX", b"X\xe9X"))
+    run(folder, titled, tmp_path / "out.mp4")
+    assert len(frames_of(tmp_path / "out.mp4")[0]) == len(TIMES_MS)
 
 
 @pytest.mark.parametrize(("ending", "sound"), [("mkv", "aac"), ("webm", "opus")])
@@ -269,6 +313,10 @@ def test_options_that_do_not_fit(folder, fails, tmp_path, monkeypatch):
     line = refused(fails, folder, clip, tmp_path / "out.xyz")
     assert "--output" in line and "end it with one of .mp4" in line
     assert "end it with one of" in refused(fails, folder, clip, tmp_path)
+    before = clip.read_bytes()
+    weights = ["--checkpoint", folder / "generator.safetensors"]
+    line = fails(translate, [*weights, "--input", clip, "--output", clip])
+    assert "would replace the input" in line and clip.read_bytes() == before
     for option in (("--gallery",), ("--resume",), ("--side", "A")):
         assert f"{option[0]}: is for pictures" in refused(fails, folder, clip, out, *option)
     assert "--steady 0: below 1" in refused(fails, folder, clip, out, "--steady", 0)

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ TAILS += (-7.6224613e-03, 9.43887047e-03, 1.00167406, 2.83297682)
 
 
 def sampler_program(
-    sampler: models.Sampler, checkpoint: str, *, uint8: bool, fp16: bool
+    sampler: models.Sampler, checkpoint: Path, *, uint8: bool, fp16: bool
 ) -> Program:
     """Return the program of a generator from noise, at the level that it has grown to.
 

@@ -40,17 +40,21 @@ class Room:
         self.memory = models.PassMemory(network)
         self.bytes = _SHARE * free_bytes(self.device)
 
-    def passes(self, sizes: Iterable[tuple[int, int]], count: int | None = None) -> int:
+    def passes(
+        self, sizes: Iterable[tuple[int, int]], wanted: int | str, count: int | None = None
+    ) -> int:
         """Return how many passes run at the same time, for pictures of these widths and heights.
 
         On a CPU as many as there are threads, each on one, so that none waits for the others within
-        a layer. count: the number of pictures; for a few, one pass has all threads.
+        a layer. wanted: pictures in a pass, or "auto". count: the number of pictures; for a few,
+        one pass has all threads.
         """
         if self.device.type != "cpu":
             return 1
-        fitting = int(self.bytes // max(self.memory.bytes_of(*size) for size in sizes))
+        each = 1 if wanted == "auto" else wanted
+        fitting = int(self.bytes // (each * max(self.memory.bytes_of(*size) for size in sizes)))
         passes = max(1, min(torch.get_num_threads(), fitting))
-        is_few = count is not None and count < FEWEST_FOR_EACH_PASS * passes
+        is_few = count is not None and count < max(FEWEST_FOR_EACH_PASS, each) * passes
         return 1 if is_few else passes
 
     def batch_size(self, size: tuple[int, int], wanted: int | str, passes: int) -> int:
@@ -79,7 +83,7 @@ def plan_batches(
     for place, size in enumerate(sizes):
         groups.setdefault(size, []).append(place)
     room = Room(network)
-    passes = room.passes(groups, len(files))
+    passes = room.passes(groups, batch_size, len(files))
     most = {size: room.batch_size(size, batch_size, passes) for size in groups}
     if batch_size == "auto":  # no pass waits while another has all pictures
         most = {size: max(1, min(most[size], len(groups[size]) // passes)) for size in groups}

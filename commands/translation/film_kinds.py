@@ -56,5 +56,5 @@ def check_installed(option: str, path: Path) -> None:
     if find_spec("av") is None:
         raise UserError(
             f"{option} {path}: films need PyAV, which is not installed; install it: "
-            'pip install -c constraints.txt ".[film]"'
+            "pip install -c constraints.txt -e '.[film]'"
         )

@@ -35,7 +35,7 @@ class Film:
     def __init__(self, path: Path):
         self.path = path
         try:
-            self.container = av.open(str(path))
+            self.container = av.open(str(path), metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             raise UserError(
                 f"--input {path}: is no film that can be read ({error.strerror}); give another"
@@ -56,6 +56,7 @@ class Film:
         self.time_base = self.stream.time_base
         self.rate = self.stream.average_rate or self.stream.guessed_rate or _RATE
         self.start = self.stream.start_time or 0
+        self.on_side = False  # whether frames are turned by 90 degrees; known from the first one
         self.step = max(1, round(1 / (self.rate * self.time_base)))  # time of a frame
         self.broken: list[str] = []
         self._last: np.ndarray | None = None
@@ -66,6 +67,14 @@ class Film:
 
     def __exit__(self, *_: object) -> None:
         self.container.close()
+
+    def origin(self, time_base: Fraction) -> int:
+        """Return when the film begins, picture or sound, in a stream's time base.
+
+        Recordings often begin seconds or hours after 0; an encoder's delay before 0 is none.
+        """
+        microseconds = max(0, self.container.start_time or 0)
+        return round(Fraction(microseconds, av.time_base) / time_base)
 
     @property
     def expected_frames(self) -> int:
@@ -97,11 +106,14 @@ class Film:
                 time = self._next_time if frame.pts is None else frame.pts
                 while missing and missing[0] < time:
                     yield from self._repeated(heapq.heappop(missing), 0)
+                while missing and missing[0] == time:  # this frame is it
+                    heapq.heappop(missing)
                 if frame.is_corrupt:
                     self._name(time, "damaged")
                     yield from self._repeated(time, frame.duration)
                 else:
                     self._last = upright(frame, self._last)
+                    self.on_side = bool(_quarter_turns(frame) % 2)
                     self._next_time = time + self.step
                     yield Frame(time, frame.duration or 0, self._last)
         while missing:
@@ -130,12 +142,17 @@ class Film:
         return f"{float((time - self.start) * self.time_base):.3f} s"
 
 
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """Return how often a frame is to be turned by 90 degrees, counterclockwise."""
+    return round(frame.rotation / 90) % 4
+
+
 def upright(frame: av.VideoFrame, like: np.ndarray | None) -> np.ndarray:
     """Return a frame as RGB, turned as the film says, in the size of the frame before it."""
     colours = frame.colorspace
     if colours == _UNNAMED_COLOURS:
         colours = Colorspace.ITU709 if frame.height >= _ROWS_OF_HD else Colorspace.ITU601
-    turns = round(frame.rotation / 90) % 4  # counterclockwise
+    turns = _quarter_turns(frame)
     size = {}
     if like is not None:
         height, width = like.shape[:2] if turns % 2 == 0 else like.shape[1::-1]

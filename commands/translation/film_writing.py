@@ -42,17 +42,25 @@ class FilmWriter:
         options = {"loop": "0"} if kind.format in _LOOPED else {}  # 0: for ever
         with as_os_errors():
             self.container = av.open(str(path), "w", format=kind.format, options=options)
-            self.picture = self.container.add_stream(
-                self.encoder, rate=film.rate, options=_QUALITY.get(self.encoder, {})
-            )
-            self._describe(film, size)
-            self.sound, self.sound_is_copied = None, False
-            if film.sound and kind.sound:
-                self._add_sound_stream(film, kind)
+        try:
+            with as_os_errors():
+                self._add_streams(film, kind, size)
+        except BaseException:
+            self.abandon()
+            raise
         # Animations have no sound that the frames would have to meet.
-        self.start = film.start if kind.format in _LOOPED else 0
+        self.start = film.start if kind.format in _LOOPED else film.origin(film.time_base)
         self.time: int | None = None
         self.lost_sound = 0  # packets
+
+    def _add_streams(self, film: Film, kind: Kind, size: tuple[int, int]) -> None:
+        self.picture = self.container.add_stream(
+            self.encoder, rate=film.rate, options=_QUALITY.get(self.encoder, {})
+        )
+        self._describe(film, size)
+        self.sound, self.sound_is_copied = None, False
+        if film.sound and kind.sound:
+            self._add_sound_stream(film, kind)
 
     def _describe(self, film: Film, size: tuple[int, int]) -> None:
         context = self.picture.codec_context
@@ -64,12 +72,16 @@ class FilmWriter:
         if self.encoder == "mpeg4" and self.time_base.denominator > _MOST_TICKS:
             self.time_base = Fraction(1, 1000)
         context.time_base = self.time_base
+        ratio = film.stream.sample_aspect_ratio
+        if ratio and self.pixels == "yuv420p":  # width by height of a pixel
+            context.sample_aspect_ratio = 1 / ratio if film.on_side else ratio
         if self.pixels == "yuv420p":
             context.colorspace = context.color_primaries = context.color_trc = _BT709
             context.color_range = _LIMITED_RANGE
 
     def _add_sound_stream(self, film: Film, kind: Kind) -> None:
         codec = film.sound.codec_context
+        self.sound_start = film.origin(film.sound.time_base)
         self.sound_is_copied = codec.name in self.container.supported_codecs
         if self.sound_is_copied:
             self.sound = self.container.add_stream_from_template(film.sound)
@@ -108,9 +120,13 @@ class FilmWriter:
             return
         if not self.sound_is_copied:
             for part in self._decoded(packet):
+                if part.pts is not None:
+                    part.pts -= self.sound_start
                 with as_os_errors():
                     self.container.mux(self.sound.encode(part))
         elif packet.dts is not None:  # the last one is empty
+            packet.dts -= self.sound_start
+            packet.pts = packet.dts if packet.pts is None else packet.pts - self.sound_start
             packet.stream = self.sound
             with as_os_errors():
                 self.container.mux(packet)
@@ -139,10 +155,12 @@ class FilmWriter:
 def encoder_of(kind: Kind) -> str:
     """Return the best encoder that this build of FFmpeg has; raises UserError if it has none."""
     for name in kind.encoders:
-        if name in av.codecs_available:
-            return name
+        try:
+            return av.codec.Codec(name, "w").name
+        except av.codec.codec.UnknownCodecError:
+            continue
     raise UserError(
-        f"--output: this build of PyAV has no encoder for it ({', '.join(kind.encoders)}); give "
+        f"--output: this build of PyAV writes no {kind.format} ({', '.join(kind.encoders)}); give "
         "another ending"
     )
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -99,10 +100,10 @@ def translated_frames(
     passes, batch_size = 1, 1
     if steady == 1 and not translator.batch_statistics:
         room = Room(translator.network)
-        passes = room.passes([(width, height)])
+        passes = room.passes([(width, height)], translator.batch_size)
         batch_size = room.batch_size((width, height), translator.batch_size, passes)
     with shared_threads(passes), _pass(translator, steady) as translated:
-        batches = _batches(_chained(first, frames), batch_size)
+        batches = _batches(chain([first], frames), batch_size)
         for done in in_threads(translated, batches, passes):
             yield from done
 
@@ -135,11 +136,6 @@ def _levels(translator: Translator, pictures: Tensor):
     except ValueError as error:
         raise UserError(f"--checkpoint {translator.checkpoint}: {error}; give another") from error
     return levels.permute(0, 2, 3, 1).cpu().contiguous().numpy()
-
-
-def _chained(first: Frame, others: Iterator[Frame]) -> Iterator[Frame]:
-    yield first
-    yield from others
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

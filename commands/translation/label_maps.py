@@ -16,7 +16,10 @@ def check_label_maps(pairs: data.Pairs, content: data.Content, workers: int) -> 
     maps = [*dict.fromkeys([*pairs.train, *pairs.test])]
     decode = partial(data.label_mistake, content=content)
     mistakes = []
-    with training.LiveLine(len(maps), label="checking labels", unit="label maps") as line:
+    shown = training.places_from_environment().writes
+    with training.LiveLine(
+        len(maps), label="checking labels", unit="label maps", shown=shown
+    ) as line:
         for found in data.read_images(maps, range(len(maps)), decode, workers=workers):
             line.advance(1)
             if found.loss:
