@@ -79,7 +79,9 @@ def test_bf16_steps_are_captured_with_their_casts_of_weights(recorded):
     Out of place a sum of gradients may lie in another layout, which bf16 rounds otherwise.
     """
     with models.forced_few_launches(True):
-        eager, other = (launches.cut("cut", "bf16", accelerate=x) for x in ("off", "graph"))
+        eager, other = (
+            launches.cut("cut", "bf16", accelerate=x, **SMALL) for x in ("off", "graph")
+        )
         for number in range(6):
             with Operators():
                 losses = eager.step(number), other.step(number)
@@ -202,7 +204,8 @@ def test_compiled_networks_give_the_eager_losses_and_gradients(name, compiled):
     with models.forced_few_launches(True):
         found = []
         for accelerate in ("off", "compile"):
-            subject = SUBJECTS[name](name, "fp32", accelerate=accelerate, **COMPILED[name])
+            settings = {**SETTINGS.get(name, {}), **COMPILED[name]}
+            subject = SUBJECTS[name](name, "fp32", accelerate=accelerate, **settings)
             kept = gradients(subject.method, subject.step)
             values = {key: value.item() for key, value in subject.step(0).items()}
             found.append((values, kept))
