@@ -90,11 +90,9 @@ def truncate(latents: Tensor, truncation: Tensor) -> Tensor:
     scaled = latents / math.sqrt(2)
     short = (1 - truncation) + truncation * torch.erfc(scaled.abs())
     w = -torch.log(short * (2 - short))
-    places = torch.stack([w - 2.5, w.clamp(min=5).sqrt() - 3], -1)
-    values = torch.full_like(places, 0.0)
-    for coefficients in zip(CENTRE, TAILS, strict=True):
-        values = values * places + torch.tensor(coefficients)
-    factor = torch.where(w < 5, values[..., 0], values[..., 1])
+    place = torch.where(w < 5, w - 2.5, w.clamp(min=5).sqrt() - 3)[..., None]
+    coefficients = torch.where(w[..., None] < 5, torch.tensor(CENTRE), torch.tensor(TAILS))
+    factor = (coefficients * place ** torch.arange(8.0, -1, -1)).sum(-1)
     moved = math.sqrt(2) * factor * truncation * torch.erf(scaled)
     return torch.where(truncation < 1, moved, latents)
 
