@@ -284,9 +284,11 @@ def test_a_saturated_softmax_hides_its_gradient_from_cross_entropy_but_not_from_
     linear = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     saturated = nn.Sequential(linear, nn.Unflatten(1, (2,)))
     with torch.no_grad():
-        linear[1].weight.mul_(1e4)
+        linear[1].weight.normal_(0, 1e4, generator=random())
     pictures = torch.empty(6, 3, 2, 2).uniform_(-0.5, 0.5, generator=random())
-    labels = saturated(pictures).argmax(1)
+    logits = saturated(pictures)
+    assert (logits[:, 0] - logits[:, 1]).abs().min() > 1000  # exp(-104) is 0 in float32
+    labels = logits.argmax(1)
     steps = {"epsilon": 1.0, "step": 0.5, "steps": 4}
     entropy, margin = (
         attacks.pgd(saturated, pictures, labels, **steps, loss=loss)
