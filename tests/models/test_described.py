@@ -123,6 +123,7 @@ def test_numbers_that_no_network_has_are_refused(architecture, name, tmp_path):
         ("r3gan", {"blocks": 256}),
     ],
 )
+@pytest.mark.slow
 def test_sizes_that_the_weights_do_not_have_take_no_memory(architecture, lies, tmp_path):
     refused(written(tmp_path, architecture, **lies), architecture)
 

@@ -79,6 +79,7 @@ def test_the_kernels_compile_for_a_gpu():
 
 
 @pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.slow
 def test_gradients_of_any_order_are_right(relu):
     x, residual, _ = pair((2, 3, 4, 5), torch.float64)
 

@@ -29,6 +29,7 @@ MAPS = {
 @pytest.mark.parametrize("few_launches", [False, True])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", MAPS)
+@pytest.mark.slow
 def test_first_and_second_derivatives(name, size, few_launches):
     x = picture(1, 2, *size)
     with models.forced_few_launches(few_launches):

@@ -127,6 +127,7 @@ def test_values_are_not_clamped():
 
 
 @pytest.mark.parametrize("probability", [0.5, 1.0])
+@pytest.mark.slow
 def test_gradients_flow_to_the_pictures(probability):
     pictures = pictures_of(3, 3, 4, torch.float64).requires_grad_()
     numbers = drawn(3, seed=3)

@@ -40,6 +40,7 @@ def test_equals_pytorch_s_to_the_second_derivative(channels, kernel, groups, pad
 
 
 @pytest.mark.parametrize(("channels", "kernel", "groups", "padding", "pixels"), CASES)
+@pytest.mark.slow
 def test_derivatives_against_differences(channels, kernel, groups, padding, pixels):
     layer = convolution(channels, kernel, groups, padding)
 
