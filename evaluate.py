@@ -19,7 +19,7 @@ import data
 import metrics
 import models
 import training
-from commands import cli, encoders, evaluation, pictures, results
+from commands import cli, encoders, evaluation, pictures, results, translators
 from commands.features import trust
 from commands.options import check_least
 from errors import UserError
@@ -244,17 +244,12 @@ def open_set(path: Path | None, option: str, workers: int) -> pictures.Set:
 
 def translated(options: Options, device: torch.device) -> pictures.TranslatedPictures:
     """Return the checkpoint's translations of the source folder."""
-    saved = models.load_generator(
-        options.checkpoint, "--checkpoint", options.direction, "give --num instead of --source"
-    )
-    source, target = data.contents_of(
-        saved.description, saved.network.in_channels, saved.network.out_channels, "--checkpoint"
+    network, source, target = translators.open_translator(
+        options.checkpoint, options.direction, device, "give --num instead of --source"
     )
     label = f"--checkpoint {options.checkpoint} of --source {options.source}"
     files = data.list_images(options.source, "--source")
     sources = pictures.file_pictures(label, files, options.source, options.workers, source)
-    network = saved.network.to(device)
-    models.use_winograd(network)
     return pictures.TranslatedPictures(
         label, sources, network, device, target, options.batch_statistics, options.seed
     )

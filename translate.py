@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import data
-import models
 import training
-from commands import cli
+from commands import cli, translators
 from commands.options import check_least
 from commands.pages.gallery import Gallery
 from commands.translation import film_kinds
@@ -152,17 +150,11 @@ def translate_a_film(options: Options) -> None:
 def open_translator(options: Options) -> Translator:
     """Read the checkpoint, and prepare its network for the device."""
     device = training.choose_device(options.device, training.Processes())
-    saved = models.load_generator(
-        options.checkpoint, "--checkpoint", options.direction, "use generate.py"
+    opened = translators.open_translator(
+        options.checkpoint, options.direction, device, "use generate.py"
     )
-    network = saved.network.to(device)
-    contents = data.contents_of(
-        saved.description, network.in_channels, network.out_channels, "--checkpoint"
-    )
-    models.use_winograd(network)
     return Translator(
-        network,
-        *contents,
+        *opened,
         options.checkpoint,
         batch_size=options.batch_size,
         batch_statistics=options.batch_statistics,

@@ -13,6 +13,7 @@ import data
 import models
 from commands import outputs
 from commands.app.shown import address, inference
+from commands.translators import open_translator
 from data.decode import header_size
 from errors import UserError
 from models.saved import DIRECTIONS
@@ -131,10 +132,7 @@ def _directions(path: Path, direction: str | None) -> Sequence[str | None]:
 
 
 def _read(path: Path, direction: str | None, device: torch.device) -> Translator:
-    saved = models.load_generator(path, "--checkpoint", direction, "give checkpoints of one kind")
-    network = saved.network.to(device)
-    models.use_winograd(network)
-    source, target = data.contents_of(
-        saved.description, network.in_channels, network.out_channels, f"--checkpoint {path}"
+    opened = open_translator(
+        path, direction, device, "give checkpoints of one kind", f"--checkpoint {path}"
     )
-    return Translator(str(path), direction or "", network, source, target)
+    return Translator(str(path), direction or "", *opened)

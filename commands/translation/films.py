@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 import data
 import models
 import training
+from commands import outputs
 from commands.translation.batching import Room
 from commands.translation.film_kinds import Kind, kind_of
 from commands.translation.film_reading import Film, Frame
@@ -124,18 +125,14 @@ def _pass(translator: Translator, steady: int) -> Iterator[Callable[[list[Frame]
                 made = models.translate(network, batch, batch_statistics=True, seed=translator.seed)
             else:
                 made = at_any_size(batch)
-            levels = _levels(translator, made)
-            return [frame._replace(levels=one) for frame, one in zip(frames, levels, strict=True)]
+            views = translator.target.to_view(made)
+            images = (outputs.as_image(view, data.RGB, translator.checkpoint) for view in views)
+            return [
+                frame._replace(levels=np.asarray(image))
+                for frame, image in zip(frames, images, strict=True)
+            ]
 
         yield translated
-
-
-def _levels(translator: Translator, pictures: Tensor):
-    try:
-        levels = data.to_levels(translator.target.to_view(pictures))
-    except ValueError as error:
-        raise UserError(f"--checkpoint {translator.checkpoint}: {error}; give another") from error
-    return levels.permute(0, 2, 3, 1).cpu().contiguous().numpy()
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
