@@ -1,7 +1,7 @@
 """Translates picture files: reading, network and writing at the same time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,10 +75,15 @@ def translate_files(
     )
     passes = 1 if translator.batch_statistics else batching.passes
     skipped: dict[int, str] = {}
-    with shared_threads(passes), _translating(translator, sources.names) as translated:
-        batches = in_threads(translated, read_batches(sources, batching, skipped), passes)
-        write = partial(_write, translator, sources.files, targets)
-        yield from in_threads(write, batches, WRITING_THREADS)
+    write = partial(_write, translator, sources.files, targets)
+    with (  # closed one after the other, so that an error in one ends the others at once
+        shared_threads(passes),
+        _translating(translator, sources.names) as translated,
+        closing(read_batches(sources, batching, skipped)) as batches,
+        closing(in_threads(translated, batches, passes)) as translations,
+        closing(in_threads(write, translations, WRITING_THREADS)) as written,
+    ):
+        yield from written
     unreadable.update({sources.files[place]: reason for place, reason in skipped.items()})
 
 
