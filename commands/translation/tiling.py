@@ -13,7 +13,8 @@ from torch import Tensor
 import data
 import training
 from commands import outputs
-from commands.options import check_least, check_ranges, check_read, memory_bytes
+from commands.memory import memory_bytes
+from commands.options import check_least, check_ranges, check_read
 from commands.translation.folders import Translator
 from data.bands import write_bands
 from data.large import LargePicture, open_large
