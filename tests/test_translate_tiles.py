@@ -160,3 +160,16 @@ def test_a_disk_that_fills_up_leaves_nothing(file_bytes, command, checkpoint, so
     assert done.returncode == 2, done.stderr
     assert "out.tif: cannot be written (File too large)" in done.stderr.splitlines()[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_resume_leaves_out_what_is_there(ending, checkpoint, source, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    out = tmp_path / f"out.{ending}"
+    arguments = ("--checkpoint", checkpoint, "--input", source, "--output", out, "--tile", 64)
+    for told in ("1 pictures written", "0 pictures written"):
+        translate.main([str(argument) for argument in (*arguments, "--resume")])
+        assert told in capsys.readouterr().err
+    Image.new("RGB", (131, 82)).save(out)
+    translate.main([str(argument) for argument in (*arguments, "--resume")])
+    assert "1 pictures written" in capsys.readouterr().err
