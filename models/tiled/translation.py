@@ -153,9 +153,9 @@ def _thumbnail(size: tuple[int, int], read: Read, tile_px: int) -> Tensor:
     side = max(1, tile_px // factor) * factor
     rows = []
     for along in spans_of(size[0], side):
-        parts = (read(Region(along, across)) for across in spans_of(size[1], side))
+        parts = (read(Region(along, across)).double() for across in spans_of(size[1], side))
         rows.append(torch.cat([F.avg_pool2d(part, factor, ceil_mode=True) for part in parts], 3))
-    return torch.cat(rows, 2)
+    return torch.cat(rows, 2).float()  # equal pixels have exactly their value as mean
 
 
 def _norms(translation: Map) -> list[Norm]:

@@ -179,6 +179,14 @@ def test_approximations_have_no_seams(statistics):
     assert found.std() > 0.1 and steps[39::40].mean() < 1.2 * steps.mean()
 
 
+@pytest.mark.parametrize("statistics", ["exact", "thumbnail", "interpolated"])
+def test_a_flat_picture_stays_flat(statistics):
+    """Its variance is 0, so that each norm multiplies rounding by 316."""
+    network, picture = ready(resnet()), torch.full((1, 3, 90, 131), 0.3)
+    found = joined(tiled(network, picture, 44, statistics))
+    assert (found - models.translate(network, picture)).abs().max() < 1e-4
+
+
 def test_interpolated_statistics_are_those_of_the_tiles_at_their_centres():
     x = noise(1, 2, 10, 15)
     sums = Sums(2, (10, 15), 5, CPU)
