@@ -92,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         batch_statistics=options.batch_statistics,
         gallery=options.gallery,
         side=options.side is not None,
+        batch_size=options.batch_size != 1,
     )
     if film_kinds.is_film(options.input, options.output):
         translate_a_film(options)
