@@ -1,8 +1,11 @@
 """The memory that a process may use: the machine's, and that of its container."""
 
+import pytest
 import torch
 
 from commands import memory
+from commands.options import check_cache
+from errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -26,6 +29,13 @@ def test_a_container_limits_the_memory(tmp_path, monkeypatch):
 def test_a_container_of_version_1(tmp_path, monkeypatch):
     limited(tmp_path, monkeypatch, 1, 10_000, 7_000, "inactive_file 1\ntotal_inactive_file 500")
     assert (memory.memory_bytes(), memory.free_bytes(CPU)) == (10_000, 3_500)
+
+
+def test_a_cache_must_fit_into_the_container(tmp_path, monkeypatch):
+    limited(tmp_path, monkeypatch, 2, 10**7, 0, "inactive_file 0")
+    check_cache(0.01)
+    with pytest.raises(UserError, match=r"--cache_gb 0\.02: more than this machine's 0\.0 GB"):
+        check_cache(0.02)
 
 
 def test_a_container_that_is_full_has_no_memory_left(tmp_path, monkeypatch):
