@@ -8,6 +8,7 @@ sound and the times of its frames.
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         batch_statistics=options.batch_statistics,
         gallery=options.gallery,
         side=options.side is not None,
+        batch_size=options.batch_size != 1,
     )
     if film_kinds.is_film(options.input, options.output):
         translate_a_film(options)
@@ -116,10 +118,15 @@ def translate_pictures(options: Options) -> None:
         report(options, len(targets), len(written), unreadable, gallery)
         return
     folder = options.input if options.input.is_dir() else None
-    with training.LiveLine(
-        len(targets), done=len(written), label="translating", unit="pictures"
-    ) as line:
-        for done in translate_files(translator, left, folder, options.workers, unreadable):
+    with (
+        training.LiveLine(
+            len(targets), done=len(written), label="translating", unit="pictures"
+        ) as line,
+        closing(
+            translate_files(translator, left, folder, options.workers, unreadable)
+        ) as translations,
+    ):
+        for done in translations:
             if gallery:
                 add_to_gallery(gallery, translator, done, targets)
             line.advance(len(done.paths))

@@ -56,7 +56,7 @@ def main() -> None:
         if not picture.exists():
             draw(picture, side)
         exact = arguments.output / f"{megapixels}_exact.tif"
-        for statistics in arguments.statistics:
+        for statistics in dict.fromkeys(("exact", *arguments.statistics)):
             ending = "png" if statistics == "whole" else "tif"
             translated = arguments.output / f"{megapixels}_{statistics}.{ending}"
             result = translated.with_suffix(".json")

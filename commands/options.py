@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from commands.memory import memory_bytes
 from errors import UserError
 
 
@@ -82,11 +83,6 @@ MAY_CHANGE = frozenset(
 BEFORE_OPTIONS = {"decode": "exact", "conditioning": "concatenation", "adversarial": None}
 BEFORE_OPTIONS |= {"epsilon": 8.0, "attack_steps": 7, "trades_weight": 6.0}
 
-CONTAINER_LIMITS = (  # of Linux control groups, versions 2 and 1
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-)
-
 
 def check_run_options(options: RunOptions) -> None:
     """Raise UserError for values that are invalid in every training command."""
@@ -111,17 +107,6 @@ def check_cache(cache_gb: float) -> None:
             f"--cache_gb {cache_gb:g}{for_all}: more than this machine's {memory_gb:.1f} GB of "
             f"memory; give less than {memory_gb / processes:.1f}, or 0 for no cache"
         )
-
-
-def memory_bytes() -> int:
-    """Return the memory that this process may use: the machine's, or its container's if less."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in CONTAINER_LIMITS:
-        try:
-            limits.append(int(Path(name).read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return min(limits)
 
 
 def check_least(options: object, **least: int) -> None:

@@ -18,7 +18,6 @@ from data.decode import (
     UnreadableImageError,
     damage_named,
     header_size,
-    open_upright,
 )
 from data.pixels import planes
 
@@ -61,32 +60,41 @@ class LargePicture(NamedTuple):
 def open_large(path: Path, content: Content) -> Iterator[LargePicture]:
     """Open a picture of more pixels than `Content.decode` accepts, which it equals.
 
-    An upright TIFF of 8-bit grey, RGB or RGBA or 16-bit grey, uncompressed or deflated, is read by
-    its strips or tiles. Any other file is decoded whole by Pillow, without Pillow's limit on the
-    number of pixels. Raises UnreadableImageError for a file that cannot be decoded, and for more
-    than 2^30 pixels that would have to be decoded at once.
+    An upright TIFF of 8-bit grey, RGB or RGBA or 16-bit grey is read by its strips or tiles if
+    these are deflated, and in blocks of rows if they are uncompressed. Any other file is decoded
+    whole by Pillow, without Pillow's limit on the number of pixels. Raises UnreadableImageError for
+    a file that cannot be decoded, and for more than 2^30 pixels that would have to be decoded at
+    once.
     """
     channels, dtype = content.plane_type
     if path.suffix.lower() in TIFF_ENDINGS:
         with _tiff_page(path) as page:
             if page is not None:
-                part_size = page.tilewidth or page.imagewidth, page.tilelength or page.rowsperstrip
-                _check_pixels(path, *part_size)
+                if not _is_in_rows(page):
+                    tile = page.tilewidth, page.tilelength
+                    strip = page.imagewidth, page.rowsperstrip
+                    _check_pixels(path, *(tile if page.is_tiled else strip))
                 parts = _tiff_parts(path, content, page)
                 yield LargePicture((page.imagelength, page.imagewidth), channels, dtype, parts)
                 return
-    width, height = _checked_size(path)
-    yield LargePicture((height, width), channels, dtype, _whole(path, content))
+    # The size comes from the pixels: an orientation after them or in XMP is not in the header.
+    values = planes(_decoded(path, content))
+    yield LargePicture(tuple(values.shape[1:]), channels, dtype, iter([Part(0, 0, values)]))
 
 
-def _checked_size(path: Path) -> tuple[int, int]:
+def large_header_size(path: Path) -> tuple[int, int] | None:
+    """Return what `header_size` returns, for pictures of any number of pixels."""
     with _without_limit():
-        size = header_size(path)
-        if size is None:
-            open_upright(path)  # raises, with the reason
-            raise UnreadableImageError(path, "no size in its header")
+        return header_size(path)
+
+
+def _decoded(path: Path, content: Content) -> Image.Image:
+    size = large_header_size(path)
+    if size is None:
+        return content.decode(path)  # raises, with the reason
     _check_pixels(path, *size)
-    return size
+    with _without_limit():
+        return content.decode(path)
 
 
 def _check_pixels(path: Path, width: int, height: int) -> None:
@@ -96,12 +104,6 @@ def _check_pixels(path: Path, width: int, height: int) -> None:
             f"{width} x {height} px to be decoded at once, more than {MOST_PIXELS_AT_ONCE:,}; save "
             "it as a tiled TIFF, uncompressed or deflated",
         )
-
-
-def _whole(path: Path, content: Content) -> Iterator[Part]:
-    with _without_limit():
-        image = content.decode(path)
-    yield Part(0, 0, planes(image))
 
 
 @contextmanager
@@ -131,21 +133,57 @@ def _is_read_in_parts(page: tifffile.TiffPage) -> bool:
     kind = (str(page.dtype), page.photometric, page.samplesperpixel, tuple(page.extrasamples))
     return (
         kind in _KINDS_IN_PARTS
+        and page.bitspersample == 8 * page.dtype.itemsize
         and page.compression in _READ_IN_PARTS
         and page.planarconfig == tifffile.PLANARCONFIG.CONTIG
         and page.imagedepth == 1
-        and page.tags.valueof("Orientation", default=1) == 1
+        and _is_upright(page)
     )
 
 
+def _is_upright(page: tifffile.TiffPage) -> bool:
+    """Return whether a page has no orientation that Pillow would follow."""
+    orientation = page.tags.valueof("Orientation")
+    if orientation is None:
+        return b"tiff:Orientation" not in (page.tags.valueof("XMP") or b"")
+    return orientation == 1
+
+
+def _is_in_rows(page: tifffile.TiffPage) -> bool:
+    """Return whether the rows of a page follow one another in the file, uncompressed."""
+    return page.is_final and not page.is_tiled
+
+
 def _tiff_parts(path: Path, content: Content, page: tifffile.TiffPage) -> Iterator[Part]:
-    segments = page.segments(maxworkers=1, buffersize=BYTES_AT_ONCE)
-    for _ in range(math.prod(page.chunked)):
+    blocks = _rows(page) if _is_in_rows(page) else _segments(page)
+    while True:
         with damage_named(path):
-            segment, (_, _, top, left, _), _ = next(segments)
-            if segment is None:
-                raise ValueError("a part of the picture is missing")
-            levels = segment[0, : page.imagelength - top, : page.imagewidth - left]
+            top, left, levels = next(blocks, (0, 0, None))
+            if levels is None:
+                return
             levels = np.ascontiguousarray(levels, page.dtype)  # in the machine's byte order
             image = Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels)
         yield Part(top, left, planes(content.interpret(path, image)))
+
+
+def _rows(page: tifffile.TiffPage) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield top, left and levels [h, W, C] of blocks of rows."""
+    row = (page.imagewidth, page.samplesperpixel)
+    row_bytes = math.prod(row) * page.dtype.itemsize
+    dtype = page.dtype.newbyteorder(page.parent.byteorder)
+    step = max(1, BYTES_AT_ONCE // row_bytes)
+    for top in range(0, page.imagelength, step):
+        count = min(step, page.imagelength - top)
+        levels = page.parent.filehandle.read_array(
+            dtype, count * math.prod(row), page.dataoffsets[0] + top * row_bytes
+        )
+        yield top, 0, levels.reshape(count, *row)
+
+
+def _segments(page: tifffile.TiffPage) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield top, left and levels [h, w, C] of strips or tiles."""
+    segments = page.segments(maxworkers=1, buffersize=BYTES_AT_ONCE)
+    for segment, (_, _, top, left, _), _ in segments:
+        if segment is None:
+            raise ValueError("a part of the picture is missing")
+        yield top, left, segment[0, : page.imagelength - top, : page.imagewidth - left]

@@ -1,6 +1,7 @@
 """translate.py on films: frames, times and sound kept, damage named, formats, bad input."""
 
 import resource
+import threading
 import wave
 from fractions import Fraction
 
@@ -19,6 +20,7 @@ from commands.translation.film_drawing import write_film
 from commands.translation.film_reading import Frame
 from commands.translation.film_writing import FilmWriter
 from commands.translation.folders import Translator
+from errors import UserError
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.unet import UnetGenerator, UnetSizes
 
@@ -246,6 +248,19 @@ def test_frames_stream(network):
     assert [next(made).time for _ in range(20)] == [*range(20)]
     made.close()
     assert len(taken) < 20 + 2 * 2 * 2 * torch.get_num_threads() + 2
+
+
+def test_an_error_in_writing_ends_the_passes_too(folder, tmp_path, monkeypatch):
+    threads_before = threading.active_count()
+
+    def full(writer, frame, time_base):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(FilmWriter, "add", full)
+    with pytest.raises(UserError, match="the disk is full") as held:
+        run(folder, folder / "clip.mp4", tmp_path / "out.mp4")
+    assert threading.active_count() == threads_before  # although the error holds every frame
+    assert held.value.__traceback__ and not [*tmp_path.iterdir()]
 
 
 def test_steady_averages_statistics(folder, network, tmp_path):

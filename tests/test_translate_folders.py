@@ -15,6 +15,7 @@ import translate
 from commands import pictures
 from commands.translation import batching
 from commands.translation.threads import in_threads
+from errors import UserError
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.unet import UnetGenerator, UnetSizes
 
@@ -220,3 +221,15 @@ def test_threads_keep_the_order_and_end_with_the_first_error():
     with pytest.raises(ValueError, match="five"):
         next(results)
     assert len(taken) <= 10
+
+
+def test_an_error_in_writing_ends_the_passes_too(
+    checkpoint, folder, two_threads, tmp_path, monkeypatch
+):
+    threads_before = threading.active_count()
+    monkeypatch.setattr(batching, "free_bytes", lambda device: 2**40)  # enough for two passes
+    (tmp_path / "out" / "0.png").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"0\.png: cannot be written") as held:
+        run(checkpoint, folder, tmp_path / "out", "--workers", 0)
+    assert threading.active_count() == threads_before  # although the error holds every frame
+    assert held.value.__traceback__

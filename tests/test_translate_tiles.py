@@ -1,6 +1,7 @@
 """translate.py --tile: large pictures read in parts, translated in tiles, written band by band."""
 
 import shutil
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,9 @@ from PIL import Image
 
 import data
 import models
+import training
 import translate
+from commands import cli
 from models.resnet_generator import ResnetGenerator, ResnetSizes
 from models.unet import UnetGenerator, UnetSizes
 
@@ -100,6 +103,7 @@ BAD = {
     "--tile 32: not together with --batch_statistics": ("--tile", 32, "--batch_statistics"),
     "--tile 32: not together with --gallery": ("--tile", 32, "--gallery"),
     "--tile 32: not together with --side": ("--tile", 32, "--side", "A"),
+    "--tile 32: not together with --batch_size": ("--tile", 32, "--batch_size", "auto"),
 }
 
 
@@ -160,3 +164,36 @@ def test_a_disk_that_fills_up_leaves_nothing(file_bytes, command, checkpoint, so
     assert done.returncode == 2, done.stderr
     assert "out.tif: cannot be written (File too large)" in done.stderr.splitlines()[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+
+
+@pytest.mark.parametrize("tiles", [3, 71])  # in the first pass, and in the last, of 72 tiles
+def test_an_interrupt_leaves_nothing(tiles, checkpoint, source, tmp_path, monkeypatch, capsys):
+    advance, done = training.LiveLine.advance, []
+
+    def interrupted(line, count):
+        done.append(count)
+        if len(done) == tiles:
+            raise KeyboardInterrupt
+        advance(line, count)
+
+    monkeypatch.setattr(training.LiveLine, "advance", interrupted)
+    out = tmp_path / "out.png"
+    arguments = ("--checkpoint", checkpoint, "--input", source, "--output", out, "--tile", 64)
+    monkeypatch.setattr(sys, "argv", ["translate.py", *map(str, arguments), "--memory_gb", "0"])
+    with pytest.raises(SystemExit) as end:
+        cli.run(translate.main)
+    assert end.value.code == 130 and "interrupted" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_resume_leaves_out_what_is_there(ending, checkpoint, source, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    out = tmp_path / f"out.{ending}"
+    arguments = ("--checkpoint", checkpoint, "--input", source, "--output", out, "--tile", 64)
+    for told in ("1 pictures written", "0 pictures written"):
+        translate.main([str(argument) for argument in (*arguments, "--resume")])
+        assert told in capsys.readouterr().err
+    Image.new("RGB", (131, 82)).save(out)
+    translate.main([str(argument) for argument in (*arguments, "--resume")])
+    assert "1 pictures written" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """Which pictures a network translates together, and how many passes run at the same time."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 import data
 import models
+from commands.memory import free_bytes
 from commands.pictures import ReadPictures
 
 MOST_ON_CPU, MOST_ON_GPU = 4, 16  # pictures in a batch for --batch_size auto
@@ -109,15 +109,3 @@ def read_batches(
         pictures.append(found.pixels)
     if pictures:
         yield Batch(places, torch.stack(pictures))
-
-
-def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a GPU, or what the machine's programs can still take."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except FileNotFoundError:  # another system than Linux, which does not tell what it could free
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    amounts = dict(line.split(":", 1) for line in lines)
-    return int(amounts["MemAvailable"].split()[0]) * 1024

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -65,9 +65,11 @@ def _write(translator: Translator, film: Film, path: Path, kind: Kind, steady: i
             output.add_sound(packet)
 
     count = 0
-    frames = translated_frames(translator, film.frames(on_sound), steady)
     try:
-        with training.LiveLine(film.expected_frames, label="translating", unit="frames") as line:
+        with (
+            training.LiveLine(film.expected_frames, label="translating", unit="frames") as line,
+            closing(translated_frames(translator, film.frames(on_sound), steady)) as frames,
+        ):
             for frame in frames:
                 if output is None:
                     output = FilmWriter(path, kind, film, frame.levels.shape[1::-1])
@@ -103,9 +105,13 @@ def translated_frames(
         room = Room(translator.network)
         passes = room.passes([(width, height)], translator.batch_size)
         batch_size = room.batch_size((width, height), translator.batch_size, passes)
-    with shared_threads(passes), _pass(translator, steady) as translated:
-        batches = _batches(chain([first], frames), batch_size)
-        for done in in_threads(translated, batches, passes):
+    batches = _batches(chain([first], frames), batch_size)
+    with (
+        shared_threads(passes),
+        _pass(translator, steady) as translated,
+        closing(in_threads(translated, batches, passes)) as translations,
+    ):
+        for done in translations:
             yield from done
 
 

@@ -1,7 +1,7 @@
 """Translates picture files: reading, network and writing at the same time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from commands.pages.gallery import Gallery
 from commands.pictures import ReadPictures, file_pictures, translation_seed
 from commands.translation.batching import Batch, plan_batches, read_batches
 from commands.translation.threads import in_threads, shared_threads
+from data.large import TIFF_ENDINGS, large_header_size
 
 WRITING_THREADS = 4  # most of their time they compress, or wait until the disk has stored a file
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -75,10 +76,15 @@ def translate_files(
     )
     passes = 1 if translator.batch_statistics else batching.passes
     skipped: dict[int, str] = {}
-    with shared_threads(passes), _translating(translator, sources.names) as translated:
-        batches = in_threads(translated, read_batches(sources, batching, skipped), passes)
-        write = partial(_write, translator, sources.files, targets)
-        yield from in_threads(write, batches, WRITING_THREADS)
+    write = partial(_write, translator, sources.files, targets)
+    with (  # closed one after the other, so that an error in one ends the others at once
+        shared_threads(passes),
+        _translating(translator, sources.names) as translated,
+        closing(read_batches(sources, batching, skipped)) as batches,
+        closing(in_threads(translated, batches, passes)) as translations,
+        closing(in_threads(write, translations, WRITING_THREADS)) as written,
+    ):
+        yield from written
     unreadable.update({sources.files[place]: reason for place, reason in skipped.items()})
 
 
@@ -163,14 +169,14 @@ def already_written(targets: dict[Path, Path], side: Literal["A", "B"] | None) -
 
 
 def _is_whole(source: Path, target: Path, side: Literal["A", "B"] | None) -> bool:
-    """Return whether `target` is a PNG with its end, of the size of its source."""
+    """Return whether `target` is a PNG with its end, or a TIFF, of the size of its source."""
     try:
         with target.open("rb") as file:
             file.seek(-len(PNG_END), 2)
-            ends = file.read() == PNG_END
+            ends = file.read() == PNG_END or target.suffix.lower() in TIFF_ENDINGS
     except OSError:  # not there, or shorter
         return False
-    size = data.header_size(source)
+    size = large_header_size(source)
     if side is not None and size is not None:
         size = (size[0] // 2, size[1])
-    return ends and size is not None and data.header_size(target) == size
+    return ends and size is not None and large_header_size(target) == size

@@ -1,5 +1,6 @@
 """Large pictures for translate.py: read in parts, translated in tiles, written band by band."""
 
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,8 @@ from torch import Tensor
 import data
 import training
 from commands import outputs
-from commands.options import check_least, check_ranges, check_read, memory_bytes
+from commands.memory import memory_bytes
+from commands.options import check_least, check_ranges, check_read
 from commands.translation.folders import Translator
 from data.bands import write_bands
 from data.large import LargePicture, open_large
@@ -81,30 +83,35 @@ def _translate(
     """Write the translation of a picture, as `target` is to be, to a temporary file beside it."""
     memory, folder = int(options.memory_gb * 1e9), target.parent
     with open_large(path, translator.source) as picture:
-        height, width = picture.size
-        output_bytes = height * width * translator.target.channels * translator.target.bits // 8
-        levels_bytes = height * width * picture.channels * picture.dtype.itemsize
-        in_memory = levels_bytes <= memory
-        _check_room(path, target, output_bytes + (0 if in_memory else levels_bytes))
-        levels = _read_levels(picture, None if in_memory else folder)
-    tiling = Tiling(options.tile, folder, memory - levels_bytes * in_memory, options.statistics)
-    translation = TiledTranslation(
-        translator.network,
-        picture.size,
-        partial(_read_picture, translator, levels),
-        tiling,
-    )
-    _check_room(path, target, output_bytes + translation.plan.file_bytes)
-    tiles, plan = translation.tile_count(), translation.plan
-    print(
-        f"{path}: {width} x {height} px; {tiles} tiles in {len(plan.steps)} passes; maps that wait "
-        f"take up to {plan.memory_bytes / 1e9:.2f} GB of memory and {plan.file_bytes / 1e9:.2f} GB "
-        f"of temporary files in {folder}",
-        file=sys.stderr,
-    )
-    with training.LiveLine(tiles, label=path.name, unit="tiles") as line:
+        pixels = math.prod(picture.size)
+        levels_bytes = pixels * picture.channels * picture.dtype.itemsize
+        levels_in_memory = levels_bytes if levels_bytes <= memory else 0
+        translation = TiledTranslation(  # planned before the picture is read
+            translator.network,
+            picture.size,
+            lambda region: _read_picture(translator, levels, region),
+            Tiling(options.tile, folder, memory - levels_in_memory, options.statistics),
+        )
+        file_bytes = translation.plan.file_bytes + levels_bytes - levels_in_memory
+        output_bytes = pixels * translator.target.channels * translator.target.bits // 8
+        _check_room(path, target, output_bytes + file_bytes)
+        _tell(path, translation, translation.plan.memory_bytes + levels_in_memory, file_bytes)
+        levels = _read_levels(picture, None if levels_in_memory else folder)
+    with training.LiveLine(translation.tile_count(), label=path.name, unit="tiles") as line:
         bands = _levels_of(translator, translation.bands(line.advance))
         write_bands(temporary, target.suffix, picture.size, bands)
+
+
+def _tell(path: Path, translation: TiledTranslation, memory_bytes: int, file_bytes: int) -> None:
+    """Say on stderr what is to be done, and what it takes."""
+    height, width = translation.size
+    print(
+        f"{path}: {width} x {height} px; {translation.tile_count()} tiles in "
+        f"{len(translation.plan.steps)} passes; the picture and maps that wait take up to "
+        f"{memory_bytes / 1e9:.2f} GB of memory and {file_bytes / 1e9:.2f} GB of temporary files "
+        f"in {translation.tiling.folder}",
+        file=sys.stderr,
+    )
 
 
 def _read_levels(picture: LargePicture, folder: Path | None) -> Storage:

@@ -37,10 +37,11 @@ def map_bytes(one: Map) -> int:
     return 4 * one.channels * one.size[0] * one.size[1]
 
 
-def plan_steps(translation: Map, tile_px: int, memory_bytes: int) -> Plan:
+def plan_steps(translation: Map, tile_px: int, memory_bytes: int, *, gathers: bool) -> Plan:
     """Return the steps that compute a translation.
 
-    A norm without statistics is a barrier: its input is swept over first. Stored are, of the maps
+    gathers: whether each norm is a barrier: its statistics are gathered from its input, which is
+    swept over first. Otherwise they come from elsewhere. Stored are, of the maps
     smaller than the picture, the inputs of such norms and those that several maps depend on.
     Larger ones are computed again, as that costs less than their bytes. A graph without barriers
     whose halo is narrow is computed in one step that stores nothing.
@@ -48,7 +49,7 @@ def plan_steps(translation: Map, tile_px: int, memory_bytes: int) -> Plan:
     order = ancestry(translation)
     barriers = defaultdict(list)
     for one in order:
-        if isinstance(one.operator, Norm) and one.operator.statistics is None:
+        if gathers and isinstance(one.operator, Norm):
             barriers[one.inputs[0]].append(one.operator)
     narrow = halo_px(translation) <= tile_px * HALO_OF_TILE
     stored = set() if narrow and not barriers else _worth_storing(order, barriers)

@@ -34,8 +34,10 @@ class Uniform(NamedTuple):
 class Interpolated:
     """A mean and a scale for each tile, interpolated bilinearly between the tiles' centres.
 
-    Both are constant outside the outermost centres. Source: dense normalization (Ho et al. 2024),
-    with the biased variance and 1e-5 instead of the unbiased one without an epsilon.
+    Both are constant outside the outermost centres, and exactly so between equal ones: in a flat
+    picture a norm multiplies the least error of a mean by 1 / sqrt(1e-5) = 316. Source: dense
+    normalization (Ho et al. 2024), with the biased variance and 1e-5 instead of the unbiased one
+    without an epsilon.
     mean, scale: [C, rows, columns] of the grid; spans: those of its rows and of its columns.
     """
 
@@ -48,22 +50,28 @@ class Interpolated:
 
     def at(self, region: Region) -> tuple[Tensor, Tensor]:
         """Return both as [1, C, h, w]."""
-        rows, columns = (
-            _hats(span, centres) for span, centres in zip(region, self.centres, strict=True)
-        )
-        return tuple((rows @ table @ columns.T)[None] for table in (self.mean, self.scale))
+        return tuple(self._interpolated(table, region)[None] for table in (self.mean, self.scale))
+
+    def _interpolated(self, table: Tensor, region: Region) -> Tensor:
+        for axis, (span, centres) in enumerate(zip(region, self.centres, strict=True), start=1):
+            first, second, weight = _between(span, centres)
+            weight = weight if axis == 2 else weight[:, None]
+            start = table.index_select(axis, first)
+            table = start.lerp(table.index_select(axis, second), weight)
+        return table
 
 
-def _hats(span: Span, centres: Tensor) -> Tensor:
-    """Return the weight of each centre at each pixel of the span, [length, centres]."""
+def _between(span: Span, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return, for each pixel of the span, the centres before and after it and the latter's weight.
+
+    Beyond the outermost centres both are the same one.
+    """
     pixels = torch.arange(span.start, span.stop, device=centres.device) + 0.5
-    if len(centres) == 1:
-        return torch.ones(span.length, 1, device=centres.device)
-    left = (torch.searchsorted(centres, pixels) - 1).clamp(0, len(centres) - 2)
-    between = (pixels - centres[left]) / (centres[left + 1] - centres[left])
-    places = left + between.clamp(0, 1)
-    numbers = torch.arange(len(centres), device=centres.device)
-    return (1 - (places[:, None] - numbers).abs()).clamp_min(0)
+    after = torch.searchsorted(centres, pixels)
+    first = (after - 1).clamp_min(0)
+    second = after.clamp_max(len(centres) - 1)
+    distance = (centres[second] - centres[first]).clamp_min(1)
+    return first, second, ((pixels - centres[first]) / distance).clamp(0, 1)
 
 
 class Sums:

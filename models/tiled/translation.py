@@ -48,18 +48,22 @@ class TiledTranslation:
 
     size: of the picture; read: a region of it -> float [1, C, h, w] in [-1, 1] on the network's
     device. Raises UserError for tiles that are too small, and for networks in which a pixel
-    depends on more than its surroundings, other than through an instance norm.
+    depends on more than its surroundings, other than through an instance norm. `plan` is made
+    without reading the picture.
     """
 
     def __init__(self, network: nn.Module, size: tuple[int, int], read: Read, tiling: Tiling):
         check_tile(network, tiling.tile_px)
-        self.network, self.size, self.tiling = network, size, tiling
+        self.network, self.size, self.read, self.tiling = network, size, read, tiling
         self.device = next(network.parameters()).device
         with in_mode(network, training=False), torch.no_grad():
             self.translation = graph_of(network, size, read)
-            if tiling.statistics == "thumbnail":
-                self._take_statistics_of(_thumbnail(size, read, tiling.tile_px))
-        self.plan = plan_steps(self.translation, tiling.tile_px, tiling.memory_bytes)
+        self.plan = plan_steps(
+            self.translation,
+            tiling.tile_px,
+            tiling.memory_bytes,
+            gathers=tiling.statistics != "thumbnail",
+        )
 
     def tile_count(self) -> int:
         """Return the number of tiles that are computed, for a display of progress."""
@@ -73,6 +77,8 @@ class TiledTranslation:
         Raises OSError if the disk has no room.
         """
         with in_mode(self.network, training=False):
+            if self.tiling.statistics == "thumbnail":
+                self._take_statistics_of(_thumbnail(self.size, self.read, self.tiling.tile_px))
             *steps, last = self.plan.steps
             for step in steps:
                 self._sweep(step, progress)
@@ -153,9 +159,9 @@ def _thumbnail(size: tuple[int, int], read: Read, tile_px: int) -> Tensor:
     side = max(1, tile_px // factor) * factor
     rows = []
     for along in spans_of(size[0], side):
-        parts = (read(Region(along, across)) for across in spans_of(size[1], side))
+        parts = (read(Region(along, across)).double() for across in spans_of(size[1], side))
         rows.append(torch.cat([F.avg_pool2d(part, factor, ceil_mode=True) for part in parts], 3))
-    return torch.cat(rows, 2)
+    return torch.cat(rows, 2).float()  # equal pixels have exactly their value as mean
 
 
 def _norms(translation: Map) -> list[Norm]:

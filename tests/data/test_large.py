@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 import data
+from data import large
 from data.bands import of_height, write_bands
 from data.large import open_large
 from data.pixels import planes
@@ -18,9 +19,12 @@ CONTENTS = [
     data.Content(channels=1, bits=16),
 ]
 KINDS = {"grey": (1, "uint8"), "rgb": (3, "uint8"), "rgba": (4, "uint8"), "wide": (1, "uint16")}
+XMP = b'<rdf:Description tiff:Orientation="6"/>'
 LAYOUTS = {
     "strips": {"rowsperstrip": 7},
-    "one part": {},
+    "one strip": {},
+    "deflated": {"rowsperstrip": 7, "compression": "zlib"},
+    "one part": {"compression": "zlib", "rowsperstrip": 2**31},
     "tiles": {"tile": (32, 16), "compression": "zlib", "predictor": True},
     "big-endian": {"byteorder": ">", "rowsperstrip": 16},
 }
@@ -60,7 +64,8 @@ def joined(path, content):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tiff_in_parts_is_the_picture_that_is_decoded_whole(kind, layout, tmp_path):
+def test_a_tiff_in_parts_is_the_picture_that_is_decoded_whole(kind, layout, tmp_path, monkeypatch):
+    monkeypatch.setattr(large, "BYTES_AT_ONCE", 1000)
     path = tmp_path / "in.tif"
     write_tiff(path, levels(*KINDS[kind]), **LAYOUTS[layout])
     for content in CONTENTS:
@@ -69,22 +74,57 @@ def test_a_tiff_in_parts_is_the_picture_that_is_decoded_whole(kind, layout, tmp_
         assert (count == 1) == (layout == "one part")
 
 
-def test_labels_are_read_in_parts(tmp_path):
+def test_labels_are_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(large, "BYTES_AT_ONCE", 710)
     write_tiff(tmp_path / "in.tif", levels(1, "uint8") % 5, rowsperstrip=10)
     content = data.Content("labels", classes=5)
     values, count = joined(tmp_path / "in.tif", content)
     assert torch.equal(values, planes(content.decode(tmp_path / "in.tif"))) and count == 5
 
 
-@pytest.mark.parametrize("name", ["lzw.tif", "turned.tif", "palette.tif", "a.jpg", "a.png"])
+WHOLE = {  # how each is saved
+    "lzw.tif": {"compression": "tiff_lzw"},
+    "turned.tif": {"tiffinfo": {274: 6}},
+    "turned_by_xmp.tif": {"tiffinfo": {700: XMP}},
+    "palette.tif": {},
+    "a.jpg": {},
+    "turned_by_xmp.jpg": {"xmp": XMP},
+    "a.png": {},
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
 def test_what_has_no_parts_is_read_whole(name, tmp_path):
     path = tmp_path / name
     image = Image.fromarray(levels(3, "uint8"))
     image = image.convert("P") if name == "palette.tif" else image
-    options = {"lzw.tif": {"compression": "tiff_lzw"}, "turned.tif": {"tiffinfo": {274: 6}}}
-    image.save(path, **options.get(name, {}))
+    image.save(path, **WHOLE[name])
     values, count = joined(path, data.RGB)
     assert torch.equal(values, planes(data.RGB.decode(path))) and count == 1
+
+
+def test_an_orientation_after_the_pixels_turns_the_picture(tmp_path):
+    path, turned = tmp_path / "in.png", Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.fromarray(levels(3, "uint8")).save(path, exif=turned)
+    content = path.read_bytes()
+    start = content.index(b"eXIf") - 4
+    stop = start + 12 + int.from_bytes(content[start : start + 4])
+    end = content.index(b"IEND") - 4
+    path.write_bytes(content[:start] + content[stop:end] + content[start:stop] + content[end:])
+    values, _ = joined(path, data.RGB)
+    assert values.shape == (3, 71, 45) and torch.equal(values, planes(data.RGB.decode(path)))
+
+
+def test_a_tiff_of_4_bits_is_read_whole(tmp_path):
+    path = tmp_path / "in.tif"
+    write_tiff(path, levels(1, "uint8", (40, 30)))  # twice as wide with 4 bits
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for name, value in (("BitsPerSample", 4), ("ImageWidth", 60)):
+            file.pages[0].tags[name].overwrite(value)
+    values, _ = joined(path, data.RGB)
+    assert values.shape == (3, 40, 60) and torch.equal(values, planes(data.RGB.decode(path)))
+    assert values.unique().tolist() == [17 * level for level in range(16)]
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -172,11 +172,31 @@ def test_a_thumbnail_gives_its_statistics_to_every_norm(monkeypatch):
     assert (found - exact).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("statistics", ["exact", "thumbnail", "interpolated"])
+def test_the_plan_is_made_before_the_picture_is_read(statistics):
+    def unread(region):
+        raise AssertionError("read")
+
+    tiling = Tiling(32, Path("/unused"), 10**9, statistics)
+    plan = TiledTranslation(ready(resnet()), (64, 64), unread, tiling).plan
+    assert any(step.norms for step in plan.steps) == (statistics != "thumbnail")
+
+
 @pytest.mark.parametrize("statistics", ["thumbnail", "interpolated"])
 def test_approximations_have_no_seams(statistics):
     found = joined(tiled(ready(resnet()), waves(160), 40, statistics))
     steps = found.diff(dim=3).abs().mean((0, 1, 2))
     assert found.std() > 0.1 and steps[39::40].mean() < 1.2 * steps.mean()
+
+
+@pytest.mark.parametrize("statistics", ["exact", "thumbnail", "interpolated"])
+def test_a_flat_picture_stays_flat(statistics):
+    """Its variance is 0, so that each norm multiplies rounding by 316."""
+    network = ready(resnet())
+    for value, tile_px in ((0.3, 44), (128 / 255, 40)):
+        picture = torch.full((1, 3, 90, 131), value)
+        found = joined(tiled(network, picture, tile_px, statistics))
+        assert (found - models.translate(network, picture)).abs().max() < 1e-4
 
 
 def test_interpolated_statistics_are_those_of_the_tiles_at_their_centres():
