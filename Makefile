@@ -62,7 +62,7 @@ demo-cyclegan: install
 
 DEMO_CYCLEGAN := --generator resnet_6blocks --base_channels 16 --discriminator_channels 16 \
 	--discriminator_layers 2 --load_size 70 --crop_size 64 --batch_size 4 --learning_rate 4e-4 \
-	--identity_weight 1 --constant_epochs 13 --decay_epochs 7 --ema_halflife_images 300 \
+	--identity_weight 1 --constant_epochs 6 --decay_epochs 4 --ema_halflife_images 300 \
 	--workers 1 --log_every 256 --preview_every 512 --save_every 1024
 
 # Label maps to zebras by pix2pix; the last preview is the sheet.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from rich.console import Console
@@ -155,28 +155,45 @@ def check_checkpoint(options: Options) -> None:
         )
 
 
-def evaluate(
-    options: Options, device: torch.device, processes: training.Processes
-) -> dict[str, object]:
-    """Return the numbers and their origin; {} in all processes but the first."""
+class Sets(NamedTuple):
+    """The sets of pictures to compare."""
+
+    real: pictures.Set | None
+    fake: pictures.Set | None
+    partners: pictures.Set | None  # the reals as the translator's target content, for pairs
+    real_preprocess: str | None  # how the reals are prepared, if not read as they are
+
+
+def open_sets(options: Options, device: torch.device) -> Sets:
+    """Find the pictures, or the network that makes them."""
     real = open_set(options.real, "--real", options.workers)
     if options.save_stats and isinstance(real, metrics.SavedStatistics):
         raise UserError(
             f"--save_stats {options.save_stats}: --real is a file of statistics; give a folder"
         )
     fake = open_set(options.fake, "--fake", options.workers)
-    partners, seen_as = None, None
+    read = isinstance(real, pictures.ReadPictures)
     if options.num:
         fake, preprocessing, content = sampled(options, device)
-        if isinstance(real, pictures.ReadPictures):
-            prepare = partial(data.prepared_levels, preprocessing=preprocessing, content=content)
-            real = replace(real, decode=prepare)
-            seen_as = f"{preprocessing.mode} {preprocessing.load_size} {preprocessing.crop_size}"
-    elif options.checkpoint:
+        if not read:
+            return Sets(real, fake, None, None)
+        prepare = partial(data.prepared_levels, preprocessing=preprocessing, content=content)
+        seen_as = f"{preprocessing.mode} {preprocessing.load_size} {preprocessing.crop_size}"
+        return Sets(replace(real, decode=prepare), fake, None, seen_as)
+    if options.checkpoint:
         fake = translated(options, device)
-        if isinstance(real, pictures.ReadPictures):
+        if read:
             partners = replace(real, decode=partial(data.viewed_levels, content=fake.target))
-    options = with_noise_floor(options, real)
+            return Sets(real, fake, partners, None)
+    return Sets(real, fake, None, None)
+
+
+def evaluate(
+    options: Options, device: torch.device, processes: training.Processes
+) -> dict[str, object]:
+    """Return the numbers and their origin; {} in all processes but the first."""
+    sets = open_sets(options, device)
+    options = with_noise_floor(options, sets.real)
     evaluator = evaluation.Evaluator(
         options,
         device,
@@ -184,36 +201,45 @@ def evaluate(
         batch_size=options.batch_size,
         skip_unreadable=options.skip_unreadable,
         moments_of_reals=options.save_stats is not None,
-        needs_network=not all(isinstance(found, metrics.SavedStatistics) for found in (real, fake)),
+        needs_network=not all(isinstance(found, metrics.SavedStatistics) for found in sets[:2]),
     )
-    found_real, found_fake = evaluator.collect_both(real, fake, partners)
+    real, fake = evaluator.collect_both(sets.real, sets.fake, sets.partners)
     if not processes.writes:
         return {}
     numbers = {}
-    if found_fake:
-        numbers = metrics.compare(found_real, found_fake, options)
+    if fake:
+        numbers = metrics.compare(real, fake, options)
     elif options.noise_floor:
-        numbers = metrics.noise_floor(found_real, options)
+        numbers = metrics.noise_floor(real, options)
     if options.save_stats:
-        save(options.save_stats, found_real, evaluator.origin)
+        save(options.save_stats, real, evaluator.origin)
+    counts = {"n_real": real.count if real else None, "n_fake": fake.count if fake else None}
+    return {**numbers, **counts, **origin_of(options, evaluator, sets.real_preprocess)}
+
+
+def origin_of(
+    options: Options, evaluator: evaluation.Evaluator, real_preprocess: str | None
+) -> dict[str, object]:
+    """Return what the numbers rest on: network, protocol, settings, versions."""
     origin = evaluator.origin
     trusted = None
     if origin.features and encoders.is_encoder(options.features):
         trusted, line = trust.quote(options.features, origin.weights_sha256)
         print(line, file=sys.stderr)
+    samples = bool(options.num)
+    given = {
+        "features": origin.features or None,
+        "preprocessing": origin.preprocessing or None,
+        "trust": trusted or None,
+        "real_preprocess": real_preprocess,
+        "batch_statistics": options.batch_statistics or None,
+        "seed": options.seed if samples or options.batch_statistics else None,
+        "truncation": options.truncation if samples else None,
+    }
     return {
-        **numbers,
         "protocol": origin.protocol,
         "layer": origin.layer,
-        **({"features": origin.features} if origin.features else {}),
-        **({"preprocessing": origin.preprocessing} if origin.preprocessing else {}),
-        **({"trust": trusted} if trusted else {}),
-        "n_real": found_real.count if found_real else None,
-        "n_fake": found_fake.count if found_fake else None,
-        **({"real_preprocess": seen_as} if seen_as else {}),
-        **({"batch_statistics": True} if options.batch_statistics else {}),
-        **({"seed": options.seed} if options.num or options.batch_statistics else {}),
-        **({"truncation": options.truncation} if options.num else {}),
+        **{name: value for name, value in given.items() if value is not None},
         "weights_sha256": origin.weights_sha256,
         "weights_published": evaluator.published if origin.weights_sha256 else None,
         "exact": options.exact,

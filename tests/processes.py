@@ -72,6 +72,8 @@ def _as_script(
 ) -> None:
     if own_group:
         os.setsid()
+    # The platform's, as for a command: data workers of the server would outlive a killed run.
+    multiprocessing.set_start_method(None, force=True)
     for number, path in enumerate(told, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     if file_bytes is not None:

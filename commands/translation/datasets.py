@@ -143,22 +143,7 @@ def open_paired(
             "testA and testB",
             file=sys.stderr,
         )
-    files = [pair.source for pair in pairs.test]
-    names = data.names_below(files)
-    test_source, test_target = (
-        pictures.ReadPictures(
-            label,
-            pairs.test,
-            files,
-            names,
-            partial(decode, source=source, target=target),
-            options.workers,
-        )
-        for label, decode in (
-            (_test_label(files), data.source_of_pair),
-            (_test_label([pair.target for pair in pairs.test]), data.target_of_pair),
-        )
-    )
+    test_source, test_target = _test_sets(pairs, source, target, options.workers)
     description = {
         side: data.fingerprint([pair[place] for pair in pairs.train])
         for place, side in enumerate(("source", "target"))
@@ -168,6 +153,27 @@ def open_paired(
     preview = dataset.preview(PREVIEW_PICTURES)
     opened = _data(options, dataset, preview, description, tests, source, target)
     return opened._replace(findings=data.glance("pairs", _sides(pairs), preprocessing))
+
+
+def _test_sets(
+    pairs: data.Pairs, source: data.Content, target: data.Content, workers: int
+) -> tuple[pictures.ReadPictures, pictures.ReadPictures]:
+    """Return the two sides of the test pairs, under the names of the source files."""
+    files = [pair.source for pair in pairs.test]
+    names = data.names_below(files)
+    sides = ((files, data.source_of_pair), ([p.target for p in pairs.test], data.target_of_pair))
+    first, second = (
+        pictures.ReadPictures(
+            _test_label(side),
+            pairs.test,
+            files,
+            names,
+            partial(decode, source=source, target=target),
+            workers,
+        )
+        for side, decode in sides
+    )
+    return first, second
 
 
 def _sides(pairs: data.Pairs) -> list[data.Side]:

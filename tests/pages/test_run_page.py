@@ -253,6 +253,20 @@ def test_each_preview_is_encoded_once_and_the_newest_first(tmp_path, monkeypatch
     assert [one.images for one in sheets.of(found, most_bytes=3 * size)] == [800, 4000]
 
 
+def test_previews_of_noise_leave_the_page_under_its_15_mb(tmp_path):
+    """Noise does not compress, so that only some of these previews have room."""
+    run = run_folder(tmp_path / "run", previews=12, columns=1)
+    noise = torch.rand(32, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for path in (run / "previews").iterdir():
+        training.save_sheet(path, training.sheet(noise.split(8)))
+    sheets = previews.Sheets(previews.ROWS["train_cut.py"])
+    shown = sheets.of(read_record(run).previews, most_bytes=700_000)
+    assert 2 <= len(shown) < 12 and sum(len(one.file) for one in shown) <= 700_000
+    empty = run_folder(tmp_path / "empty", previews=0)
+    as_text = 4 / 3 * previews.MOST_BYTES
+    assert len(RunPage(empty, CPU).text(going_on=False)) + as_text < 15e6
+
+
 def test_grids():
     noisy = Image.new("RGB", (2 + 3 * 42, 2 + 2 * 32), "white")
     for column in range(3):
