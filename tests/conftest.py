@@ -11,7 +11,11 @@ import torch
 
 import models
 from commands import cli
-from tests.inception_weights import write_inception_weights
+from tests.inception_weights import (
+    remember_inception_weights,
+    see_small_inputs,
+    write_inception_weights,
+)
 from tests.processes import ROOT, THREADS, run_script
 from tests.recorded import let_steps_be_recorded
 
@@ -59,11 +63,21 @@ def reference_arrays(name: str) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def inception_file(tmp_path_factory):
-    """Return a file with random weights of FID's Inception network, 96 MB."""
+    """Return a file with random weights of FID's Inception network, 96 MB, that is read once."""
     file = tmp_path_factory.mktemp("inception") / "inception.pth"
     write_inception_weights(file)
-    yield file
+    with pytest.MonkeyPatch.context() as patch:
+        remember_inception_weights(file, patch.setattr)
+        yield file
     file.unlink()
+
+
+@pytest.fixture(scope="module")
+def small_inputs():
+    """Show FID's network smaller pictures than its 299 px, where it is not what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        see_small_inputs(patch.setattr)
+        yield
 
 
 @pytest.fixture
