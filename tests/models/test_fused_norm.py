@@ -7,7 +7,7 @@ from models.fused_norm import fused_instance_norm, instance_norm_forward, normal
 from tests.kernels import NEEDS_TRITON, compile_for_a_gpu, run_interpreted
 
 # batch, channels, height, width: odd sizes, batch 1, a single column, more parts than one
-SIZES = [(1, 5, 9, 7), (2, 20, 13, 11), (3, 1, 6, 1), (1, 2, 64, 48)]
+SIZES = [(1, 5, 9, 7), (2, 18, 13, 11), (3, 1, 6, 1), (1, 2, 36, 31)]
 
 
 def pair(shape, dtype=torch.float32, *, channels_last=False):
@@ -55,9 +55,12 @@ def test_the_kernels_equal_float64_interpreted():
         "from tests.models.test_fused_norm import *",
         "from models import triton_norm",
         "assert triton_norm.runs_on(torch.zeros(1))",
-        "[check(s, d, channels_last=c, relu=r, adds=a) for s in SIZES",
-        " for d in (torch.float32, torch.bfloat16)",
-        " for c, r, a in ((False, True, True), (True, False, True), (True, True, False))]",
+        "for d in (torch.float32, torch.bfloat16):",
+        "    for s in SIZES:",
+        "        fewer = (s[0], min(s[1], 3), *s[2:])  # a program each, where they lie apart",
+        "        check(fewer, d, channels_last=False, relu=True, adds=True)",
+        "        check(s, d, channels_last=True, relu=False, adds=True)",
+        "        check(s, d, channels_last=True, relu=True, adds=False)",
     )
 
 
