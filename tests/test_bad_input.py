@@ -144,11 +144,19 @@ def test_no_run_dir(fails, tmp_path):
     assert "--run_dir is missing" in fails(train_cut, ["--dataroot", folders(tmp_path)])
 
 
+@pytest.fixture(scope="module")
+def run_of_four(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    train(folders(folder), folder / "run", "cut", "--total_images", "4", "--save_every", "2")
+    return folder
+
+
 @pytest.fixture
-def finished_run(tmp_path):
-    dataroot = folders(tmp_path)
-    train(dataroot, tmp_path / "run", "cut", "--total_images", "4", "--save_every", "2")
-    return dataroot, tmp_path / "run"
+def finished_run(run_of_four, tmp_path):
+    """The folder of the data, and that of a run, which a test may change."""
+    shutil.copytree(run_of_four / "run", tmp_path / "run")
+    shutil.rmtree(run_of_four / "data")  # of the test before; its place is part of the run
+    return folders(run_of_four), tmp_path / "run"
 
 
 @pytest.mark.parametrize(
@@ -166,8 +174,9 @@ def test_a_run_does_not_go_on_under_other_options(options, words, fails, finishe
     assert states(finished_run[1], 4)
 
 
-def test_a_run_does_not_go_on_with_other_data(fails, finished_run, tmp_path):
-    dataroot, run = finished_run
+def test_a_run_does_not_go_on_with_other_data(fails, tmp_path):
+    dataroot, run = folders(tmp_path), tmp_path / "run"
+    train(dataroot, run, "cut", "--total_images", "4")
     other = tmp_path / "other"
     shutil.copytree(dataroot, other)
     line = fails(train_cut, arguments(other, run, "--total_images", 8))
