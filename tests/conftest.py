@@ -31,9 +31,25 @@ REFERENCE = Path(__file__).parent / "reference"
 
 NUMERIC_FOLDERS = {"losses", "models", "metrics", "benchmarks", "training"}
 
+# Files that take longest: they begin, so that no worker waits long for another one in the end.
+LONGEST = [
+    "test_accelerate",
+    "test_train_cut",
+    "test_export",
+    "test_evaluate_peers",
+    "test_launches",
+]
+LONGEST += ["test_evaluate", "test_train_gan", "test_inception", "test_weights", "test_resampling"]
+LONGEST += ["test_triton_interpreted", "test_gaussian_mixture", "test_check_data"]
+
 
 def pytest_collection_modifyitems(items):
-    """Mark whole folders as numeric; tests elsewhere carry the mark themselves."""
+    """Put the longest files first, and mark whole folders as numeric.
+
+    Tests elsewhere carry the mark themselves.
+    """
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
     for item in items:
         if NUMERIC_FOLDERS & set(item.path.relative_to(ROOT / "tests").parts):
             item.add_marker(pytest.mark.numeric)

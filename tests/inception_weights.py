@@ -6,7 +6,6 @@ The features are of order 1, as those of the real weights.
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import nn
 from torch.nn import functional as F
 
@@ -21,6 +20,8 @@ def write_inception_weights(path: Path) -> None:
     The norms' statistics are those of six smooth random pictures: without them features would
     be near 1e-8 at the last layer, and every distance 0.
     """
+    import torchvision  # for seconds, which most tests need not wait
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = torchvision.models.inception_v3(

@@ -340,16 +340,16 @@ def test_a_gpu_without_enough_memory_leaves_the_run_whole(
     batch_size, remedy, fails, tmp_path, monkeypatch
 ):
     dataroot, run = folders(tmp_path), tmp_path / "run"
-    seen = 3 * batch_size
+    seen, total = 3 * batch_size, 5 * batch_size
     break_at(monkeypatch, seen, out_of_memory)
-    options = ("--batch_size", batch_size, "--total_images", 20, "--save_every", 1)
+    options = ("--batch_size", batch_size, "--total_images", total, "--save_every", 1)
     line = fails(train_cut, arguments(dataroot, run, *options))
     words = [f"--batch_size: {batch_size} pictures", "Tried to allocate 2.00 GiB", remedy]
     words += [f"after {seen} images", "--precision bf16", "--accelerate off", f"{seen:012d}.pt"]
     assert all(word in line for word in words), line
     assert "Of the allocated" not in line
     monkeypatch.undo()
-    train(dataroot, run, "cut", "--batch_size", str(batch_size), "--total_images", "20")
+    train(dataroot, run, "cut", "--batch_size", str(batch_size), "--total_images", str(total))
 
 
 def test_a_rate_that_explodes_ends_with_one_line(fails, tmp_path):
@@ -361,7 +361,8 @@ def test_a_rate_that_explodes_ends_with_one_line(fails, tmp_path):
 def test_one_unreadable_image_among_many_is_named_and_skipped(tmp_path, capsys):
     dataroot = folders(tmp_path, count=60, size=32)
     (dataroot / "trainA" / "7.png").write_text("hello")
-    train(dataroot, tmp_path / "run", "cut", "--total_images", "60", "--nce_weight", "0")
+    rarely = ("--nce_weight", "0", "--log_every", "30", "--preview_every", "60")
+    train(dataroot, tmp_path / "run", "cut", "--total_images", "60", *rarely)
     told = capsys.readouterr().err.strip().splitlines()
     assert sum("7.png" in line for line in told) == 2  # when it is met, and at the end
     assert "skipped" in told[-1] and "7.png" in told[-1]
