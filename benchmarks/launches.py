@@ -32,7 +32,7 @@ from benchmarks.official_cyclegan import OfficialCycleGan
 from benchmarks.official_pix2pix import OfficialPix2Pix
 
 CPU = torch.device("cpu")
-WIDTH, SIZE_PX = 8, 32
+WIDTH, SIZE_PX = 8, 64
 
 
 class Subject(NamedTuple):
@@ -126,7 +126,7 @@ OFFICIAL = {
 OURS = {
     "cut": cut,
     "fastcut": cut,
-    "cut_monce": partial(cut, crop_size=64),  # a plan of fewer patches takes other operators
+    "cut_monce": cut,
     "cut_hneg": cut,
     "cut_qs": cut,
     "cyclegan": cyclegan,
