@@ -13,7 +13,7 @@ install: .venv/installed
 	touch $@
 
 test: install
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # For daily work, in less than a minute: rooms, losses, networks, one short run of each command.
 quick: install
@@ -25,7 +25,7 @@ test-elsewhere: install
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 PAIRLESS_TEST_THREADS=1 $(NUMERIC)
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 PAIRLESS_TEST_THREADS=2 $(NUMERIC)
 
-NUMERIC := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile -m numeric
+NUMERIC := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m numeric
 
 # Libraries that the tests compare contrastive losses and attacks with. They are installed without their
 # dependencies: lightly has many, torchattacks pins an old version of requests, and those that foolbox

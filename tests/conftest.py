@@ -11,7 +11,11 @@ import torch
 
 import models
 from commands import cli
-from tests.inception_weights import write_inception_weights
+from tests.inception_weights import (
+    remember_inception_weights,
+    see_small_inputs,
+    write_inception_weights,
+)
 from tests.processes import ROOT, THREADS, run_script
 from tests.recorded import let_steps_be_recorded
 
@@ -27,9 +31,25 @@ REFERENCE = Path(__file__).parent / "reference"
 
 NUMERIC_FOLDERS = {"losses", "models", "metrics", "benchmarks", "training"}
 
+# Files that take longest: they begin, so that no worker waits long for another one in the end.
+LONGEST = [
+    "test_accelerate",
+    "test_train_cut",
+    "test_export",
+    "test_evaluate_peers",
+    "test_launches",
+]
+LONGEST += ["test_evaluate", "test_train_gan", "test_inception", "test_weights", "test_resampling"]
+LONGEST += ["test_triton_interpreted", "test_gaussian_mixture", "test_check_data"]
+
 
 def pytest_collection_modifyitems(items):
-    """Mark whole folders as numeric; tests elsewhere carry the mark themselves."""
+    """Put the longest files first, and mark whole folders as numeric.
+
+    Tests elsewhere carry the mark themselves.
+    """
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
     for item in items:
         if NUMERIC_FOLDERS & set(item.path.relative_to(ROOT / "tests").parts):
             item.add_marker(pytest.mark.numeric)
@@ -59,11 +79,21 @@ def reference_arrays(name: str) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def inception_file(tmp_path_factory):
-    """Return a file with random weights of FID's Inception network, 96 MB."""
+    """Return a file with random weights of FID's Inception network, 96 MB, that is read once."""
     file = tmp_path_factory.mktemp("inception") / "inception.pth"
     write_inception_weights(file)
-    yield file
+    with pytest.MonkeyPatch.context() as patch:
+        remember_inception_weights(file, patch.setattr)
+        yield file
     file.unlink()
+
+
+@pytest.fixture(scope="module")
+def small_inputs():
+    """Show FID's network smaller pictures than its 299 px, where it is not what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        see_small_inputs(patch.setattr)
+        yield
 
 
 @pytest.fixture

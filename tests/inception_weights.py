@@ -1,11 +1,17 @@
-"""Random weights of FID's Inception network whose features are of order 1, as the real ones'."""
+"""FID's Inception network in tests: random weights, read once, and smaller pictures.
+
+The features are of order 1, as those of the real weights.
+"""
 
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import nn
 from torch.nn import functional as F
+
+import metrics
+from commands import extractors
+from metrics import protocols
 
 
 def write_inception_weights(path: Path) -> None:
@@ -14,6 +20,8 @@ def write_inception_weights(path: Path) -> None:
     The norms' statistics are those of six smooth random pictures: without them features would
     be near 1e-8 at the last layer, and every distance 0.
     """
+    import torchvision  # for seconds, which most tests need not wait
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = torchvision.models.inception_v3(
@@ -34,3 +42,20 @@ def write_inception_weights(path: Path) -> None:
         with torch.no_grad():
             network.train()(smooth * 2 - 1)
         torch.save(network.state_dict(), path)
+
+
+def remember_inception_weights(path: Path, replace=setattr) -> None:
+    """Let evaluators of this process read the file once: its checksum alone takes 0.4 seconds."""
+    kept, load = metrics.load_inception_weights(path), extractors.load_weights
+
+    def remembered(asked: Path | None) -> metrics.InceptionWeights:
+        if asked != path:
+            return load(asked)
+        return kept._replace(state={name: value.clone() for name, value in kept.state.items()})
+
+    replace(extractors, "load_weights", remembered)
+
+
+def see_small_inputs(replace=setattr) -> None:
+    """Let evaluators of this process resize pictures to 107 px instead of 299."""
+    replace(protocols, "SIDE_PX", 107)

@@ -1,25 +1,12 @@
-"""Triton kernels without a GPU: run by Triton's interpreter, or compiled for one."""
+"""Triton kernels without a GPU: compiled for one."""
 
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 
-from tests.processes import ROOT
-
 NEEDS_TRITON = pytest.mark.skipif(
     not find_spec("triton"), reason="Triton comes with PyTorch's CUDA builds alone"
 )
-
-
-def run_interpreted(*lines):
-    """Run Python in a process of its own: Triton looks at the variable when kernels are defined."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", "\n".join(lines)]
-    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
 
 
 def compile_for_a_gpu(kernel, constants, types):

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -54,21 +54,27 @@ def start_script(
     arguments: Sequence[str],
     file_bytes: int | None = None,
     own_group: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[multiprocessing.Process, list[Path]]:
     """Start a script as `run_script` does; return the process, and its stdout and stderr.
 
-    own_group: signals to the group of the process reach it and its children alone.
+    own_group: signals to the group of the process reach it and its children alone. environment:
+    variables that it has besides.
     """
     told = [folder / name for name in ("stdout.txt", "stderr.txt")]
     process = multiprocessing.get_context("forkserver").Process(
-        target=_as_script, args=(arguments, told, file_bytes, own_group)
+        target=_as_script, args=(arguments, told, file_bytes, own_group, environment or {})
     )
     process.start()
     return process, told
 
 
 def _as_script(
-    arguments: Sequence[str], told: Sequence[Path], file_bytes: int | None, own_group: bool
+    arguments: Sequence[str],
+    told: Sequence[Path],
+    file_bytes: int | None,
+    own_group: bool,
+    environment: Mapping[str, str],
 ) -> None:
     if own_group:
         os.setsid()
@@ -80,7 +86,7 @@ def _as_script(
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     torch.set_num_threads(THREADS)
-    os.environ["COLUMNS"] = "200"
+    os.environ |= {"COLUMNS": "200", **environment}
     os.chdir(ROOT)
     script = Path(arguments[0]).resolve()
     sys.argv, sys.path[0] = [*arguments], str(script.parent)
@@ -106,6 +112,11 @@ def run_together(function: Callable, *arguments: object, processes: int = 2) -> 
 
 def _as_rank(rank: int, processes: int, port: int, function: Callable, arguments: tuple) -> None:
     torch.set_num_threads(THREADS)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+    os.environ |= environment_of_rank(rank, processes, port)
     function(*arguments)
+
+
+def environment_of_rank(rank: int, processes: int, port: int) -> dict[str, str]:
+    """Return the variables by which torchrun tells a process of the others."""
+    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+    return {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in places.items()}}

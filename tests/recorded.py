@@ -3,7 +3,7 @@
 import torch
 from torch.distributed import Work
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves
 
 import training
 from training import Recording
@@ -44,36 +44,37 @@ def record(function, generators):
         drawn_from = kwargs.get("generator")
         assert drawn_from is None or drawn_from.initial_seed() in known, operator
 
+    calls = [(*call, _made(*call[1:])) for call in operators.kept]
+
     def replay():
         with torch.no_grad():
-            for operator, args, kwargs, result in operators.kept:
+            for operator, args, kwargs, _result, made in calls:
                 again = operator(*args, **kwargs)
                 if operator.namespace == "c10d":
                     Work.unbox(again[-1]).wait()
                     continue
-                _write(result, again, _memory(args, kwargs))
+                for kept, new in zip(made, _tensors(again), strict=True):
+                    if kept is not None:
+                        kept.copy_(new)
 
     return Recording(outputs, replay)
 
 
-def _memory(args, kwargs):
-    """The memory that an operator was given; what it returns there is written already."""
-    found = set()
-    tree_map_only(torch.Tensor, lambda x: found.add(_place(x)), (args, kwargs))
-    return found
+def _made(args, kwargs, result):
+    """The tensors of a result; None for one in memory that was given, which is written already."""
+    given = {_place(x) for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
+    return [x if _place(x) not in given and x.numel() else None for x in _tensors(result)]
+
+
+def _tensors(result):
+    if isinstance(result, torch.Tensor):
+        return [result]
+    parts = result if isinstance(result, tuple | list) else ()
+    return [x for part in parts for x in _tensors(part)]
 
 
 def _place(tensor):
     return tensor.untyped_storage().data_ptr()
-
-
-def _write(kept, new, given):
-    if isinstance(kept, torch.Tensor):
-        if _place(kept) not in given and kept.numel():
-            kept.copy_(new)
-    elif isinstance(kept, tuple | list):
-        for one, other in zip(kept, new, strict=True):
-            _write(one, other, given)
 
 
 def let_steps_be_recorded(replace=setattr):

@@ -10,6 +10,7 @@ import train_cut
 import train_cyclegan
 import train_gan
 from benchmarks import launches
+from models import build
 from tests.processes import run_together
 from tests.recorded import Operators, let_steps_be_recorded
 from tests.test_train_cut import PRESETS, train
@@ -35,14 +36,25 @@ def growing(_name, precision, **options):
 
 SUBJECTS["growing"] = growing
 
-SMALL = {"crop_size": 32, "generator": "resnet_6blocks"}
+SMALL = {"crop_size": 32, "generator": "resnet_6blocks", "nce_layers": (0, 4, 8, 12)}
 SETTINGS = dict.fromkeys(("cut", "fastcut", "cut_qs", "simgan", "cyclegan", "dclgan"), SMALL)
 SETTINGS["cut_monce"] = {**SMALL, "nce_patches": 32}
 NARROW = {"base_channels": 8, "discriminator_channels": 8, "most_channels": 8}
 SETTINGS |= dict.fromkeys(("wgan_gp", "sngan"), NARROW)
-STEPS = {"fastcut": 20, "growing": 20, "r3gan_tiny": 20}  # whose steps are of several kinds
+STEPS = {
+    "simgan": 12,
+    "fastcut": 20,
+    "growing": 20,
+    "r3gan_tiny": 20,
+}  # whose steps are of several kinds
 
 NEVER_CAPTURED = {"cut_hneg"}  # its gamma changes in every step
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    """Let ResNets have one block: it holds every kind of layer that six of them do."""
+    monkeypatch.setitem(build.RESNET_BLOCKS, "resnet_6blocks", 1)
 
 
 def replays(made):
@@ -52,14 +64,14 @@ def replays(made):
 
 
 @pytest.mark.parametrize("name", sorted(SUBJECTS.keys() - NEVER_CAPTURED))
-def test_captured_steps_are_the_eager_ones(name, recorded):
+def test_captured_steps_are_the_eager_ones(name, recorded, shallow):
     """A replay runs no Python: whatever a step takes from there would stay what it was."""
     with models.forced_few_launches(True):
         eager, other = (
             SUBJECTS[name](name, "fp32", accelerate=x, **SETTINGS.get(name, {}))
             for x in ("off", "graph")
         )
-        for number in range(STEPS.get(name, 12)):
+        for number in range(STEPS.get(name, 10)):
             expected = {key: value.item() for key, value in eager.step(number).items()}
             found = {key: value.item() for key, value in other.step(number).items()}
             assert found == pytest.approx(expected, rel=1e-5, abs=1e-7), number
@@ -73,7 +85,7 @@ def test_captured_steps_are_the_eager_ones(name, recorded):
             torch.testing.assert_close(theirs, own, rtol=1e-4, atol=1e-6)
 
 
-def test_bf16_steps_are_captured_with_their_casts_of_weights(recorded):
+def test_bf16_steps_are_captured_with_their_casts_of_weights(recorded, shallow):
     """Both under a mode that keeps every tensor, since autograd adds in place where it can.
 
     Out of place a sum of gradients may lie in another layout, which bf16 rounds otherwise.
@@ -90,10 +102,9 @@ def test_bf16_steps_are_captured_with_their_casts_of_weights(recorded):
     assert replays(recorded) == 2
 
 
-def test_what_changes_in_every_step_is_never_captured(recorded):
-    method = launches.cut(
-        "cut_hneg", "fp32", accelerate="graph", constant_epochs=0.005, decay_epochs=0.001
-    )
+def test_what_changes_in_every_step_is_never_captured(recorded, shallow):
+    schedule = {"constant_epochs": 0.005, "decay_epochs": 0.001}
+    method = launches.cut("cut_hneg", "fp32", accelerate="graph", **schedule, **SMALL)
     for number in range(10):  # gamma stays from the sixth image on
         method.step(number)
         assert bool(replays(recorded)) == (number >= 6 + capture.WARM_UPS + 1)
@@ -108,8 +119,8 @@ def test_a_growing_gan_has_a_graph_for_each_resolution_and_none_while_it_fades(r
     assert captured == {2.0, 3.0, 4.0}
 
 
-def test_fastcut_has_a_graph_for_each_side_of_its_coin(recorded):
-    method = launches.cut("fastcut", "fp32", accelerate="graph")
+def test_fastcut_has_a_graph_for_each_side_of_its_coin(recorded, shallow):
+    method = launches.cut("fastcut", "fp32", accelerate="graph", **SMALL)
     for number in range(14):
         method.step(number)
     (steps,) = recorded
@@ -199,7 +210,7 @@ def gradients(method, step):
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_compiled_networks_give_the_eager_losses_and_gradients(name, compiled):
+def test_compiled_networks_give_the_eager_losses_and_gradients(name, compiled, shallow):
     """R1, R2 and the gradient penalty included, whose gradients need a graph of a gradient."""
     with models.forced_few_launches(True):
         found = []
@@ -231,8 +242,8 @@ def test_dropout_in_a_compiled_network_draws_what_it_draws_in_an_eager_one(monke
 def test_a_penalty_of_a_compiled_discriminator_moves_its_weights(compiled):
     """Without the penalty the gradients are others: it does not vanish in silence."""
     kept = []
-    for r1 in (0.0, 10.0):
-        subject = launches.gan("r3gan_tiny", "fp32", accelerate="compile", r1=r1, r2=r1)
+    for accelerate, r1 in (("off", 0.0), ("compile", 10.0)):
+        subject = launches.gan("r3gan_tiny", "fp32", accelerate=accelerate, r1=r1, r2=r1)
         kept.append(gradients(subject.method, subject.step))
     differences = [
         (kept[1][key] - kept[0][key]).abs().max().item()

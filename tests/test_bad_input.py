@@ -144,11 +144,19 @@ def test_no_run_dir(fails, tmp_path):
     assert "--run_dir is missing" in fails(train_cut, ["--dataroot", folders(tmp_path)])
 
 
+@pytest.fixture(scope="module")
+def run_of_four(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    train(folders(folder), folder / "run", "cut", "--total_images", "4", "--save_every", "2")
+    return folder
+
+
 @pytest.fixture
-def finished_run(tmp_path):
-    dataroot = folders(tmp_path)
-    train(dataroot, tmp_path / "run", "cut", "--total_images", "4", "--save_every", "2")
-    return dataroot, tmp_path / "run"
+def finished_run(run_of_four, tmp_path):
+    """The folder of the data, and that of a run, which a test may change."""
+    shutil.copytree(run_of_four / "run", tmp_path / "run")
+    shutil.rmtree(run_of_four / "data")  # of the test before; its place is part of the run
+    return folders(run_of_four), tmp_path / "run"
 
 
 @pytest.mark.parametrize(
@@ -166,8 +174,9 @@ def test_a_run_does_not_go_on_under_other_options(options, words, fails, finishe
     assert states(finished_run[1], 4)
 
 
-def test_a_run_does_not_go_on_with_other_data(fails, finished_run, tmp_path):
-    dataroot, run = finished_run
+def test_a_run_does_not_go_on_with_other_data(fails, tmp_path):
+    dataroot, run = folders(tmp_path), tmp_path / "run"
+    train(dataroot, run, "cut", "--total_images", "4")
     other = tmp_path / "other"
     shutil.copytree(dataroot, other)
     line = fails(train_cut, arguments(other, run, "--total_images", 8))
@@ -331,16 +340,16 @@ def test_a_gpu_without_enough_memory_leaves_the_run_whole(
     batch_size, remedy, fails, tmp_path, monkeypatch
 ):
     dataroot, run = folders(tmp_path), tmp_path / "run"
-    seen = 3 * batch_size
+    seen, total = 3 * batch_size, 5 * batch_size
     break_at(monkeypatch, seen, out_of_memory)
-    options = ("--batch_size", batch_size, "--total_images", 20, "--save_every", 1)
+    options = ("--batch_size", batch_size, "--total_images", total, "--save_every", 1)
     line = fails(train_cut, arguments(dataroot, run, *options))
     words = [f"--batch_size: {batch_size} pictures", "Tried to allocate 2.00 GiB", remedy]
     words += [f"after {seen} images", "--precision bf16", "--accelerate off", f"{seen:012d}.pt"]
     assert all(word in line for word in words), line
     assert "Of the allocated" not in line
     monkeypatch.undo()
-    train(dataroot, run, "cut", "--batch_size", str(batch_size), "--total_images", "20")
+    train(dataroot, run, "cut", "--batch_size", str(batch_size), "--total_images", str(total))
 
 
 def test_a_rate_that_explodes_ends_with_one_line(fails, tmp_path):
@@ -352,7 +361,8 @@ def test_a_rate_that_explodes_ends_with_one_line(fails, tmp_path):
 def test_one_unreadable_image_among_many_is_named_and_skipped(tmp_path, capsys):
     dataroot = folders(tmp_path, count=60, size=32)
     (dataroot / "trainA" / "7.png").write_text("hello")
-    train(dataroot, tmp_path / "run", "cut", "--total_images", "60", "--nce_weight", "0")
+    rarely = ("--nce_weight", "0", "--log_every", "30", "--preview_every", "60")
+    train(dataroot, tmp_path / "run", "cut", "--total_images", "60", *rarely)
     told = capsys.readouterr().err.strip().splitlines()
     assert sum("7.png" in line for line in told) == 2  # when it is met, and at the end
     assert "skipped" in told[-1] and "7.png" in told[-1]

@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -17,8 +17,11 @@ import evaluate
 import models
 import translate
 from commands import evaluation
-from tests.evaluating import arguments, measure, ok, write_pictures
-from tests.processes import ROOT, free_port, run_together
+from tests.evaluating import arguments, measure, write_pictures
+from tests.inception_weights import see_small_inputs
+from tests.processes import run_together
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
 
 COUNT = 12
 ALL = "fid,kid,is,prdc,swd,ms_ssim,l1,psnr,ssim"
@@ -78,10 +81,8 @@ def assert_close(numbers, others, rel=1e-9):
 # ---- What it tells ----
 
 
-def test_the_last_line_is_the_json_that_the_file_holds(quick, quick_numbers, tmp_path, command):
-    options = {**quick, "json": tmp_path / "numbers.json"}
-    said = ok(command("evaluate.py", *arguments(options)))
-    *table, last = said.splitlines()
+def test_the_last_line_is_the_json_that_the_file_holds(quick, quick_numbers, tmp_path):
+    *table, last = measure(**quick, json=tmp_path / "numbers.json").out.splitlines()
     assert (tmp_path / "numbers.json").read_text() == last + "\n"
     assert json.loads(last) == quick_numbers
     assert any("fid" in line and f"{quick_numbers['fid']:.6g}" in line for line in table)
@@ -179,22 +180,24 @@ def test_the_order_in_which_files_were_made_changes_nothing(quick, quick_numbers
     assert_close(measure(**again).numbers, quick_numbers)
 
 
-def in_two_processes(options):
-    launcher = ("-m", "torch.distributed.run", "--nproc_per_node", 2, "--master_port", free_port())
-    finished = subprocess.run(
-        list(map(str, [sys.executable, *launcher, "evaluate.py", *arguments(options)])),
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    return json.loads(ok(finished).splitlines()[-1])
+def measure_together(folder, given):
+    """Measure as one of several processes, and keep what it prints."""
+    see_small_inputs()
+    with redirect_stdout(StringIO()) as out:
+        evaluate.main(given)
+    (folder / os.environ["RANK"]).write_text(out.getvalue())
 
 
-def test_two_processes_measure_what_one_does(measured):
+def in_two_processes(folder, options):
+    """Return the numbers that the first of two processes prints last; the other prints nothing."""
+    run_together(measure_together, folder, arguments(options))
+    assert not (folder / "1").read_text()
+    return json.loads((folder / "0").read_text().splitlines()[-1])
+
+
+def test_two_processes_measure_what_one_does(measured, tmp_path):
     finished, options = measured
-    assert_close(in_two_processes(options), finished.numbers)
+    assert_close(in_two_processes(tmp_path, options), finished.numbers)
 
 
 def test_two_processes_add_up_more_pictures_than_channels(inception_file, tmp_path):
@@ -205,9 +208,7 @@ def test_two_processes_add_up_more_pictures_than_channels(inception_file, tmp_pa
     )
     options = {"real": real, "fake": fake, "weights": inception_file, "layer": 64}
     options["metrics"] = "fid,kid,prdc,swd,ms_ssim"
-    run_together(evaluate.main, arguments({**options, "json": tmp_path / "numbers.json"}))
-    found = json.loads((tmp_path / "numbers.json").read_text())
-    assert_close(found, measure(**options).numbers)
+    assert_close(in_two_processes(tmp_path, options), measure(**options).numbers)
 
 
 # ---- Statistics ----

@@ -10,10 +10,13 @@ import prdc
 import pytest
 import torch
 from pytorch_fid.inception import InceptionV3
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 import metrics
+from metrics import protocols
 from metrics.weights import STATE_DICT_NAMES
 from tests.evaluating import measure, write_pictures
+from tests.inception_weights import see_small_inputs
 
 pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
@@ -112,6 +115,13 @@ def clean_fid(torch_home):
         yield CleanFid
 
 
+@pytest.fixture
+def small_inputs_of_both(monkeypatch):
+    """Show the network smaller pictures than its 299 px, here and in torch-fidelity."""
+    see_small_inputs(monkeypatch.setattr)
+    monkeypatch.setattr(FeatureExtractorInceptionV3, "INPUT_IMAGE_SIZE", protocols.SIDE_PX)
+
+
 def ours(folders, layer, protocol, weights, metrics="fid,kid,prdc", **more):
     real, fake = folders
     options = {"layer": layer, "protocol": protocol, "weights": weights, "metrics": metrics}
@@ -165,6 +175,7 @@ def test_protocol_clean_is_that_of_clean_fid_and_prdc(clean_fid_at_64, at_64):
         assert at_64["clean"][name] > 0
 
 
+@pytest.mark.usefixtures("small_inputs_of_both")
 def test_the_last_layer_and_the_classes_are_those_of_torch_fidelity(peer, square, inception_file):
     theirs = fidelity(peer, square, 2048, 8, "--isc")
     numbers = ours(square, 2048, "tf", inception_file, metrics="fid,kid,prdc,is")

@@ -14,6 +14,8 @@ from metrics import extractor
 from metrics.weights import PUBLISHED, STATE_DICT_NAMES
 from tests.evaluating import arguments, measure, refused, write_pictures
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 FEW = 4
 
 

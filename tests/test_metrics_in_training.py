@@ -13,6 +13,8 @@ from tests.test_train_cut import train
 from tests.training_runs import folders
 from training.log import log_lines
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 COUNT = 10  # KID needs as many
 DECISIVE = ("--metrics", "ssim,fid,kid")  # the best of these runs is not their last
 NAMES = {"ssim", "fid", "fid_of_real_halves", "kid_mean", "kid_std"}

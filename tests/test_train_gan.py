@@ -476,6 +476,7 @@ def test_a_collapse_and_a_won_game_are_warned_of_in_words():
     assert [text for text in health.warnings(values, "wgan") if "won" in text] == []
 
 
+@pytest.mark.usefixtures("small_inputs")
 def test_evaluation_measures_samples_against_all_pictures(tmp_path, inception_file):
     dataroot, run = pictures(tmp_path / "data"), tmp_path / "run"
     more = ["--evaluate_every", "8", "--evaluate_images", "12", "--layer", "64"]

@@ -2,10 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.distributed import run as torchrun
 
 import data
 import training
 from models.official import normalize_state
-from tests.processes import ROOT, THREADS, free_port, run_together, start_script
+from tests.processes import THREADS, environment_of_rank, free_port, run_together, start_script
 from training.log import log_lines
 
 CPU = torch.device("cpu")
@@ -179,26 +178,33 @@ class Started(NamedTuple):
             time.sleep(0.05)
 
 
-def start(folder: Path, script: str, arguments: Iterable[object]) -> Started:
-    """folder: for what the training prints."""
-    process, (_, told) = start_script(folder, [script, *map(str, arguments)], own_group=True)
-
+def start(
+    folder: Path,
+    script: str,
+    arguments: Iterable[object],
+    environment: Mapping[str, str] | None = None,
+) -> Started:
+    """folder: for what the training prints. environment: variables that it has besides."""
+    given = [script, *map(str, arguments)]
+    process, (_, told) = start_script(folder, given, own_group=True, environment=environment)
     return Started(process.pid, lambda: process.exitcode, told.read_text)
 
 
-def start_two(script: str, arguments: Iterable[object]) -> Started:
-    """Start a training in two processes under torchrun."""
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    launcher += ["--master_port", str(free_port())]
-    process = subprocess.Popen(
-        [sys.executable, *launcher, script, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": str(THREADS)},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    return Started(process.pid, process.poll, lambda: process.communicate()[1])
+def start_under_torchrun(folder: Path, script: str, arguments: Iterable[object]) -> Started:
+    """Start a training in two processes that torchrun starts."""
+    launcher = ["--nproc_per_node", 2, "--master_port", free_port()]
+    variables = {"OMP_NUM_THREADS": str(THREADS)}
+    return start(folder, torchrun.__file__, [*launcher, script, *arguments], variables)
+
+
+def start_two(folder: Path, script: str, arguments: Iterable[object]) -> list[Started]:
+    """Start a training in two processes that know of each other as under torchrun."""
+    port, started = free_port(), []
+    for rank in range(2):
+        (folder / f"rank{rank}").mkdir()
+        variables = environment_of_rank(rank, 2, port)
+        started.append(start(folder / f"rank{rank}", script, arguments, variables))
+    return started
 
 
 def has_saved(run_dir: Path) -> Callable[[], bool]:

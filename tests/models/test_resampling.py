@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import models
 from models.normalization import NormReLU
 from models.resampling import blur_and_halve, double, reflection_pad
-from tests.kernels import NEEDS_TRITON, compile_for_a_gpu, run_interpreted
+from tests.kernels import NEEDS_TRITON, compile_for_a_gpu
 
 TAPS = torch.tensor([1.0, 2.0, 1.0], dtype=torch.double) / 4
 KERNEL = TAPS[:, None] * TAPS
@@ -68,18 +68,16 @@ def test_the_form_of_a_gpu_equals_float64_and_keeps_the_layout(name, dtype, layo
         check_kernel(name, shape, dtype, layout)
 
 
-@NEEDS_TRITON
-@pytest.mark.slow
-def test_the_kernel_equals_float64_interpreted():
-    run_interpreted(
-        "from tests.models.test_resampling import *",
-        "from models import triton_resample",
-        "assert triton_resample.runs_on(torch.zeros(1))",
-        "for name in MAPS:",
-        "    [check_kernel(name, (1, 3, 5, 7), torch.float32, layout) for layout in LAYOUTS]",
-        "    check_kernel(name, (2, 18, 6, 4), torch.bfloat16, torch.channels_last)",
-        "    check_kernel(name, (1, 1, 20, 33), torch.float32, torch.contiguous_format)",
-    )
+def check_kernels():
+    """Compare the kernel in each of its forms with float64."""
+    from models import triton_resample
+
+    assert triton_resample.runs_on(torch.zeros(1))
+    for name in MAPS:
+        for layout in LAYOUTS:
+            check_kernel(name, (1, 3, 5, 7), torch.float32, layout)
+        check_kernel(name, (2, 18, 6, 4), torch.bfloat16, torch.channels_last)
+        check_kernel(name, (1, 1, 20, 33), torch.float32, torch.contiguous_format)
 
 
 @NEEDS_TRITON

@@ -1,5 +1,7 @@
 """Small drawn folders to inspect."""
 
+import io
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,13 @@ def scene(seed: int, size: int = 48, brightness: float = 128) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BICUBIC)
 
 
+@cache
+def _png_of_scene(seed: int, size: int) -> bytes:
+    file = io.BytesIO()
+    scene(seed, size).save(file, "PNG")
+    return file.getvalue()
+
+
 def clean(folder: Path, train: int = 120, test: int = 24, size: int = 48) -> Path:
     """Two unpaired domains with nothing wrong."""
     seed = 0
@@ -26,7 +35,7 @@ def clean(folder: Path, train: int = 120, test: int = 24, size: int = 48) -> Pat
             place = folder / f"{phase}{side}"
             place.mkdir(parents=True)
             for number in range(count):
-                scene(seed, size).save(place / f"{phase}{side}{number}.png")
+                (place / f"{phase}{side}{number}.png").write_bytes(_png_of_scene(seed, size))
                 seed += 1
     return folder
 
