@@ -45,10 +45,10 @@ demo: install
 	$(PY) translate.py --checkpoint demo/run --input demo/data/testA --output demo/translated --batch_size 8
 	$(PY) pocket.py score --data demo/data --translated demo/translated --sheet demo/sheet.png
 
-# Small networks and few images, so that two cores without a GPU need about four minutes.
+# Small networks and few images, for two cores without a GPU.
 DEMO := --generator resnet_6blocks --base_channels 16 --discriminator_channels 16 \
-	--discriminator_layers 2 --nce_channels 64 --load_size 70 --crop_size 64 \
-	--batch_size 4 --learning_rate 4e-4 --constant_epochs 13 --decay_epochs 7 \
+	--discriminator_layers 2 --no-antialias --nce_channels 64 --load_size 70 --crop_size 64 \
+	--batch_size 4 --learning_rate 4e-4 --identity_weight 1 --constant_epochs 13 --decay_epochs 7 \
 	--ema_halflife_images 300 --workers 1 --log_every 256 --preview_every 512 --save_every 1024
 
 # The same pictures by CycleGAN, there and back: demo-cyclegan/sheet.png.

@@ -53,6 +53,6 @@ def _containers() -> list[Memory]:
         except (OSError, ValueError):  # no such file, or "max"
             continue
         # Files in the cache count as used, and make room for programs; version 1 names them twice.
-        cached = amounts.get("total_inactive_file", amounts["inactive_file"])
+        cached = amounts.get("total_inactive_file", amounts.get("inactive_file", 0))
         found.append(Memory(limit, limit - used + int(cached)))
     return found

@@ -468,6 +468,7 @@ def test_pictures_of_other_channels(tmp_path, fails):
         encoder(noise(2, 3, 8, 8))
     line = fails(train_features, arguments(dataroot, run, "simclr", "--total_images", "16"))
     assert "--channels: this run was started with 1" in line
+    assert "(others that differ: --epoch_images, --held_out)" in line
     more = ["--probe", "--held_out", "0.2"]
     line = fails(train_features, arguments(dataroot, run, "simclr", *more))
     assert "--channels 3: the encoder" in line and "trained with 1" in line

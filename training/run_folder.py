@@ -113,14 +113,17 @@ class RunFolder:
             old, new = started_with.get(section, {}), config[section]
             if section == "options":
                 old = {name: before_options[name] for name in before_options if name in new} | old
-            for name in sorted((old.keys() | new.keys()) - set(may_change)):
-                if old.get(name) != new.get(name):
-                    shown = f"`{name}`" if section == "options" else f"the data ({name})"
-                    raise UserError(
-                        f"{shown}: this run was started with {old.get(name)!r}, now it is "
-                        f"{new.get(name)!r}; give the old value, or another `run_dir` for a new "
-                        "run (and `init_from` to start from this one's weights)"
-                    )
+            names = sorted((old.keys() | new.keys()) - set(may_change))
+            changed = [name for name in names if old.get(name) != new.get(name)]
+            if changed:
+                shown = f"the data ({changed[0]})" if section == "data" else f"`{changed[0]}`"
+                others = ", ".join(f"`{name}`" for name in changed[1:])
+                raise UserError(
+                    f"{shown}: this run was started with {old.get(changed[0])!r}, now it is "
+                    f"{new.get(changed[0])!r}{f' (others that differ: {others})' * bool(others)}; "
+                    "give the old value, or another `run_dir` for a new run (and `init_from` to "
+                    "start from this one's weights)"
+                )
 
     def _read_config(self, option: str) -> dict:
         try:

@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import NamedTuple
 
+import torch
+
 from commands import cli
 from commands.inspection.advice import Advice, sizes_in_words
 from commands.inspection.timing import Cost, Refused
@@ -114,6 +116,11 @@ def cost_in_words(result: Result) -> str:
             f" For a first look after an hour, add --total_images {first}; the same command "
             "without it goes on from there."
         )
+        if not torch.cuda.is_available():
+            words += (
+                " Without a GPU, narrower networks and fewer images are practical: "
+                "docs/training.md and docs/gans.md have such settings."
+            )
     return words
 
 

@@ -41,10 +41,10 @@ def plan_steps(translation: Map, tile_px: int, memory_bytes: int, *, gathers: bo
     """Return the steps that compute a translation.
 
     gathers: whether each norm is a barrier: its statistics are gathered from its input, which is
-    swept over first. Otherwise they come from elsewhere. Stored are, of the maps
-    smaller than the picture, the inputs of such norms and those that several maps depend on.
-    Larger ones are computed again, as that costs less than their bytes. A graph without barriers
-    whose halo is narrow is computed in one step that stores nothing.
+    swept over first. Otherwise they come from elsewhere. Stored are, of the maps smaller than the
+    picture, the inputs of such norms and those that several maps depend on. Larger ones are
+    computed again, as that costs less than their bytes. A graph without barriers whose halo is
+    narrow is computed in one step that stores nothing.
     """
     order = ancestry(translation)
     barriers = defaultdict(list)
