@@ -216,7 +216,7 @@ PRESETS = {
     ],
     "fastcut": [
         *(*CUT, "--preset", "fastcut", "--generator", "smallstylegan2"),
-        *("--nce_layers", "0", "2", "3"),
+        *("--nce_layers", "0", "2", "3", *NARROW),
     ],
     "sincut": [*COMMAND, "--preset", "sincut", "--crop_size", "16", "--batch_size", "2", *NARROW],
     "simgan": [*CUT, "--preset", "simgan", "--batch_size", "2", "--history_size", "3"],
