@@ -90,24 +90,26 @@ def cyclegan(preset: str, precision: str, **options: object) -> Subject:
 
 
 def pix2pix(preset: str, precision: str, **options: object) -> Subject:
-    """Return pix2pix with its U-Net 128."""
+    """Return pix2pix with its U-Net 128, at 128 px unless told otherwise."""
     row = {"generator": "unet_128", "preset": preset}
     values = {**row, **shared_options(precision, 128), **options}
     method = train_pix2pix.Pix2Pix(train_pix2pix.Options(**values), CPU, training.Processes())
-    return Subject(method, partial(translation_batch, size_px=128), 1)
+    return Subject(method, partial(translation_batch, size_px=method.options.crop_size), 1)
 
 
 def gan(preset: str, precision: str, **options: object) -> Subject:
-    """Return a GAN at 16 px."""
+    """Return a GAN, at 16 px unless told otherwise."""
     sizes = {"base_channels": 32, "discriminator_channels": 32, "latent_channels": 8}
     values = {**train_gan.PRESETS[preset], "preset": preset, **sizes, "most_channels": 32}
     values |= {"crop_size": 16, "batch_size": 4, "batch_size_at": (), "learning_rate_at": ()}
     values |= {"precision": precision, "widest_px": 4, "deviation_group": 4, **options}
     method = train_gan.Gan(train_gan.Options(**values), CPU, training.Processes())
-    images = 4 * method.options.discriminator_steps
+    size_px, images = method.options.crop_size, 4 * method.options.discriminator_steps
     labels = torch.zeros(images, dtype=torch.long)
     return Subject(
-        method, lambda number: data.ImageBatch(noise_pictures(images, 16, number), labels), images
+        method,
+        lambda number: data.ImageBatch(noise_pictures(images, size_px, number), labels),
+        images,
     )
 
 
@@ -142,9 +144,8 @@ OURS = {
 
 
 def count(step: Callable[[int], object]) -> Counter[str]:
-    """Return the launches of the third step; the first ones also set up Adam's state."""
-    for number in range(2):
-        step(number)
+    """Return the launches of step 2 after step 0, which also sets up Adam's state."""
+    step(0)
     return counted(lambda: step(2)).launches
 
 

@@ -11,6 +11,7 @@ import torch
 
 import models
 from commands import cli
+from models import build, unet
 from tests.inception_weights import (
     remember_inception_weights,
     see_small_inputs,
@@ -151,3 +152,11 @@ def files_read(monkeypatch):
 def recorded(monkeypatch):
     """Let steps be captured on the CPU; a list of the `StepCapture`s that are made."""
     return let_steps_be_recorded(monkeypatch.setattr)
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    """Let networks have fewer layers, of every kind and with as many dropouts."""
+    monkeypatch.setitem(build.RESNET_BLOCKS, "resnet_6blocks", 1)
+    monkeypatch.setitem(build.UNET_HALVINGS, "unet_128", 5)
+    monkeypatch.setattr(unet, "FIRST_LEVEL_WITH_DROPOUT", 2)

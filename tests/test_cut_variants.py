@@ -13,7 +13,7 @@ import train_cut
 import training
 from commands.translation import patches
 from tests.processes import free_port, run_together
-from tests.test_train_cut import COMMAND, PRESETS, TINY, method, options
+from tests.test_train_cut import COMMAND, PRESETS, SHALLOW_LAYERS, TINY, method, options
 from tests.training_runs import (
     CPU,
     assert_gradients_agree,
@@ -57,11 +57,12 @@ def train(dataroot, run_dir, variant, *more):
 
 
 @pytest.mark.parametrize("variant", COMMANDS)
-def test_a_resumed_run_is_the_run_that_was_never_stopped(variant, tmp_path):
+def test_a_resumed_run_is_the_run_that_was_never_stopped(variant, tmp_path, shallow):
     dataroot = folders(tmp_path)
-    train(dataroot, tmp_path / "whole", variant, "--total_images", "8")
-    train(dataroot, tmp_path / "parts", variant, "--total_images", "4", "--save_every", "2")
-    train(dataroot, tmp_path / "parts", variant, "--total_images", "8", "--workers", "1")
+    train(dataroot, tmp_path / "whole", variant, *SHALLOW_LAYERS, "--total_images", "8")
+    for total, *more in (("4", "--save_every", "2"), ("8", "--workers", "1")):
+        more += [*SHALLOW_LAYERS, "--total_images", total]
+        train(dataroot, tmp_path / "parts", variant, *more)
     assert_same_run(tmp_path / "whole", tmp_path / "parts", 8, log_lines_expected=4)
     logged = log_lines(tmp_path / "whole" / "log.jsonl")[0]
     assert ("semantic_relation" in logged) == (variant in ("cut_hneg", "fastcut"))

@@ -20,7 +20,7 @@ from tests.inception_weights import see_small_inputs
 
 pytestmark = pytest.mark.numeric
 CPU = torch.device("cpu")
-COUNT = 24
+SQUARE, MIXED = 24, 16  # pictures of a folder
 KID = {"kid_subset_size": 12, "kid_subsets": 5}
 
 
@@ -28,7 +28,7 @@ KID = {"kid_subset_size": 12, "kid_subsets": 5}
 def square(tmp_path_factory):
     """Two folders of pictures of one size, which other tools can read in batches."""
     folder = tmp_path_factory.mktemp("square")
-    return [write_pictures(folder / name, COUNT, seed) for seed, name in enumerate("ab")]
+    return [write_pictures(folder / name, SQUARE, seed) for seed, name in enumerate("ab")]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def mixed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixed")
     sizes_px = ((64, 64), (37, 90), (330, 301), (299, 299), (120, 33))
     return [
-        write_pictures(folder / name, COUNT, seed, sizes_px=sizes_px)
+        write_pictures(folder / name, MIXED, seed, sizes_px=sizes_px)
         for seed, name in enumerate("ab")
     ]
 
@@ -169,7 +169,7 @@ def test_protocol_tf_is_that_of_torch_fidelity(peer, mixed, at_64):
 def test_protocol_clean_is_that_of_clean_fid_and_prdc(clean_fid_at_64, at_64):
     assert at_64["clean"]["fid"] == pytest.approx(clean_fid_at_64.fid, rel=3e-6)
     features = torch.cat(clean_fid_at_64.seen).numpy()
-    found = prdc.compute_prdc(features[:COUNT], features[COUNT:], nearest_k=5)
+    found = prdc.compute_prdc(features[:MIXED], features[MIXED:], nearest_k=5)
     for name in ("density", "coverage"):
         assert at_64["clean"][name] == pytest.approx(found[name], rel=1e-12)
         assert at_64["clean"][name] > 0
@@ -188,15 +188,15 @@ def test_the_last_layer_and_the_classes_are_those_of_torch_fidelity(peer, square
 
 
 def test_a_layer_with_more_channels_than_pictures_is_that_of_clean_fid(
-    clean_fid, square, inception_file
+    clean_fid, mixed, inception_file
 ):
-    numbers = ours(square, 192, "clean", inception_file, metrics="fid")
-    assert numbers["fid"] == pytest.approx(clean_fid(square, 192).fid, abs=1e-3)
+    numbers = ours(mixed, 192, "clean", inception_file, metrics="fid")
+    assert numbers["fid"] == pytest.approx(clean_fid(mixed, 192).fid, abs=1e-3)
 
 
 def test_exact_takes_the_features_of_the_tool(clean_fid_at_64, mixed, inception_file, at_64):
     features = torch.cat(clean_fid_at_64.seen)
-    both = map(metrics.gaussian_of_features, features.split(COUNT))
+    both = map(metrics.gaussian_of_features, features.split(MIXED))
     of_their_features = metrics.frechet_distance(*both)
     numbers = ours(mixed, 64, "clean", inception_file, metrics="fid", exact=True)
     assert numbers["exact"] is True

@@ -348,7 +348,7 @@ SSIM = ("--metrics", "ssim,l1")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_resumed_run_is_the_run_that_was_never_stopped(kind, dataroot, tmp_path):
+def test_a_resumed_run_is_the_run_that_was_never_stopped(kind, dataroot, tmp_path, shallow):
     train(dataroot, tmp_path / "whole", kind, "--total_images", 10)
     train(dataroot, tmp_path / "parts", kind, "--total_images", 6, "--save_every", 2)
     early = states(tmp_path / "parts", 6)

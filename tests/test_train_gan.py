@@ -268,7 +268,7 @@ def gradient_and_penalty(name, precision, wanted, weight):
 def test_a_resumed_run_equals_one_that_was_never_stopped(name, tmp_path):
     """Stopped after 16 images: progressive in the middle of its first fade."""
     dataroot, more = pictures(tmp_path / "data"), ["--labels", "folders"]
-    end = 48 if name == "progressive" else 32
+    end = 48 if name == "progressive" else 24
     train(dataroot, tmp_path / "whole", name, *more, "--total_images", end)
     for reached in (16, end):
         train(dataroot, tmp_path / "parts", name, *more, "--total_images", reached)

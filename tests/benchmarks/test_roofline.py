@@ -72,10 +72,16 @@ def test_bytes_are_those_of_what_is_read_and_written():
     assert moved(adam.step) == 4 * 2 * 4 * 5 + 3 * 4
 
 
-@pytest.mark.parametrize("name", ["cut", "cyclegan", "pix2pix"])
-def test_a_step_s_multiply_adds_are_those_of_pytorch_s_counter(name):
+GENERATORS = {"cut": "resnet_6blocks", "cyclegan": "resnet_6blocks", "pix2pix": "unet_128"}
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_step_s_multiply_adds_are_those_of_pytorch_s_counter(name, shallow):
+    narrow = {"base_channels": 4, "discriminator_channels": 4, "crop_size": 32}
+    if name == "cut":
+        narrow["nce_layers"] = (0, 4, 8, 12)  # fewer blocks, fewer layers
     with models.forced_few_launches(True):
-        subject = launches.OURS[name](name, "fp32")
+        subject = launches.OURS[name](name, "fp32", generator=GENERATORS[name], **narrow)
         with Counted() as ours:
             subject.step(0)
         with FlopCounterMode(display=False) as theirs:

@@ -65,7 +65,7 @@ def run(capsys, *arguments):
 def test_the_command_plays_draws_and_tells(tmp_path, capsys, dimensions, arguments):
     output = tmp_path / "new" / "mixture.png"
     lines, numbers = run(
-        capsys, "--output", output, "--dimensions", dimensions, "--steps", 120, *arguments
+        capsys, "--output", output, "--dimensions", dimensions, "--steps", 20, *arguments
     )
     with Image.open(output) as picture:
         assert picture.format == "PNG" and picture.size == (1950, 840)
@@ -79,7 +79,7 @@ def test_the_command_plays_draws_and_tells(tmp_path, capsys, dimensions, argumen
 
 
 def test_a_seed_decides_everything_and_nothing_is_drawn_globally(tmp_path, capsys):
-    options = ("--output", tmp_path / "mixture.svg", "--steps", 20)
+    options = ("--output", tmp_path / "mixture.svg", "--steps", 5)
     before = torch.get_rng_state()
     found = [run(capsys, *options, "--seed", seed)[1] for seed in (0, 0, 1)]
     assert found[0] == found[1] and found[0]["value"] != found[2]["value"]

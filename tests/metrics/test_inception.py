@@ -12,6 +12,7 @@ from metrics.inception import LAYERS, LOGITS, LOGITS_WITHOUT_BIAS, FidInception
 from metrics.protocols import PROTOCOLS
 from metrics.statistics_file import Origin
 from metrics.weights import load_inception_weights
+from tests.inception_weights import see_small_inputs
 
 CPU = torch.device("cpu")
 EVERYTHING = [*LAYERS, LOGITS, LOGITS_WITHOUT_BIAS]
@@ -27,6 +28,12 @@ def network(state):
     network = FidInception()
     network.load_state_dict(state)
     return network
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Show the network smaller pictures than its 299 px, where only our own forms are compared."""
+    see_small_inputs(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +149,7 @@ def test_exact_features_of_the_torch_protocol_have_the_bits_of_pytorch_fid(netwo
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_the_fast_features_differ_from_the_exact_ones_by_rounding(state, protocol):
+def test_the_fast_features_differ_from_the_exact_ones_by_rounding(state, protocol, small):
     images = pictures(2, 70, 50) + pictures(1, 320, 310, seed=4)
     found = []
     for exact in (True, False):
@@ -159,7 +166,7 @@ def test_the_fast_features_differ_from_the_exact_ones_by_rounding(state, protoco
     assert (made(images).features - fast.features).abs().max() > 1e-3  # another protocol's
 
 
-def test_folding_the_norms_changes_features_by_rounding_alone(network):
+def test_folding_the_norms_changes_features_by_rounding_alone(network, small):
     inputs = PROTOCOLS["clean"].prepare(torch.stack(pictures(2)))
     before = network(inputs, EVERYTHING)
     network.fold()
@@ -168,7 +175,7 @@ def test_folding_the_norms_changes_features_by_rounding_alone(network):
         assert 0 < (values - before[name]).abs().max() < 1e-4
 
 
-def test_fast_features_and_logits_do_not_change_with_the_number_of_images(network):
+def test_fast_features_and_logits_do_not_change_with_the_number_of_images(network, small):
     images = pictures(17)
     look = extractor(network, "clean", 2048)
     assert look.images_a_pass == 16
@@ -181,7 +188,7 @@ def test_fast_features_and_logits_do_not_change_with_the_number_of_images(networ
         assert torch.allclose(found.logits, whole.logits[part], rtol=1e-12, atol=1e-12)
 
 
-def test_exact_features_do_not_change_with_the_number_of_images(network):
+def test_exact_features_do_not_change_with_the_number_of_images(network, small):
     images = pictures(17)
     look = extractor(network, "torch", 64, exact=True)
     whole = look(images).features
@@ -189,7 +196,7 @@ def test_exact_features_do_not_change_with_the_number_of_images(network):
         assert torch.equal(look(images[part]).features, whole[part])
 
 
-def test_pictures_of_several_sizes_keep_their_order(network):
+def test_pictures_of_several_sizes_keep_their_order(network, small):
     small, large, wide = pictures(1, 30, 30), pictures(1, 90, 80), pictures(1, 30, 60)
     look = extractor(network, "clean", 64)
     together = look(small + large + small + wide).features

@@ -3,6 +3,9 @@
 import json
 import resource
 from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -29,15 +32,27 @@ NUMBERS = [0, -1, -(2**70), 1.5, 2.0, True, "3", None, [3], 10**8, 2**31, 2**63,
 NUMBERS += [float("nan"), float("inf")]
 
 
+@cache
+def network_of(architecture):
+    return TRANSLATORS.get(architecture, lambda: small_generator(architecture))()
+
+
+@cache
+def weights_of(architecture):
+    """Return what a small generator's file holds."""
+    with TemporaryDirectory() as folder:
+        return load_file(written(Path(folder), architecture))
+
+
 def written(folder, architecture, **lies):
     """Write a small generator's file, with other sizes in its description."""
-    name = architecture
-    network = TRANSLATORS[name]() if name in TRANSLATORS else small_generator(name)
     file = folder / "lying.safetensors"
-    save_generator(file, network, {})
     if lies:
-        description = {"architecture": name, "sizes": {**asdict(network.sizes), **lies}}
-        save_file(load_file(file), file, metadata={"pairless": json.dumps(description)})
+        description = {"architecture": architecture, "sizes": {**sizes_of(architecture), **lies}}
+        about = {"pairless": json.dumps(description)}
+        save_file(weights_of(architecture), file, metadata=about)
+    else:
+        save_generator(file, network_of(architecture), {})
     return file
 
 
@@ -63,8 +78,7 @@ def refused(file, architecture, within_bytes=MEMORY):
 
 
 def sizes_of(architecture):
-    network = TRANSLATORS.get(architecture, lambda: small_generator(architecture))()
-    return asdict(network.sizes)
+    return asdict(network_of(architecture).sizes)
 
 
 COUNTS = [
