@@ -1,11 +1,11 @@
 """The demo of docs/runs.md with each patch loss: its three numbers, over several seeds.
 
 Draws the demo's pictures, trains CUT with each patch loss on the same number of images (with the
-options of the Makefile's demo, the schedule scaled to that number), translates the test scenes and
-measures as `pocket.py score` does. One run at a time; finished runs are not repeated, interrupted
-ones are resumed. Prints a Markdown table of means over the seeds.
+sizes of the Makefile's demo, CUT's own anti-aliased networks and losses), translates the test
+scenes and measures as `pocket.py score` does. One run at a time; finished runs are not repeated,
+interrupted ones are resumed. Prints a Markdown table of means over the seeds.
 
-  python benchmarks/patch_loss_demo.py --output DIR [--epochs 20 | --total_images N]
+  python benchmarks/patch_loss_demo.py --output DIR [--epochs 12 | --total_images N]
       [--seeds 0 1 2] [--only patch_nce cut_qs]
 """
 
@@ -35,7 +35,8 @@ ROWS = {
 }
 MEASURES = ("colours inside the body", "pixel by pixel inside", "background")
 TRAINING_PICTURES = 256  # that `pocket.py draw` draws of each kind
-CONSTANT = 13 / 20  # the demo's fraction of epochs at the full learning rate
+CONSTANT = 13 / 20  # of the epochs at the full learning rate
+CUTS_OWN = ("--antialias", "--identity_weight", 0)  # where the demo differs
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for all runs")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=float, default=20, help="of 256 images")
+    length.add_argument("--epochs", type=float, default=12, help="of 256 images")
     length.add_argument("--total_images", type=int, help="images of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="these rows")
@@ -75,12 +76,13 @@ def measured(folder: Path, pictures: Path, images: int, options: Sequence[object
 
 
 def demo_options(images: int) -> list[object]:
-    """Return the demo's options from the Makefile, with a schedule of `images` for its epochs."""
+    """Return the demo's options from the Makefile, with CUT's losses and a schedule of `images`."""
     text = (ROOT / "Makefile").read_text()
     options = re.search(r"^DEMO := ((?:.*\\\n)*.*)$", text, re.MULTILINE)[1].replace("\\\n", " ")
     epochs = images / TRAINING_PICTURES
     return [
         *options.split(),
+        *CUTS_OWN,
         *("--constant_epochs", CONSTANT * epochs, "--decay_epochs", (1 - CONSTANT) * epochs),
         *("--total_images", images),
     ]
