@@ -44,13 +44,6 @@ class OfSymmetricRange(nn.Module):
         return self.model((pictures + 1) / 2)
 
 
-def drawings(count: int) -> Tensor:
-    """Return silhouettes [count, 1, S, S] in [0, 1]."""
-    drawn = [data.render_shape(SEED, index, SIZE_PX) for index in range(count)]
-    images = torch.stack([torch.from_numpy(picture) for picture in drawn]).permute(0, 3, 1, 2)
-    return shapes.silhouettes(images / 127.5 - 1)
-
-
 def ours(network: nn.Module, pictures: Tensor, arguments: argparse.Namespace, seed: int) -> Tensor:
     """Return our change [1, 1, S, S], of pictures in [0, 1]."""
     found = attacks.universal_perturbation(
@@ -105,9 +98,8 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, default=6.0)
     arguments = parser.parse_args()
     network = shapes.train_classifier(SIZE_PX).network
-    given, held_out = drawings(arguments.pictures + arguments.held_out).split(
-        [arguments.pictures, arguments.held_out]
-    )
+    counts = [arguments.pictures, arguments.held_out]
+    given, held_out = shapes.drawings(sum(counts), SIZE_PX, SEED)[0].split(counts)
     results = []
     for seed in range(arguments.seeds):
         for name, find in (("ours", ours), ("toolbox", peer)):

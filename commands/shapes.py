@@ -49,7 +49,7 @@ def train_classifier(
 
     Drawings and weights are those of a fixed seed.
     """
-    inputs, labels = _drawings(trained_on + held_out, size_px)
+    inputs, labels = drawings(trained_on + held_out, size_px)
     random = training.generator_for(torch.device("cpu"), SEED, 0, "classifier of shapes")
     network = initialize(_network(), random, "kaiming")
     optimizer = training.adam(network, LEARNING_RATE, (0.9, 0.999))
@@ -67,9 +67,9 @@ def train_classifier(
     return Classifier(network, right.float().mean().item())
 
 
-def _drawings(count: int, size_px: int) -> tuple[Tensor, Tensor]:
+def drawings(count: int, size_px: int, seed: int = SEED) -> tuple[Tensor, Tensor]:
     """Return the silhouettes of drawn shapes [count, 1, S, S] and their classes, int64 [count]."""
-    drawn = [data.render_shape(SEED, index, size_px) for index in range(count)]
+    drawn = [data.render_shape(seed, index, size_px) for index in range(count)]
     images = torch.stack([torch.from_numpy(picture) for picture in drawn]).permute(0, 3, 1, 2)
     return silhouettes(images / 127.5 - 1), torch.arange(count) % len(data.SHAPES)
 

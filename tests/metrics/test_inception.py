@@ -31,7 +31,7 @@ def network(state):
 
 
 @pytest.fixture
-def small(monkeypatch):
+def smaller(monkeypatch):
     """Show the network smaller pictures than its 299 px, where only our own forms are compared."""
     see_small_inputs(monkeypatch.setattr)
 
@@ -149,7 +149,7 @@ def test_exact_features_of_the_torch_protocol_have_the_bits_of_pytorch_fid(netwo
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_the_fast_features_differ_from_the_exact_ones_by_rounding(state, protocol, small):
+def test_the_fast_features_differ_from_the_exact_ones_by_rounding(state, protocol, smaller):
     images = pictures(2, 70, 50) + pictures(1, 320, 310, seed=4)
     found = []
     for exact in (True, False):
@@ -166,7 +166,7 @@ def test_the_fast_features_differ_from_the_exact_ones_by_rounding(state, protoco
     assert (made(images).features - fast.features).abs().max() > 1e-3  # another protocol's
 
 
-def test_folding_the_norms_changes_features_by_rounding_alone(network, small):
+def test_folding_the_norms_changes_features_by_rounding_alone(network, smaller):
     inputs = PROTOCOLS["clean"].prepare(torch.stack(pictures(2)))
     before = network(inputs, EVERYTHING)
     network.fold()
@@ -175,7 +175,7 @@ def test_folding_the_norms_changes_features_by_rounding_alone(network, small):
         assert 0 < (values - before[name]).abs().max() < 1e-4
 
 
-def test_fast_features_and_logits_do_not_change_with_the_number_of_images(network, small):
+def test_fast_features_and_logits_do_not_change_with_the_number_of_images(network, smaller):
     images = pictures(17)
     look = extractor(network, "clean", 2048)
     assert look.images_a_pass == 16
@@ -188,7 +188,7 @@ def test_fast_features_and_logits_do_not_change_with_the_number_of_images(networ
         assert torch.allclose(found.logits, whole.logits[part], rtol=1e-12, atol=1e-12)
 
 
-def test_exact_features_do_not_change_with_the_number_of_images(network, small):
+def test_exact_features_do_not_change_with_the_number_of_images(network, smaller):
     images = pictures(17)
     look = extractor(network, "torch", 64, exact=True)
     whole = look(images).features
@@ -196,7 +196,7 @@ def test_exact_features_do_not_change_with_the_number_of_images(network, small):
         assert torch.equal(look(images[part]).features, whole[part])
 
 
-def test_pictures_of_several_sizes_keep_their_order(network, small):
+def test_pictures_of_several_sizes_keep_their_order(network, smaller):
     small, large, wide = pictures(1, 30, 30), pictures(1, 90, 80), pictures(1, 30, 60)
     look = extractor(network, "clean", 64)
     together = look(small + large + small + wide).features
