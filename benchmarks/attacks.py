@@ -1,7 +1,7 @@
 """Time of attacks against torchattacks: PGD, and one pixel, where it loops over the pictures.
 
   python benchmarks/attacks.py [--size 32] [--batch_size 64] [--steps 20] [--channels 64]
-      [--generations 5] [--population 40] [--rounds 7] [--device cpu|cuda]
+      [--generations 5] [--population 100] [--rounds 7] [--device cpu|cuda]
 
 PGD: the same untrained ResNet-18, batch, bound, step and number of steps in both, from a random
 start. One pixel: all pictures of the batch at once against torchattacks and against one call of
@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in (("size", 32), ("batch_size", 64), ("steps", 20), ("channels", 64)):
         parser.add_argument(f"--{name}", type=int, default=value)
-    for name, value in (("generations", 5), ("population", 40), ("rounds", 7)):
+    for name, value in (("generations", 5), ("population", 100), ("rounds", 7)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
