@@ -67,8 +67,8 @@ def _check_size(program: Program) -> None:
     weights = sum(tensor.nbytes for tensor in program.module.state_dict().values())
     if weights > MOST_ONNX_BYTES:
         raise UserError(
-            f"--format onnx: {weights / 1e9:.1f} GB of weights do not fit into one ONNX file, which "
-            "holds 2.1 GB; use --fp16, which halves them, or --format torch_export"
+            f"--format onnx: {weights / 1e9:.1f} GB of weights do not fit into one ONNX file, "
+            "which takes 2.1; use --fp16, which halves them, or --format torch_export"
         )
 
 
