@@ -90,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"interpolation written to {options.interpolate}", file=sys.stderr)
     if options.output:
         write_pictures(options.output, sampler, content, classes, options)
-        print(f"{options.num} pictures written to {options.output}", file=sys.stderr)
+        written = data.plural(options.num, "picture")
+        print(f"{written} written to {options.output}", file=sys.stderr)
 
 
 def check(options: Options) -> None:

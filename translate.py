@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import data
 import training
 from commands import cli, translators
 from commands.options import check_least
@@ -106,6 +107,8 @@ def translate_pictures(options: Options) -> None:
         raise UserError(f"--steady {options.steady}: is for films; leave it out")
     targets = plan_outputs(options.input, options.output, ENDINGS[options.tile > 0])
     gallery = open_gallery(options, targets)
+    if options.side:
+        doubt_halves(options.side, next(iter(targets)))
     translator = open_translator(options)
     unreadable: dict[Path, str] = {}
     written = already_written(targets, options.side) if options.resume else []
@@ -131,6 +134,17 @@ def translate_pictures(options: Options) -> None:
                 add_to_gallery(gallery, translator, done, targets)
             line.advance(len(done.paths))
     report(options, len(targets), len(written), unreadable, gallery)
+
+
+def doubt_halves(side: str, path: Path) -> None:
+    """Say so if a picture of which one half is translated does not look like two of them."""
+    width, height = data.header_size(path) or (0, 0)
+    if 0 < width <= height:
+        print(
+            f"note: --side {side}: {path.name} is {width} x {height} px and is translated by "
+            "halves; leave --side out for files that hold one picture",
+            file=sys.stderr,
+        )
 
 
 def translate_a_film(options: Options) -> None:
@@ -174,12 +188,13 @@ def report(
     options: Options, total: int, before: int, unreadable: dict[Path, str], gallery: Gallery | None
 ) -> None:
     """Say what was written; raise UserError that names the pictures that cannot be read."""
-    written = total - before - len(unreadable)
+    written = data.plural(total - before - len(unreadable), "picture")
     there = f", {before} were there" if options.resume else ""
-    print(f"{written} pictures written to {options.output}{there}", file=sys.stderr)
+    print(f"{written} written to {options.output}{there}", file=sys.stderr)
     if gallery:
         count = total - len(unreadable)
-        words = f"{count} pictures of {options.input}, translated by {options.checkpoint}"
+        pictures = data.plural(count, "picture")
+        words = f"{pictures} of {options.input}, translated by {options.checkpoint}"
         print(f"gallery: {gallery.write(options.output.resolve().name, words)}", file=sys.stderr)
     if unreadable:
         names = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())

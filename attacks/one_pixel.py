@@ -15,7 +15,7 @@ def one_pixel(
     pixels: int = 1,
     generations: int = 100,
     population: int = 400,
-    batch_size: int = 1024,
+    batch_size: int = 128,
     targeted: bool = False,
     generator: torch.Generator,
 ) -> Tensor:
@@ -25,13 +25,14 @@ def one_pixel(
     columns begin uniform, values normal with mean 0 and deviation 1 in units of [-1, 1] (the
     paper's N(128, 127) of 255). In each generation candidate i's child is
     c_r1 + 0.5 (c_r2 - c_r3) with r1, r2, r3 random, and takes its place if it gives the true class
-    a lower probability (targeted: the class in `labels` a higher one). A picture is finished once
-    its best candidate has changed the class. Only the model's outputs are used, no gradient.
+    a lower probability (targeted: the class in `labels` a higher one). A picture is finished with
+    the first candidate that changes the class. Only the model's outputs are used, no gradient.
 
     pictures: float [B, C, H, W] in [-1, 1]; labels: long [B]; batch_size: pictures a forward pass.
-    All pictures evolve at once. Returns pictures of the same shape with at most `pixels` changed
-    pixels, the best found where the class stays. Raises UserError as `fgsm` does, and for counts
-    below 1. Source: Su et al. 2019, section III (without crossover).
+    All pictures evolve at once; the place in a pass that a finished one leaves is another's.
+    Returns pictures of the same shape with at most `pixels` changed pixels, the best found where
+    the class stays. Raises UserError as `fgsm` does, and for counts below 1. Source: Su et al.
+    2019, section III (without crossover).
     """
     check_pictures(pictures)
     check_settings(
@@ -55,7 +56,7 @@ def one_pixel(
             parents = candidates[places]
             children = _children(parents, generator)
             values, done = search(pictures[places], labels[places], children)
-            is_better = values > fitness[places]
+            is_better = done | (values > fitness[places])
             candidates[places] = torch.where(is_better[..., None, None], children, parents)
             is_done[places] = torch.where(is_better, done, is_done[places])
             fitness[places] = torch.where(is_better, values, fitness[places])
@@ -74,19 +75,29 @@ class _Search:
     def __call__(
         self, pictures: Tensor, labels: Tensor, candidates: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the fitness [B, P], larger is better, and whether the class is as wanted."""
-        fitness, is_done = [], []
-        size = max(1, self.batch_size // candidates.shape[1])
-        parts = (pictures.split(size), labels.split(size), candidates.split(size))
-        for part, own, candidate in zip(*parts, strict=True):
-            painted = _painted(part, candidate).flatten(0, 1)
-            logits = torch.cat([self.model(some) for some in painted.split(self.batch_size)])
-            repeated = own.repeat_interleave(candidates.shape[1])
-            probability = logits.softmax(1).gather(1, repeated[:, None]).view(len(part), -1)
-            is_own = (logits.argmax(1) == repeated).view(len(part), -1)
-            fitness.append(probability if self.targeted else -probability)
-            is_done.append(is_own if self.targeted else ~is_own)
-        return torch.cat(fitness), torch.cat(is_done)
+        """Return the fitness [B, P], larger is better, and whether the class is as wanted.
+
+        Once a picture has a candidate of the wanted class, its further ones are not tried: their
+        fitness is -inf.
+        """
+        fitness = pictures.new_full(candidates.shape[:2], -torch.inf)
+        is_done = torch.zeros_like(fitness, dtype=torch.bool)
+        begin = 0
+        while begin < candidates.shape[1]:
+            active = (~is_done.any(1)).nonzero()[:, 0]
+            if not len(active):
+                break
+            tried = slice(begin, begin + max(1, self.batch_size // len(active)))
+            painted = _painted(pictures[active], candidates[active, tried])
+            parts = painted.flatten(0, 1).split(self.batch_size)
+            logits = torch.cat([self.model(part) for part in parts])
+            repeated = labels[active].repeat_interleave(painted.shape[1])
+            probability = logits.softmax(1).gather(1, repeated[:, None]).view(len(active), -1)
+            is_label = (logits.argmax(1) == repeated).view(len(active), -1)
+            fitness[active, tried] = probability if self.targeted else -probability
+            is_done[active, tried] = is_label if self.targeted else ~is_label
+            begin = tried.stop
+        return fitness, is_done
 
 
 def _first(pictures: Tensor, population: int, pixels: int, generator: torch.Generator) -> Tensor:

@@ -18,7 +18,7 @@ from data.files import (
     list_images,
     names_below,
 )
-from data.finding import Finding
+from data.finding import Finding, plural
 from data.glance import Side, glance
 from data.images import ImageFolder
 from data.labels import Labels, read_labels
@@ -102,6 +102,7 @@ __all__ = [
     "list_images",
     "names_below",
     "plain_levels",
+    "plural",
     "prepared_levels",
     "read_images",
     "read_labels",

@@ -312,6 +312,16 @@ def test_missing_packages_are_named_with_the_extra(checkpoints, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_that_one_onnx_file_cannot_hold_are_refused(
+    checkpoints, tmp_path, monkeypatch, fails
+):
+    monkeypatch.setattr(files, "MOST_ONNX_BYTES", 1000)
+    arguments = ["--checkpoint", checkpoints / "mlp", "--output", tmp_path / "g.onnx"]
+    line = fails(exporter, arguments)
+    assert "do not fit into one ONNX file" in line and "--format torch_export" in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_differs_too_much_replaces_nothing(checkpoints, tmp_path, fails, quiet):
     output = tmp_path / "g.pt2"
     given = ["--checkpoint", checkpoints / "mlp", "--output", output]

@@ -189,6 +189,10 @@ def test_options_that_do_not_fit_are_named(checkpoint, tmp_path):
     models.save_official(tmp_path / "five.pth", unexplained)
     with pytest.raises(UserError, match="--checkpoint: its generator has 5 source channels"):
         translated(tmp_path / "five.pth", source, out)
+    with pytest.raises(
+        UserError, match="--output .*out.png: names a file, and --input is a folder"
+    ):
+        run("--checkpoint", checkpoint, "--input", tmp_path, "--output", out)
     assert not out.exists()
 
 

@@ -191,9 +191,9 @@ def test_resume_leaves_out_what_is_there(ending, checkpoint, source, tmp_path, c
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     out = tmp_path / f"out.{ending}"
     arguments = ("--checkpoint", checkpoint, "--input", source, "--output", out, "--tile", 64)
-    for told in ("1 pictures written", "0 pictures written"):
+    for told in ("1 picture written", "0 pictures written"):
         translate.main([str(argument) for argument in (*arguments, "--resume")])
         assert told in capsys.readouterr().err
     Image.new("RGB", (131, 82)).save(out)
     translate.main([str(argument) for argument in (*arguments, "--resume")])
-    assert "1 pictures written" in capsys.readouterr().err
+    assert "1 picture written" in capsys.readouterr().err

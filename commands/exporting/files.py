@@ -18,6 +18,7 @@ ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2", "official": ".pth"}
 OPSET = 20
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 KEY = "pairless"
+MOST_ONNX_BYTES = 2**31 - 1  # of a protobuf message, which one ONNX file is
 
 
 def check_packages(form: str) -> None:
@@ -31,7 +32,12 @@ def check_packages(form: str) -> None:
 
 
 def write_program(path: Path, program: Program, form: str) -> None:
-    """Write a program as ONNX with everything in one file, or as PyTorch's exported program."""
+    """Write a program as ONNX with everything in one file, or as PyTorch's exported program.
+
+    Raises UserError for weights that do not fit into one ONNX file.
+    """
+    if form == "onnx":
+        _check_size(program)
     with torch.no_grad(), symbolic.patch(backed_size_oblivious=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the exporters' own code
         exported = torch.export.export(
@@ -55,6 +61,15 @@ def write_program(path: Path, program: Program, form: str) -> None:
         )
     made.model.metadata_props[KEY] = about
     path.write_bytes(made.model_proto.SerializeToString())
+
+
+def _check_size(program: Program) -> None:
+    weights = sum(tensor.nbytes for tensor in program.module.state_dict().values())
+    if weights > MOST_ONNX_BYTES:
+        raise UserError(
+            f"--format onnx: {weights / 1e9:.1f} GB of weights do not fit into one ONNX file, "
+            "which takes 2.1; use --fp16, which halves them, or --format torch_export"
+        )
 
 
 def open_program(path: Path, form: str) -> Callable[..., Tensor]:

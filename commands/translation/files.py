@@ -31,8 +31,8 @@ def plan_outputs(
         if output.resolve() == source.resolve():
             raise UserError(f"--output {target}: would replace the input; give another path")
         return {source: output}
-    if target.is_file():
-        raise UserError(f"--output {target}: is a file, and --input is a folder; give a folder")
+    if target.is_file() or (target.suffix.lower() in endings and not target.exists()):
+        raise UserError(f"--output {target}: names a file, and --input is a folder; give a folder")
     if target.resolve().is_relative_to(source.resolve()):
         raise UserError(f"--output {target}: is the input folder or inside it; give another")
     inputs = data.list_images(source, "--input")

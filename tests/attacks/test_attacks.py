@@ -202,6 +202,32 @@ def test_few_pixels_change_and_the_true_class_becomes_less_likely(pixels, model,
     assert (after <= before + 1e-6).all() and after.mean() < 0.95 * before.mean()
 
 
+class EasilyFooled(nn.Module):
+    """Gives class 1 to every picture that is not black, unless its first pixel is white."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, pictures):
+        self.seen.append(len(pictures))
+        is_changed = (pictures + 1).flatten(1).sum(1) > 0
+        is_stubborn = pictures[:, 0, 0, 0] == 1
+        return torch.stack([torch.zeros(len(pictures)), 2.0 * (is_changed & ~is_stubborn) - 1], 1)
+
+
+def test_a_picture_is_finished_with_its_first_success_and_leaves_its_place_to_others():
+    pictures = torch.full((3, 1, 4, 4), -1.0)
+    pictures[2, 0, 0, 0] = 1  # only a change of this pixel fools
+    model, labels = EasilyFooled(), torch.zeros(3, dtype=torch.long)
+    settings = {"generations": 1, "population": 60, "batch_size": 12, "generator": random()}
+    found = attacks.one_pixel(model, pictures, labels, **settings)
+    assert model(found).argmax(1)[:2].tolist() == [1, 1]
+    check, first, *others = model.seen[:-1]
+    assert (check, first) == (3, 12)  # four candidates of each picture
+    assert set(others) == {12} and 12 * len(others) <= 2 * 60
+
+
 def test_pixels_come_from_the_whole_picture_and_a_target_becomes_likelier(model, batch):
     pictures, labels = batch
     targets = (labels + 1) % CLASSES
