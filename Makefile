@@ -48,7 +48,7 @@ demo: install
 # Small networks and few images, for two cores without a GPU.
 DEMO := --generator resnet_6blocks --base_channels 16 --discriminator_channels 16 \
 	--discriminator_layers 2 --no-antialias --nce_channels 64 --load_size 70 --crop_size 64 \
-	--batch_size 4 --learning_rate 4e-4 --identity_weight 1 --constant_epochs 8 --decay_epochs 4 \
+	--batch_size 4 --learning_rate 4e-4 --identity_weight 5 --constant_epochs 8 --decay_epochs 4 \
 	--ema_halflife_images 300 --workers 1 --log_every 256 --preview_every 512 --save_every 1024
 
 # The same pictures by CycleGAN, there and back: demo-cyclegan/sheet.png.

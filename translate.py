@@ -64,7 +64,7 @@ class Options:
     """Leave out pictures whose translation is in --output already, whole and of the right size."""
     batch_size: int | Literal["auto"] = 1
     """Maximum batch size of pictures of equal size; auto: what half of the free memory holds, up to
-    16 on a GPU and, on a CPU, 4 in each of the passes that run at the same time."""
+    16 on a GPU and, on a CPU, 4 small ones in each of the passes that run at the same time."""
     workers: int = 2
     """Worker processes for reading a folder; 0 reads in the main process."""
     steady: int = 1
@@ -107,8 +107,13 @@ def translate_pictures(options: Options) -> None:
         raise UserError(f"--steady {options.steady}: is for films; leave it out")
     targets = plan_outputs(options.input, options.output, ENDINGS[options.tile > 0])
     gallery = open_gallery(options, targets)
-    if options.side:
-        doubt_halves(options.side, next(iter(targets)))
+    if options.side and not data.are_side_by_side([*targets]):
+        half = "left" if options.side == "A" else "right"
+        print(
+            f"note: --side {options.side}: only the {half} half of each picture is translated, and "
+            f"those of {options.input} do not look like two pictures side by side",
+            file=sys.stderr,
+        )
     translator = open_translator(options)
     unreadable: dict[Path, str] = {}
     written = already_written(targets, options.side) if options.resume else []
@@ -134,17 +139,6 @@ def translate_pictures(options: Options) -> None:
                 add_to_gallery(gallery, translator, done, targets)
             line.advance(len(done.paths))
     report(options, len(targets), len(written), unreadable, gallery)
-
-
-def doubt_halves(side: str, path: Path) -> None:
-    """Say so if a picture of which one half is translated does not look like two of them."""
-    width, height = data.header_size(path) or (0, 0)
-    if 0 < width <= height:
-        print(
-            f"note: --side {side}: {path.name} is {width} x {height} px and is translated by "
-            "halves; leave --side out for files that hold one picture",
-            file=sys.stderr,
-        )
 
 
 def translate_a_film(options: Options) -> None:
@@ -189,7 +183,7 @@ def report(
 ) -> None:
     """Say what was written; raise UserError that names the pictures that cannot be read."""
     written = data.plural(total - before - len(unreadable), "picture")
-    there = f", {before} were there" if options.resume else ""
+    there = f", {data.plural(before, 'picture')} already there" if options.resume else ""
     print(f"{written} written to {options.output}{there}", file=sys.stderr)
     if gallery:
         count = total - len(unreadable)

@@ -26,10 +26,11 @@ def one_pixel(
     paper's N(128, 127) of 255). In each generation candidate i's child is
     c_r1 + 0.5 (c_r2 - c_r3) with r1, r2, r3 random, and takes its place if it gives the true class
     a lower probability (targeted: the class in `labels` a higher one). A picture is finished with
-    the first candidate that changes the class. Only the model's outputs are used, no gradient.
+    the first pass in which a candidate changes the class; the fittest of those is returned. Only
+    the model's outputs are used, no gradient.
 
     pictures: float [B, C, H, W] in [-1, 1]; labels: long [B]; batch_size: pictures a forward pass.
-    All pictures evolve at once; the place in a pass that a finished one leaves is another's.
+    All pictures evolve at once; places in a pass that finished pictures leave go to the others.
     Returns pictures of the same shape with at most `pixels` changed pixels, the best found where
     the class stays. Raises UserError as `fgsm` does, and for counts below 1. Source: Su et al.
     2019, section III (without crossover).
@@ -93,6 +94,7 @@ class _Search:
             logits = torch.cat([self.model(part) for part in parts])
             repeated = labels[active].repeat_interleave(painted.shape[1])
             probability = logits.softmax(1).gather(1, repeated[:, None]).view(len(active), -1)
+            probability = probability.to(fitness.dtype)
             is_label = (logits.argmax(1) == repeated).view(len(active), -1)
             fitness[active, tried] = probability if self.targeted else -probability
             is_done[active, tried] = is_label if self.targeted else ~is_label

@@ -5,9 +5,9 @@
 
 PGD: the same untrained ResNet-18, batch, bound, step and number of steps in both, from a random
 start. One pixel: all pictures of the batch at once against torchattacks and against one call of
-ours for each picture, with as many candidates; a finished picture is left out in all three. How
-many were fooled is printed too: that is how much work the first generations saved. In turns within
-one process. Prints one figure per line and a JSON object last.
+ours for each picture, with as many candidates (a multiple of 5); a finished picture is left out in
+all three. How many were fooled in the last round is printed too: they are what saves work. In turns
+within one process. Prints one figure per line and a JSON object last.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def pgd_actions(arguments: argparse.Namespace) -> Actions:
 
 
 def one_pixel_actions(arguments: argparse.Namespace, fooled: dict[str, int]) -> Actions:
-    """Return one-pixel attacks on the whole batch, and picture by picture.
+    """Return one-pixel attacks: on the whole batch, picture by picture, and of torchattacks.
 
     fooled: filled with the number of pictures whose class each has changed.
     """
@@ -99,7 +99,8 @@ def one_pixel_actions(arguments: argparse.Namespace, fooled: dict[str, int]) -> 
 
     def count(name: str, found: Tensor) -> None:
         with torch.no_grad():
-            fooled[name] = (network(found).argmax(1) != labels).sum().item()
+            is_fooled = network(found).argmax(1) != labels
+        fooled[name] = is_fooled.sum().item()  # waits for a GPU
 
     def attacked(rows: slice, random: torch.Generator) -> Tensor:
         own = pictures[rows], labels[rows]
@@ -114,11 +115,11 @@ def one_pixel_actions(arguments: argparse.Namespace, fooled: dict[str, int]) -> 
         parts = [attacked(slice(row, row + 1), random) for row in range(len(pictures))]
         count("loop", torch.cat(parts))
 
-    def torchattacks_(number: int) -> None:
+    def of_torchattacks(number: int) -> None:
         np.random.seed(number)  # noqa: NPY002 - its differential evolution draws from there
         count("torchattacks", peer(halved, labels) * 2 - 1)
 
-    return {"ours": batch, "loop": loop, "torchattacks": torchattacks_}
+    return {"ours": batch, "loop": loop, "torchattacks": of_torchattacks}
 
 
 def main() -> None:
@@ -135,11 +136,13 @@ def main() -> None:
         "pgd": pgd_actions(arguments),
         "one_pixel": one_pixel_actions(arguments, fooled),
     }
-    for name, both in actions.items():
-        seconds = alternate(both, arguments.rounds, warm_ups=1)
+    for name, ways in actions.items():
+        seconds = alternate(ways, arguments.rounds, warm_ups=1)
         results[name] = compared(seconds, "ours")
         for key, value in results[name].items():
             print(f"{name}: {key:24} {value}", flush=True)
+    for name, count in fooled.items():
+        print(f"one_pixel: {f'{name}_fooled':24} {count}")
     results["one_pixel"]["fooled"] = fooled
     print(json.dumps({**vars(arguments), "threads": torch.get_num_threads(), "results": results}))
 

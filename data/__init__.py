@@ -19,7 +19,7 @@ from data.files import (
     names_below,
 )
 from data.finding import Finding, plural
-from data.glance import Side, glance
+from data.glance import Side, are_side_by_side, glance
 from data.images import ImageFolder
 from data.labels import Labels, read_labels
 from data.loading import Loading
@@ -81,6 +81,7 @@ __all__ = [
     "TranslationDataset",
     "UnpairedFolders",
     "UnreadableImageError",
+    "are_side_by_side",
     "check_pairs",
     "check_sizes",
     "content_pixels",

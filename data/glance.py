@@ -14,6 +14,7 @@ MOST_TRAINING_FILES = 2000  # whose sizes are compared with those of test files
 MOST_COMPARED = 128  # pairs of files of equal size that are read
 _ENLARGED = 1.5
 _STRETCHED = 1.5
+_WIDE = 1.5  # side-by-side pictures are at least this times as wide as high
 _FEW = {"unpaired": 100, "pairs": 50, "side_by_side": 50, "pictures": 1000, "classes": 1000}
 _UNEVEN = 20
 
@@ -43,6 +44,15 @@ def glance(kind: str, sides: Sequence[Side], preprocessing: Preprocessing) -> li
         names = " and ".join(name for name, _ in same)
         found.append(same[0][1]._replace(words=f"{names}: {words}"))
     return by_severity(found)
+
+
+def are_side_by_side(files: Sequence[Path]) -> bool:
+    """Return whether files look like two pictures each, by the headers of a sample."""
+    sizes = [header_size(path) for path in sample(files, SAMPLE)]
+    known = [size for size in sizes if size]
+    return bool(known) and all(
+        width % 2 == 0 and width >= _WIDE * height for width, height in known
+    )
 
 
 def count_findings(kind: str, train: Sequence[tuple[str, int]]) -> Iterator[Finding]:

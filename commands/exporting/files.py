@@ -18,7 +18,7 @@ ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2", "official": ".pth"}
 OPSET = 20
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 KEY = "pairless"
-MOST_ONNX_BYTES = 2**31 - 1  # of a protobuf message, which one ONNX file is
+MOST_ONNX_BYTES = 2_000_000_000  # of weights in one ONNX file, a message of at most 2**31 - 1
 
 
 def check_packages(form: str) -> None:
@@ -67,8 +67,8 @@ def _check_size(program: Program) -> None:
     weights = sum(tensor.nbytes for tensor in program.module.state_dict().values())
     if weights > MOST_ONNX_BYTES:
         raise UserError(
-            f"--format onnx: {weights / 1e9:.1f} GB of weights do not fit into one ONNX file, "
-            "which takes 2.1; use --fp16, which halves them, or --format torch_export"
+            f"--format onnx: {weights / 1e9:.1f} GB of weights, and one ONNX file holds "
+            f"{MOST_ONNX_BYTES / 1e9:.0f} GB; use --format torch_export"
         )
 
 

@@ -13,6 +13,7 @@ from commands.memory import free_bytes
 from commands.pictures import ReadPictures
 
 MOST_ON_CPU, MOST_ON_GPU = 4, 16  # pictures in a batch for --batch_size auto
+PIXELS_ON_CPU = 128 * 128  # of a batch for auto: with more, feature maps leave the caches
 FEWEST_FOR_EACH_PASS = 4  # pictures
 _SHARE = 0.5  # of the free memory, for all passes together
 
@@ -61,7 +62,10 @@ class Room:
         """Return the most pictures of this width and height in a batch; wanted: as an option."""
         if wanted != "auto":
             return wanted
-        limit = MOST_ON_CPU if self.device.type == "cpu" else MOST_ON_GPU
+        if self.device.type == "cpu":
+            limit = min(MOST_ON_CPU, PIXELS_ON_CPU // (max(1, size[0]) * max(1, size[1])))
+        else:
+            limit = MOST_ON_GPU
         fitting = int(self.bytes // (passes * self.memory.bytes_of(*size)))
         return max(1, min(limit, fitting))
 
@@ -72,7 +76,7 @@ def plan_batches(
     """Group files of equal size, by their headers, and choose what fits into memory.
 
     batch_size: a number, or "auto": as many pictures as half of the free memory holds, at most 16
-    on a GPU and 4 for each pass on a CPU. halves: side-by-side files.
+    on a GPU and, on a CPU, 4 with together at most 128 x 128 px. halves: side-by-side files.
     """
     if len(files) == 1:
         return Batching([0], {}, 1)

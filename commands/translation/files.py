@@ -31,7 +31,8 @@ def plan_outputs(
         if output.resolve() == source.resolve():
             raise UserError(f"--output {target}: would replace the input; give another path")
         return {source: output}
-    if target.is_file() or (target.suffix.lower() in endings and not target.exists()):
+    names_a_picture = target.suffix[1:].lower() in data.IMAGE_EXTENSIONS
+    if target.is_file() or (names_a_picture and not target.exists()):
         raise UserError(f"--output {target}: names a file, and --input is a folder; give a folder")
     if target.resolve().is_relative_to(source.resolve()):
         raise UserError(f"--output {target}: is the input folder or inside it; give another")

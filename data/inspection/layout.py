@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from data.decode import header_size
 from data.files import find_folders, folder_options, list_images, names_below
 from data.finding import HARMS, STOPS, Finding, examples, plural
-from data.glance import sample
+from data.glance import are_side_by_side
 from data.labels import Labels, read_labels
 from errors import UserError
 
 Kind = Literal["unpaired", "pairs", "side_by_side", "pictures", "classes"]
 Wanted = Literal["auto", "unpaired", "pairs", "side_by_side", "pictures", "classes"]
-_SAMPLE = 64
-_WIDE = 1.5  # side-by-side pictures are wider than this times their height
 
 
 class Group(NamedTuple):
@@ -170,7 +167,7 @@ def _phases(dataroot: Path, labels: str | None, wanted: Wanted) -> Layout:
     groups = [
         Group(name, phase, "", list_images(dataroot / name, "`dataroot`")) for phase, name in found
     ]
-    sides = wanted == "side_by_side" or (wanted == "auto" and _are_wide(groups[0].files))
+    sides = wanted == "side_by_side" or (wanted == "auto" and are_side_by_side(groups[0].files))
     if not sides or labels is not None:
         return _of_pictures(dataroot, groups, dataroot / "train", labels, wanted)
     halves, pairs = [], []
@@ -182,14 +179,6 @@ def _phases(dataroot: Path, labels: str | None, wanted: Wanted) -> Layout:
         ]
         pairs += [(start + place, start + count + place) for place in range(count)]
     return Layout("side_by_side", dataroot, halves, pairs, Labels([], []), [])
-
-
-def _are_wide(files: Sequence[Path]) -> bool:
-    sizes = [header_size(path) for path in sample(files, _SAMPLE)]
-    known = [size for size in sizes if size]
-    return bool(known) and all(
-        width % 2 == 0 and width >= _WIDE * height for width, height in known
-    )
 
 
 def _of_pictures(
