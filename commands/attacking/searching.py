@@ -6,8 +6,6 @@ from torch import Tensor
 import attacks
 from commands.attacking.options import AttackOptions, in_units
 
-ON_CPU, ON_GPU = 128, 1024  # candidates a pass of one_pixel: caches, and launches, limit the speed
-
 
 def search(
     options: AttackOptions,
@@ -29,7 +27,6 @@ def search(
             pixels=options.pixels,
             generations=steps,
             population=options.population,
-            batch_size=ON_GPU if pictures.is_cuda else ON_CPU,
             targeted=target is not None,
             generator=random,
         )
