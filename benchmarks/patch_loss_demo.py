@@ -1,9 +1,9 @@
-"""The demo of docs/runs.md with each patch loss: its three numbers, over several seeds.
+"""The demo's pictures (docs/runs.md) with each patch loss: three numbers, over several seeds.
 
-Draws the demo's pictures, trains CUT with each patch loss on the same number of images (with the
-sizes of the Makefile's demo, CUT's own anti-aliased networks and losses), translates the test
-scenes and measures as `pocket.py score` does. One run at a time; finished runs are not repeated,
-interrupted ones are resumed. Prints a Markdown table of means over the seeds.
+Draws the demo's pictures, trains CUT with each patch loss on the same number of images (small
+networks, otherwise CUT's own), translates the test scenes and measures as `pocket.py score` does.
+One run at a time; finished runs are not repeated, interrupted ones are resumed. Prints a Markdown
+table of means over the seeds.
 
   python benchmarks/patch_loss_demo.py --output DIR [--epochs 12 | --total_images N]
       [--seeds 0 1 2] [--only patch_nce cut_qs]
@@ -11,7 +11,6 @@ interrupted ones are resumed. Prints a Markdown table of means over the seeds.
 
 import argparse
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -36,7 +35,13 @@ ROWS = {
 MEASURES = ("colours inside the body", "pixel by pixel inside", "background")
 TRAINING_PICTURES = 256  # that `pocket.py draw` draws of each kind
 CONSTANT = 13 / 20  # of the epochs at the full learning rate
-CUTS_OWN = ("--antialias", "--identity_weight", 0)  # where the demo differs
+SMALL = (
+    *("--generator", "resnet_6blocks", "--base_channels", 16, "--nce_channels", 64),
+    *("--discriminator_channels", 16, "--discriminator_layers", 2),
+    *("--load_size", 70, "--crop_size", 64, "--batch_size", 4, "--learning_rate", 4e-4),
+    *("--ema_halflife_images", 300, "--workers", 1),
+    *("--log_every", 256, "--preview_every", 512, "--save_every", 1024),
+)
 
 
 def main() -> None:
@@ -67,7 +72,7 @@ def measured(folder: Path, pictures: Path, images: int, options: Sequence[object
     finished = folder / "score.json"
     if not finished.is_file():
         places = ["--dataroot", pictures, "--run_dir", folder / "run"]
-        run("train_cut.py", *places, *demo_options(images), *options)
+        run("train_cut.py", *places, *SMALL, *schedule(images), *options)
         places = ["--input", pictures / "testA", "--output", folder / "translated"]
         run("translate.py", "--checkpoint", folder / "run", *places, "--batch_size", 8)
         numbers = score(pictures, folder / "translated")
@@ -75,14 +80,10 @@ def measured(folder: Path, pictures: Path, images: int, options: Sequence[object
     return json.loads(finished.read_text())
 
 
-def demo_options(images: int) -> list[object]:
-    """Return the demo's options from the Makefile, with CUT's losses and a schedule of `images`."""
-    text = (ROOT / "Makefile").read_text()
-    options = re.search(r"^DEMO := ((?:.*\\\n)*.*)$", text, re.MULTILINE)[1].replace("\\\n", " ")
+def schedule(images: int) -> list[object]:
+    """Return the options of a schedule of `images`."""
     epochs = images / TRAINING_PICTURES
     return [
-        *options.split(),
-        *CUTS_OWN,
         *("--constant_epochs", CONSTANT * epochs, "--decay_epochs", (1 - CONSTANT) * epochs),
         *("--total_images", images),
     ]
