@@ -114,6 +114,18 @@ def test_options_that_do_not_fit_are_named(message, checkpoint, source, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_other_statistics_want_a_generator_with_instance_norm(source, tmp_path, fails):
+    network = ResnetGenerator(ResnetSizes(base_channels=1, blocks=1, norm="none"))
+    models.save_generator(tmp_path / "plain.safetensors", network, {})
+    arguments = ("--checkpoint", tmp_path / "plain.safetensors", "--input", source, "--tile", 32)
+    out = tmp_path / "out.png"
+    line = fails(translate, [*arguments, "--output", out, "--statistics", "interpolated"])
+    assert "--statistics interpolated: this generator has no instance norm" in line
+    assert not out.exists()
+    translate.main([str(argument) for argument in (*arguments, "--output", out)])
+    assert Image.open(out).size == (131, 83)
+
+
 def test_endings_that_no_encoder_serves_are_named(checkpoint, source, tmp_path, fails):
     arguments = ["--checkpoint", checkpoint, "--input", source, "--output"]
     for ending, more, remedy in (

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 import data
+import models
 import training
 from commands import outputs
 from commands.memory import memory_bytes
@@ -66,9 +67,15 @@ def translate_in_tiles(
 ) -> None:
     """Translate each picture of `targets` into its file; record the unreadable ones with reasons.
 
-    Raises UserError for tiles or a network that do not fit, and where the disk has no room.
+    Raises UserError for tiles, statistics or a network that do not fit, and where the disk has no
+    room.
     """
     check_tile(translator.network, options.tile)
+    if options.statistics != "exact" and not models.has_instance_norms(translator.network):
+        raise UserError(
+            f"--statistics {options.statistics}: this generator has no instance norm, so that its "
+            "tiles do not depend on statistics of the picture; leave it out"
+        )
     for path, target in targets.items():
         write = partial(_translate, translator, path, target, options)
         try:
