@@ -46,7 +46,7 @@ demo: install
 	$(PY) pocket.py score --data demo/data --translated demo/translated --sheet demo/sheet.png
 
 # Small networks and few images, for two cores without a GPU. Without norms the generator sees how
-# bright a picture is, and needs an initialization that keeps signals at their size.
+# bright a picture is, and needs an initialization that keeps the scale of the signals.
 DEMO := --generator resnet_6blocks --base_channels 16 --generator_norm none \
 	--initialization orthogonal --initialization_gain 1 --discriminator_channels 32 \
 	--discriminator_layers 2 --nce_channels 64 --no-nce_identity --identity_weight 7 \

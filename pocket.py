@@ -187,7 +187,7 @@ def score(options: Score) -> None:
         row = [f"{measure(shown, zebras, where):.1f}" for shown in (translated, horses)]
         table.add_row(title, *row)
     Console().print(table)
-    tell_distances(options, translated, horses, zebras)
+    print_distances(options, translated, horses, zebras)
     rows = {"horses": horses, "translations": translated, "true zebras": zebras}
     if options.returned:
         returned = read_all(options.returned, names, "--returned")
@@ -240,7 +240,7 @@ def write_sheet(path: Path, rows: Sequence[Tensor]) -> None:
     training.write_output(path, "--sheet", lambda temporary: training.save_sheet(temporary, sheet))
 
 
-def tell_distances(options: Score, translated: Tensor, horses: Tensor, zebras: Tensor) -> None:
+def print_distances(options: Score, translated: Tensor, horses: Tensor, zebras: Tensor) -> None:
     """Print how far the pictures of the test scenes are from the training zebras."""
     folder = options.data / "trainB"
     names = [path.name for path in data.list_images(folder, "--data")]

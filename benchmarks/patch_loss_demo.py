@@ -1,9 +1,9 @@
 """The demo's pictures (docs/runs.md) with each patch loss: three numbers, over several seeds.
 
-Draws the demo's pictures, trains CUT with each patch loss on the same number of images (small
-networks, otherwise CUT's own), translates the test scenes and measures as `pocket.py score` does.
-One run at a time; finished runs are not repeated, interrupted ones are resumed. Prints a Markdown
-table of means over the seeds.
+Draws the demo's pictures, trains CUT with each patch loss on the same number of images (SMALL:
+settings for two CPU cores), translates the test scenes and measures as `pocket.py score` does. One
+run at a time; finished runs are not repeated, interrupted ones are resumed. Prints a Markdown table
+of means over the seeds.
 
   python benchmarks/patch_loss_demo.py --output DIR [--epochs 12 | --total_images N]
       [--seeds 0 1 2] [--only patch_nce cut_qs]

@@ -5,15 +5,20 @@ import json
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
+import attack
+import check_data
 import data
 import evaluate
 import export
 import generate
 import models
 import pocket
+import report
 import train_cut
 import train_cyclegan
+import train_features
 import train_gan
 import train_pix2pix
 import translate
@@ -27,6 +32,14 @@ SMALL += ["--total_images", "4", "--workers", "0", "--log_every", "2", "--previe
 def color_means():
     """What `--features` calls: a function of uint8 pictures [B, 3, H, W] -> [B, 3]."""
     return lambda pictures: pictures.float().mean((2, 3))
+
+
+class Brightest(nn.Module):
+    """A classifier: the logits [B, 3] are the mean levels of red, green and blue."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the logits of pictures [B, 3, H, W]."""
+        return pictures.mean((2, 3))
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +131,39 @@ def test_from_noise(drawn):
         ["--checkpoint", str(run), "--output", str(output), "--num", "4", "--grid", str(sheet)]
     )
     assert len(list(output.rglob("*.png"))) == 4 and sheet.exists()
+    (run / "report.html").unlink()
+    report.main(["--run_dir", str(run), "--device", "cpu"])
+    assert f'"frames": {FRAMES}' in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_features(drawn):
+    run = drawn / "features-run"
+    files = ["--dataroot", str(drawn / "shapes"), "--labels", "folders", "--run_dir", str(run)]
+    small = ["--base_channels", "2", "--embedding_channels", "8", "--hidden_channels", "8"]
+    few = ["--crop_size", "16", "--batch_size", "4", "--total_images", "4", "--workers", "0"]
+    train_features.main([*files, *small, *few, "--log_every", "4", "--preview_every", "0"])
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["images"] == 4 and lines[-1]["loss"] > 0
+    network = models.load_encoder(run).network
+    assert network(torch.zeros(2, 3, 16, 16)).shape[0] == 2
+
+
+def test_attack(tmp_path, capsys):
+    folder = tmp_path / "pictures" / "red"
+    folder.mkdir(parents=True)
+    for number in range(2):
+        Image.new("RGB", (8, 8), (128 + 4 * number, 120, 120)).save(folder / f"{number}.png")
+    checkpoint = ["--checkpoint", "tests.test_quick:Brightest", "--class_names", "red", "g", "b"]
+    files = ["--input", str(folder.parent), "--output", str(tmp_path / "out")]
+    attack.main([*checkpoint, *files, "--epsilon", "1", "8", "--steps", "4"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["clean_accuracy"] == 1
+    # the lead of red is 8 and 12 levels, of which a bound takes twice itself
+    assert [line["accuracy"] for line in found["robust"]] == [1, 0]
+
+
+def test_check_data(drawn, capsys):
+    check_data.main(["--dataroot", str(drawn / "unpaired"), "--no-timing", "--workers", "0"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["layout"] == "unpaired"
+    assert [group["files"] for group in found["groups"]] == [4, 4, 4, 4]

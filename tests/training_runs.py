@@ -170,8 +170,11 @@ class Started(NamedTuple):
     def wait_for(self, condition: Callable[[], bool], seconds: float = 120) -> None:
         """Wait until something is so; a process that takes too long is killed, with its group."""
         deadline = time.monotonic() + seconds
-        while not condition():
-            assert self.returncode() is None, self.printed()
+        while True:
+            ended = self.returncode() is not None  # looked at first: it may end at any moment
+            if condition():
+                return
+            assert not ended, self.printed()
             if time.monotonic() > deadline:
                 os.killpg(self.pid, signal.SIGKILL)
                 raise TimeoutError(f"after {seconds} s")

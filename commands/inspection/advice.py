@@ -63,7 +63,7 @@ def _single(places: dict[str, str]) -> Advice:
 def _unpaired(survey: Survey, members: np.ndarray, places: dict[str, str]) -> Advice:
     reasons = [
         "Two folders without pairs: CUT translates A to B. --preset fastcut takes less time and "
-        "memory, train_cyclegan.py learns both ways at about twice the cost."
+        "memory, train_cyclegan.py learns both directions at about twice the cost."
     ]
     sizes = _sizes(survey, members, reasons)
     small = {"generator": "resnet_6blocks"} if int(sizes["crop_size"]) <= 128 else {}

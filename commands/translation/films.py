@@ -26,7 +26,7 @@ _MOST_NAMED = 10
 
 
 def translate_film(translator: Translator, source: Path, target: Path, steady: int) -> None:
-    """Translate a film and tell on stderr what was written.
+    """Translate a film and print on stderr what was written.
 
     steady: the number of frames over which the statistics of instance norms are averaged. Raises
     UserError for a file that is no film, for an ending that is not written, and where the file
@@ -39,18 +39,18 @@ def translate_film(translator: Translator, source: Path, target: Path, steady: i
             f"--steady {steady}: this generator has no instance norm, so that its frames do not "
             "depend on statistics of their own; leave it out"
         )
-    told: list[str] = []
+    summaries: list[str] = []
     with Film(source) as film:
         training.write_output(
             target,
             "--output",
-            lambda temporary: told.append(_write(translator, film, temporary, kind, steady)),
+            lambda temporary: summaries.append(_write(translator, film, temporary, kind, steady)),
         )
     for words in film.broken[:_MOST_NAMED]:
         print(f"{source}: {words}", file=sys.stderr)
     if len(film.broken) > _MOST_NAMED:
         print(f"{source}: {len(film.broken)} frames are broken in all", file=sys.stderr)
-    print(f"{target}: {told[0]}", file=sys.stderr)
+    print(f"{target}: {summaries[0]}", file=sys.stderr)
 
 
 def _write(translator: Translator, film: Film, path: Path, kind: Kind, steady: int) -> str:

@@ -102,14 +102,16 @@ def _translate(
         file_bytes = translation.plan.file_bytes + levels_bytes - levels_in_memory
         output_bytes = pixels * translator.target.channels * translator.target.bits // 8
         _check_room(path, target, output_bytes + file_bytes)
-        _tell(path, translation, translation.plan.memory_bytes + levels_in_memory, file_bytes)
+        _print_plan(path, translation, translation.plan.memory_bytes + levels_in_memory, file_bytes)
         levels = _read_levels(picture, None if levels_in_memory else folder)
     with training.LiveLine(translation.tile_count(), label=path.name, unit="tiles") as line:
         bands = _levels_of(translator, translation.bands(line.advance))
         write_bands(temporary, target.suffix, picture.size, bands)
 
 
-def _tell(path: Path, translation: TiledTranslation, memory_bytes: int, file_bytes: int) -> None:
+def _print_plan(
+    path: Path, translation: TiledTranslation, memory_bytes: int, file_bytes: int
+) -> None:
     """Say on stderr what is to be done, and what it takes."""
     height, width = translation.size
     print(
