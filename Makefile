@@ -49,9 +49,9 @@ demo: install
 # bright a picture is, and needs an initialization that keeps the scale of the signals.
 DEMO := --generator resnet_6blocks --base_channels 16 --generator_norm none \
 	--initialization orthogonal --initialization_gain 1 --discriminator_channels 32 \
-	--discriminator_layers 2 --nce_channels 64 --no-nce_identity --identity_weight 7 \
-	--load_size 64 --crop_size 64 --batch_size 2 --learning_rate 8e-4 --constant_epochs 16 \
-	--decay_epochs 9 --ema_halflife_images 300 --workers 0 --log_every 256 --preview_every 1024 \
+	--discriminator_layers 2 --nce_channels 64 --no-nce_identity --identity_weight 10 \
+	--load_size 64 --crop_size 64 --batch_size 2 --learning_rate 8e-4 --constant_epochs 18 \
+	--decay_epochs 10 --ema_halflife_images 300 --workers 0 --log_every 256 --preview_every 1024 \
 	--save_every 2048
 
 # The same pictures by CycleGAN, there and back: demo-cyclegan/sheet.png.

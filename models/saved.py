@@ -134,7 +134,7 @@ def _file_of_run(folder: Path, option: str, direction: str | None) -> Path:
             f"{option} {folder}: translates in both directions; give `direction` a2b or b2a, or "
             "one of its .safetensors files"
         )
-    raise UserError(f"{option} {folder}: no {file.name} in it yet; give a run that has saved one")
+    raise UserError(f"{option} {folder}: no {file.name} in it; give a run that has saved one")
 
 
 def _load_safetensors(path: Path, option: str) -> SavedGenerator:
