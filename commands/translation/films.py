@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def _write(translator: Translator, film: Film, path: Path, kind: Kind, steady: i
             output.add_sound(packet)
 
     count = 0
-    try:
+    with ExitStack() as on_failure:
         with (
             training.LiveLine(film.expected_frames, label="translating", unit="frames") as line,
             closing(translated_frames(translator, film.frames(on_sound), steady)) as frames,
@@ -73,6 +73,7 @@ def _write(translator: Translator, film: Film, path: Path, kind: Kind, steady: i
             for frame in frames:
                 if output is None:
                     output = FilmWriter(path, kind, film, frame.levels.shape[1::-1])
+                    on_failure.callback(output.abandon)
                     for packet in sound_before_pictures:
                         output.add_sound(packet)
                 output.add(frame, film.time_base)
@@ -84,10 +85,7 @@ def _write(translator: Translator, film: Film, path: Path, kind: Kind, steady: i
                 f"--input {film.path}: no frame of it can be decoded; repair it or give another"
             )
         output.close()
-    except BaseException:
-        if output:
-            output.abandon()
-        raise
+        on_failure.pop_all()
     return _summary(count, output, film)
 
 
