@@ -34,11 +34,8 @@ def translate_film(translator: Translator, source: Path, target: Path, steady: i
     """
     kind = kind_of(target)
     encoder_of(kind)
-    if steady > 1 and not models.has_instance_norms(translator.network):
-        raise UserError(
-            f"--steady {steady}: this generator has no instance norm, so that its frames do not "
-            "depend on statistics of their own; leave it out"
-        )
+    if steady > 1:
+        translator.check_instance_norms(f"--steady {steady}", "frames")
     summaries: list[str] = []
     with Film(source) as film:
         training.write_output(

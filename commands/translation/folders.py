@@ -18,6 +18,7 @@ from commands.pictures import ReadPictures, file_pictures, translation_seed
 from commands.translation.batching import Batch, plan_batches, read_batches
 from commands.translation.threads import in_threads, shared_threads
 from data.large import TIFF_ENDINGS, large_header_size
+from errors import UserError
 
 WRITING_THREADS = 4  # most of their time they compress, or wait until the disk has stored a file
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -44,6 +45,14 @@ class Translator:
     def device(self) -> torch.device:
         """The device of the network."""
         return next(self.network.parameters()).device
+
+    def check_instance_norms(self, option: str, dependents: str) -> None:
+        """Raise UserError for an option that changes statistics which `dependents` do not have."""
+        if not models.has_instance_norms(self.network):
+            raise UserError(
+                f"{option}: this generator has no instance norm, so that its {dependents} do not "
+                "depend on statistics; leave it out"
+            )
 
 
 class Written(NamedTuple):

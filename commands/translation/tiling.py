@@ -12,7 +12,6 @@ import numpy as np
 from torch import Tensor
 
 import data
-import models
 import training
 from commands import outputs
 from commands.memory import memory_bytes
@@ -71,11 +70,8 @@ def translate_in_tiles(
     room.
     """
     check_tile(translator.network, options.tile)
-    if options.statistics != "exact" and not models.has_instance_norms(translator.network):
-        raise UserError(
-            f"--statistics {options.statistics}: this generator has no instance norm, so that its "
-            "tiles do not depend on statistics of the picture; leave it out"
-        )
+    if options.statistics != "exact":
+        translator.check_instance_norms(f"--statistics {options.statistics}", "tiles")
     for path, target in targets.items():
         write = partial(_translate, translator, path, target, options)
         try:
